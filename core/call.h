@@ -1,0 +1,262 @@
+#ifndef WAITD_CORE_CALL_H_
+#define WAITD_CORE_CALL_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/types.h"
+
+namespace waitd::core {
+
+class Waiter;
+
+/// Something that others may see once the journal allows it: the answer of an operation, or the
+/// end of a wait.
+///
+/// Threads:  Done runs once, on whichever thread let the effect go, with no lock of the core held.
+/// Lifetime: owned by the caller; the core keeps a pointer from the operation until Done begins,
+///           and none afterwards, so that Done may delete the object.
+class Effect {
+ public:
+  virtual ~Effect() = default;
+  virtual void Done() = 0;
+
+ private:
+  friend class EffectList;
+  Effect* next_ = nullptr;
+  uint64_t number_ = 0;  // of the change that must be saved first
+};
+
+/// Effects in the order in which they may leave. Threads: none of its own.
+class EffectList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+
+  void Push(Effect& effect, uint64_t number) {
+    effect.number_ = number;
+    effect.next_ = nullptr;
+    if (first_ == nullptr) {
+      first_ = &effect;
+    } else {
+      last_->next_ = &effect;
+    }
+    last_ = &effect;
+  }
+
+  /// Takes the first one, if its number is not above `committed`; else null.
+  Effect* Pop(uint64_t committed) {
+    Effect* const effect = first_;
+    if (effect == nullptr || effect->number_ > committed) return nullptr;
+    first_ = effect->next_;
+    return effect;
+  }
+
+ private:
+  Effect* first_ = nullptr;
+  Effect* last_ = nullptr;
+};
+
+/// An operation under way: the place where its answer will stand.
+template <class T>
+class Call : public Effect {
+ public:
+  /// Set before Done.
+  Result<T> result;
+};
+
+/// What every operation that may park shows and keeps, whatever it answers.
+class Parkable {
+ public:
+  virtual ~Parkable() = default;
+
+  /// Who waits, to show to others. Called while parked, under a lock: it must be quick.
+  virtual std::string_view client() const = 0;
+
+ private:
+  friend class Poller;
+  friend class Step;
+  Waiter* waiter_ = nullptr;  // set when it parks
+  uint32_t life_ = 0;         // of *waiter_: a later life is another call's
+  uint32_t shard_ = 0;        // its home
+};
+
+/// An operation that may park, and so may be cancelled.
+template <class T>
+class ParkingCall : public Call<T>, public Parkable {};
+
+struct OpenOptions {
+  std::optional<Kind> kind;  ///< none: exclusive when it creates, any when the name is open
+  Labels labels;
+  std::optional<Nanos> idle_ttl;
+};
+
+struct OpenArgs {
+  std::string_view name;
+  OpenOptions options;
+  bool must_create = false;
+};
+
+/// Of the operations below: generation 0 is whichever is open, and open_if_missing, when given,
+/// stays valid until the operation returns.
+struct CloseArgs {
+  std::string_view name;
+  uint64_t generation = 0;
+};
+
+struct ResetArgs {
+  std::string_view name;
+  Mode mode = Mode::kRead;
+  uint64_t generation = 0;
+};
+
+struct WaitArgs {
+  std::string_view name;
+  Side side = Side::kRead;
+  uint64_t generation = 0;
+  std::optional<Nanos> timeout;  ///< zero or negative: only try
+  Nanos sent_ago{0};             ///< the timeout counts from this long before now
+  bool ignore_deadline = false;
+  const OpenOptions* open_if_missing = nullptr;
+};
+
+struct ReadyArgs {
+  std::string_view name;
+  Mode mode = Mode::kRead;
+  uint64_t generation = 0;
+  Payload signal;
+  ReadyCondition condition = ReadyCondition::kAlways;
+  const OpenOptions* open_if_missing = nullptr;
+};
+
+struct SetDeadlineArgs {
+  enum class What : uint8_t { kTimeout, kAt, kClear };
+  std::string_view name;
+  Mode mode = Mode::kRead;
+  uint64_t generation = 0;
+  What what = What::kClear;
+  Nanos timeout{0};   ///< of kTimeout; zero or negative: expired now
+  WallTime at;        ///< of kAt; in the past: expired now
+  Nanos sent_ago{0};  ///< the timeout counts from this long before now
+  DeadlineCondition condition = DeadlineCondition::kAlways;
+  const OpenOptions* open_if_missing = nullptr;
+};
+
+struct PollTarget {
+  std::string_view name;
+  Side side = Side::kRead;
+  uint64_t generation = 0;
+};
+
+struct PollArgs {
+  std::vector<PollTarget> targets;
+  uint32_t need = 1;  ///< 0 is 1
+  std::optional<Nanos> timeout;
+  Nanos sent_ago{0};
+  const OpenOptions* open_if_missing = nullptr;
+};
+
+struct ListArgs {
+  std::string_view prefix;
+  std::string_view after;  ///< only names behind this one; empty: from the first
+  uint32_t page_size = 100;
+  Labels labels;  ///< all of these
+  bool waiting_only = false;
+};
+
+struct WaitResult {
+  Outcome outcome = Outcome::kReady;
+  TimeoutCause cause = TimeoutCause::kNone;
+  uint32_t coalesced = 0;  ///< READY: how many earlier ones this one replaced
+  uint64_t generation = 0;
+  Payload signal;
+  Nanos parked{0};
+  Nanos late{0};          ///< timed out: from its instant, or the wait's begin, to the decision
+  uint64_t delivery = 0;  ///< READY: grows with each that the side hands out
+  WallTime ready_time;    ///< READY: when it was accepted
+};
+
+struct PollResult {
+  struct Target {
+    uint32_t index = 0;  ///< in PollArgs::targets
+    WaitResult result;
+  };
+  Outcome outcome = Outcome::kReady;
+  TimeoutCause cause = TimeoutCause::kNone;
+  Nanos parked{0};
+  Nanos late{0};
+  std::vector<Target> targets;  ///< those taken, or those whose end left too few
+};
+
+struct CloseResult {
+  uint32_t woken = 0;
+};
+
+struct ResetResult {
+  bool reset = true;
+  bool forgot = false;
+};
+
+struct ReadyResult {
+  ReadyEffect effect = ReadyEffect::kRefused;
+  uint32_t woken = 0;
+  uint64_t generation = 0;
+  bool expired = false;  ///< remembered on a side whose deadline has passed
+};
+
+struct SetDeadlineResult {
+  bool applied = false;
+  uint32_t woken = 0;
+  uint64_t generation = 0;
+  Deadline deadline[2];      ///< by Side
+  DeadlineEffect effect[2];  ///< by Side
+};
+
+/// A descriptor as Open, Get and List show it, at one instant.
+struct DescriptorInfo {
+  struct Waiter {
+    std::string client;
+    WallTime since;
+    std::optional<WallTime> until;
+  };
+  struct SideInfo {
+    SemaphoreState state = SemaphoreState::kNil;
+    uint32_t waiters = 0;
+    uint64_t payload_bytes = 0;
+    Deadline deadline;
+    std::vector<Waiter> waiter_details;  ///< of Get only, the first hundred
+  };
+  std::string name;
+  Kind kind = Kind::kExclusive;
+  uint64_t generation = 0;
+  WallTime open_time;
+  Nanos idle_ttl = kForever;
+  Labels labels;
+  SideInfo side[2];  ///< by Side
+};
+
+struct OpenResult {
+  DescriptorInfo descriptor;
+  bool created = false;
+};
+
+struct ListResult {
+  std::vector<DescriptorInfo> descriptors;  ///< by name
+  std::string next_after;                   ///< not empty: there may be more behind this name
+};
+
+using OpenCall = Call<OpenResult>;
+using CloseCall = Call<CloseResult>;
+using ResetCall = Call<ResetResult>;
+using ReadyCall = Call<ReadyResult>;
+using SetDeadlineCall = Call<SetDeadlineResult>;
+using WaitCall = ParkingCall<WaitResult>;
+using PollCall = ParkingCall<PollResult>;
+using GetCall = Call<DescriptorInfo>;
+using ListCall = Call<ListResult>;
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_CALL_H_

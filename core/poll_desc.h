@@ -1,0 +1,221 @@
+#ifndef WAITD_CORE_POLL_DESC_H_
+#define WAITD_CORE_POLL_DESC_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/call.h"
+#include "core/stats.h"
+#include "core/timer_wheel.h"
+#include "core/types.h"
+#include "core/waiter.h"
+
+namespace waitd::core {
+
+/// Called between the steps of parking, so that a test can let something happen just there.
+class Probe {
+ public:
+  enum class Point : uint8_t {
+    kChecked,    ///< errors and READY were checked, nobody can find the waiter yet
+    kPublished,  ///< the waiter can be found, and has not committed to parking
+    kClaimed,    ///< a parked waiter was claimed, and its call has no answer yet
+  };
+  virtual ~Probe() = default;
+  virtual void At(Point point) = 0;
+};
+
+/// What an operation brings to the descriptors it touches, and the waits that it ends there.
+struct Moment {
+  Now now;
+  Probe* probe = nullptr;
+  Place* ended_first = nullptr;  ///< places of single waits claimed while parked, linked by `next`
+  Place* ended_last = nullptr;
+  PollWaiter* claimed = nullptr;  ///< polls claimed while parked, linked by `next_claimed`
+};
+
+/// A timer of a descriptor.
+struct DescTimer : Timer {
+  DescTimer(TimerUse use, PollDesc& owner) : Timer(use), desc(owner) {}
+  PollDesc& desc;
+};
+
+/// What the descriptors of one shard share. Guarded by the shard's lock.
+struct DescEnv {
+  TimerWheel timers;
+  Counters counters;
+};
+
+/// A poll descriptor: the runtime's pollDesc with a name. One function for each of the runtime's.
+///
+/// A side's semaphore is READY (`ready`), waiting (a queue that is not empty) or nil. The kinds are
+/// one machine with two numbers, how many may wait and how many a Ready wakes.
+///
+/// Threads:    none of its own: everything is under its shard's lock, and nothing here takes a
+///             lock, reads a clock or answers. A function that reaches a poll's other targets says
+///             so: it needs their locks too.
+/// Lifetime:   lives in a slab that never shrinks, so that a pointer to it stays good; its sequence
+///             numbers and its generation tell one life from the next.
+/// Invariants: 1. A READY stands with waiters only where those are polls that lack other targets.
+///             2. An expired side has no waiter but those that ignore the deadline, and the polls
+///                of an open latch.
+///             3. An armed side that can expire is served by exactly one timer, armed at or before
+///                its instant or on its way here: its own, or, when both sides share the instant,
+///                the read side's.
+/// Source:     the Go runtime's netpoll.go.
+class PollDesc {
+ public:
+  enum class Check : uint8_t { kPark, kClosed, kExpired, kReady };
+  enum class Blocked : uint8_t { kParked, kEnded, kDoubleWait };
+
+  struct SideState {
+    Place* first = nullptr;  ///< a circular queue, in the order of arrival
+    uint32_t places = 0;     ///< how many stand in it
+    uint32_t counted = 0;    ///< of those, polls that need more than one READY
+    bool ready = false;
+    uint32_t coalesced = 0;  ///< of the READY, as are the next two
+    Payload signal;
+    WallTime ready_time;
+    Deadline deadline;
+    uint64_t delivery = 0;  ///< how many READYs were handed out; of a latch, how often it opened
+    uint32_t sequence = 0;  ///< of the side's timer: another number is stale
+    uint8_t serves = 0;     ///< the Mode that the side's timer serves, or 0 for none
+  };
+
+  struct Unblocked {
+    ReadyEffect effect = ReadyEffect::kRefused;
+    uint32_t woken = 0;
+    bool expired = false;
+  };
+
+  /// What a deadline is to be.
+  struct NewDeadline : Deadline {
+    bool absolute = false;  ///< given as wall time: the same wall time is the same deadline
+  };
+
+  explicit PollDesc(DescEnv& env) : env_(env) {}
+  PollDesc(const PollDesc&) = delete;
+  PollDesc& operator=(const PollDesc&) = delete;
+
+  /// A new life (pollOpen). Sequence numbers go on from the former one.
+  void Init(std::string_view name, Kind kind, uint64_t generation, const Now& now);
+
+  /// What a wait meets at this side, errors first (netpollcheckerr).
+  Check CheckErr(Side side, bool ignore_deadline) const;
+
+  /// Lets happen what is due on both sides by its own instant. Every operation begins with it.
+  /// A wait's own bound is judged wherever a waiter is met, by its instant, with the same result.
+  /// Returns whether something happened.
+  bool Settle(Moment& m);
+
+  /// Parks the waiter on its place's side, or ends it at once (netpollblock). Without `park` it
+  /// only tries. kEnded: the call has its result; kDoubleWait: `holder` waits there.
+  Blocked Block(Moment& m, SingleWaiter& waiter, bool park, const Waiter** holder);
+
+  /// The same for a poll on all its targets. Needs the locks of all of them. Of kDoubleWait,
+  /// `at` is the target's index.
+  static Blocked BlockAll(Moment& m, PollWaiter& poll, bool park, const Waiter** holder,
+                          uint32_t* at);
+
+  /// A Ready (netpollunblock with ioready): wakes, or remembers. Needs the locks of all targets of
+  /// the polls in PollShards.
+  Unblocked Unblock(Moment& m, Side side, Payload signal, ReadyCondition condition);
+
+  /// The shards of the polls on these sides that need several READYs at once.
+  ShardSet PollShards(Mode mode) const;
+
+  /// Sets the deadline of the sides, each by itself under the condition (pollSetDeadline).
+  void SetDeadline(Moment& m, Mode mode, const NewDeadline& to, DeadlineCondition condition,
+                   SetDeadlineResult& result);
+
+  /// The timer of a side, or of both, has fired with this number (netpolldeadlineimpl). Returns
+  /// whether a side expired.
+  bool DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write);
+  bool BothDeadline(Moment& m, uint32_t sequence) { return DeadlineImpl(m, sequence, true, true); }
+  bool ReadDeadline(Moment& m, uint32_t sequence) { return DeadlineImpl(m, sequence, true, false); }
+  bool WriteDeadline(Moment& m, uint32_t sequence) {
+    return DeadlineImpl(m, sequence, false, true);
+  }
+
+  /// Forgets a READY (pollReset). False: the side has expired, and was left as it is.
+  bool Reset(Side side, bool* forgot);
+
+  /// Closes: ends every wait with CLOSED and stops the timers (pollUnblock). Returns how many.
+  uint32_t Evict(Moment& m);
+
+  /// Ends the wait in this place if its own bound is due. False: it is not.
+  bool ExpireWait(Moment& m, SingleWaiter& waiter);
+
+  /// Ends a wait that is not to have an outcome here: claims it and takes it from its place.
+  /// False: it has one already.
+  bool Withdraw(Moment& m, SingleWaiter& waiter, Outcome outcome);
+
+  /// Ends a poll by something that is not a target's. Under its home shard's lock. False: it has
+  /// its outcome already.
+  static bool EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCause cause);
+
+  /// Adds the targets that ended a poll to its result. Since it was claimed, each of its targets'
+  /// locks was held once.
+  static void Gather(PollWaiter& poll);
+
+  /// What a condition makes of a change from one deadline to another.
+  static DeadlineEffect Judge(const Deadline& from, const NewDeadline& to,
+                              DeadlineCondition condition);
+
+  /// Takes the place out of its queue; nothing when it stands nowhere.
+  void Unlink(Place& place);
+
+  /// Nothing stands on it: no wait, READY or deadline.
+  bool idle() const;
+
+  bool closing() const { return closing_; }
+  Kind kind() const { return kind_; }
+  uint64_t generation() const { return generation_; }
+  const std::string& name() const { return name_; }
+  WallTime open_time() const { return open_time_; }
+  const SideState& side(Side s) const { return sides_[Index(s)]; }
+
+  // Of the shard, which keeps them here.
+  std::unique_ptr<const Labels> labels;  ///< null: none
+  Nanos idle_ttl = kForever;
+  Instant idle_since;    ///< of the last call on it, or the last end of a wait
+  uint64_t changed = 0;  ///< the number of its last change in the journal
+  DescTimer idle_timer{TimerUse::kIdle, *this};
+
+  /// Whether the fired read timer was armed for both sides.
+  bool ServesBoth() const { return sides_[0].serves == static_cast<uint8_t>(Mode::kReadWrite); }
+
+ private:
+  SideState& at(Side side) { return sides_[Index(side)]; }
+  bool OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const;
+  const Waiter* Occupant(Moment& m, Side side);
+  void Link(Place& place);
+  void TakeReady(Side side, WaitResult& result);
+  uint32_t Serve(Moment& m, Side side);
+  void ServePoll(Moment& m, Side side, PollWaiter::Target& target, uint32_t* woken);
+  uint32_t EndPlaces(Moment& m, Side side, Instant own_before, bool was_armed, Outcome outcome,
+                     Instant due);
+  bool EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due);
+  void ExpireSides(Moment& m, bool read, bool write);
+  void SyncTimers();
+  void BindMaxWaits(Moment& m, Side side);
+  static bool Available(const PollWaiter::Target& target, Instant now);
+  static void Take(Moment& m, PollWaiter& poll, Waiter::Claimed how);
+  static void DecideAll(Moment& m, PollWaiter& poll);
+
+  DescEnv& env_;
+  std::string name_;
+  uint64_t generation_ = 0;
+  WallTime open_time_;
+  Kind kind_ = Kind::kExclusive;
+  bool closing_ = true;
+  std::array<SideState, 2> sides_;
+  DescTimer read_timer_{TimerUse::kReadSide, *this};
+  DescTimer write_timer_{TimerUse::kWriteSide, *this};
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_POLL_DESC_H_

@@ -1,0 +1,141 @@
+// The deadlines of a descriptor: setting them, their timers, and what happens when they fire.
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+#include "core/poll_desc.h"
+
+namespace waitd::core {
+// The state first, then the timers, then those who wait: whoever looks in between finds the side
+// expired.
+void PollDesc::ExpireSides(Moment& m, bool read, bool write) {
+  const std::pair<Side, bool> both[] = {{Side::kRead, read}, {Side::kWrite, write}};
+  for (const auto& [s, expires] : both) {
+    if (expires) at(s).deadline.state = Deadline::State::kExpired;
+  }
+  SyncTimers();
+  for (const auto& [s, expires] : both) {
+    if (!expires) continue;
+    const SideState& side = at(s);
+    // An open latch is open: what stands there are polls that lack others, and they keep it.
+    if (kind_ == Kind::kLatch && side.ready) continue;
+    EndPlaces(m, s, side.deadline.at, true, Outcome::kTimedOut, side.deadline.at);
+  }
+}
+
+void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to,
+                           DeadlineCondition condition, SetDeadlineResult& result) {
+  std::array<bool, 2> expires{};
+  std::array<bool, 2> was_armed{};
+  for (const Side s : kSides) {
+    if (!Includes(mode, s)) continue;
+    Deadline& deadline = at(s).deadline;
+    const DeadlineEffect effect = Judge(deadline, to, condition);
+    result.effect[Index(s)] = effect;
+    if (effect == DeadlineEffect::kRefused) continue;
+    result.applied = true;
+    if (effect == DeadlineEffect::kUnchanged) continue;
+    expires[Index(s)] = effect == DeadlineEffect::kExpired;
+    was_armed[Index(s)] = CanExpire(deadline);
+    deadline = to;
+  }
+  SyncTimers();
+  for (const Side s : kSides) {
+    SideState& side = at(s);
+    // An open latch is open: what stands there are polls that lack others, and they keep it.
+    if (expires[Index(s)] && !(kind_ == Kind::kLatch && side.ready)) {
+      result.woken += EndPlaces(m, s, side.deadline.at, was_armed[Index(s)], Outcome::kTimedOut,
+                                side.deadline.at);
+    }
+    if (was_armed[Index(s)] && !CanExpire(side.deadline)) BindMaxWaits(m, s);
+    result.deadline[Index(s)] = side.deadline;
+  }
+}
+
+DeadlineEffect PollDesc::Judge(const Deadline& from, const NewDeadline& to,
+                               DeadlineCondition condition) {
+  using State = Deadline::State;
+  const bool same = from.state == to.state &&
+                    (to.state != State::kArmed || from.at == to.at ||
+                     (to.absolute && from.wall == to.wall));
+  const bool revives = from.state == State::kExpired && to.state != State::kExpired;
+  // No deadline is the latest of all, an expired one the earliest.
+  const bool later = revives || (from.state == State::kArmed &&
+                                 (to.state == State::kNone ||
+                                  (to.state == State::kArmed && to.at > from.at)));
+  switch (condition) {
+    case DeadlineCondition::kAlways:
+      break;
+    case DeadlineCondition::kOnlyLater:
+      if (!same && (revives || !later)) return DeadlineEffect::kRefused;
+      break;
+    case DeadlineCondition::kOnlyEarlier:
+      if (to.state == State::kNone || (!same && later)) return DeadlineEffect::kRefused;
+      break;
+    case DeadlineCondition::kArmOrExtend:
+      if (from.state == State::kExpired || to.state != State::kArmed) {
+        return DeadlineEffect::kRefused;
+      }
+      if (from.state == State::kArmed && !same && !later) return DeadlineEffect::kRefused;
+      break;
+  }
+  if (same) return DeadlineEffect::kUnchanged;
+  if (to.state == State::kNone) return DeadlineEffect::kCleared;
+  if (to.state == State::kExpired) return DeadlineEffect::kExpired;
+  if (from.state != State::kArmed) return DeadlineEffect::kArmed;
+  return later ? DeadlineEffect::kExtended : DeadlineEffect::kShortened;
+}
+
+// A wait that only max-wait bounds was bound by the deadline instead. Now that there is none, its
+// bound counts again, from now on if it has passed meanwhile.
+void PollDesc::BindMaxWaits(Moment& m, Side s) {
+  Place* place = at(s).first;
+  for (uint32_t left = at(s).places; left > 0; --left, place = place->next) {
+    Waiter& waiter = *place->waiter;
+    if (waiter.poll || waiter.ignore_deadline || waiter.bound != TimeoutCause::kMaxWait) continue;
+    if (waiter.until == kNever) continue;
+    if (waiter.until < m.now.mono) waiter.until = m.now.mono;
+    if (!waiter.armed()) env_.timers.Arm(waiter, waiter.until, waiter.life());
+  }
+}
+
+// Brings the timers in line with the deadlines. A timer keeps its number while it serves the same
+// sides; a later instant leaves it where it is, to be moved when it fires; an earlier one moves it
+// at once.
+void PollDesc::SyncTimers() {
+  SideState& read = at(Side::kRead);
+  SideState& write = at(Side::kWrite);
+  const bool r = !closing_ && CanExpire(read.deadline);
+  const bool w = !closing_ && CanExpire(write.deadline);
+  const bool shared = r && w && read.deadline.at == write.deadline.at;
+  const auto sync = [this](SideState& side, Timer& timer, Mode mode, bool armed) {
+    const auto serves = armed ? static_cast<uint8_t>(mode) : uint8_t{0};
+    if (side.serves != serves) {
+      side.serves = serves;
+      ++side.sequence;
+      env_.timers.Cancel(timer);
+    }
+    if (!armed || (timer.armed() && timer.when() <= side.deadline.at)) return;
+    env_.timers.Cancel(timer);
+    env_.timers.Arm(timer, side.deadline.at, side.sequence);
+  };
+  sync(read, read_timer_, shared ? Mode::kReadWrite : Mode::kRead, r);
+  sync(write, write_timer_, Mode::kWrite, w && !shared);
+}
+
+bool PollDesc::DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write) {
+  const SideState& side = read ? at(Side::kRead) : at(Side::kWrite);
+  if (sequence != side.sequence) {
+    ++env_.counters.stale_timers;
+    return false;
+  }
+  WAITD_CHECK(!read || CanExpire(at(Side::kRead).deadline), "a read timer without a deadline");
+  WAITD_CHECK(!write || CanExpire(at(Side::kWrite).deadline), "a write timer without a deadline");
+  if (side.deadline.at > m.now.mono) {
+    SyncTimers();  // the deadline was extended: now the timer follows
+    return false;
+  }
+  return Settle(m);
+}
+
+}  // namespace waitd::core

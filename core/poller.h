@@ -1,0 +1,128 @@
+#ifndef WAITD_CORE_POLLER_H_
+#define WAITD_CORE_POLLER_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "core/call.h"
+#include "core/clock.h"
+#include "core/journal.h"
+#include "core/stats.h"
+
+namespace waitd::core {
+
+class PollDesc;
+class PollWaiter;
+class Probe;
+class Shard;
+class SingleWaiter;
+class Step;
+class Waiter;
+struct FiredTimer;
+
+/// The table of named poll descriptors: every operation of the service, over all shards.
+///
+/// Threads:  any method by anyone at any time, but RunTimers by one thread at a time.
+/// Lifetime: a call passed in stays valid until its Done, which may run before the operation
+///           returns and on another thread. A poller is destroyed when no operation is under way;
+///           calls still parked are forgotten, so end them with EndWaits first.
+/// Errors:   answered as a Refusal; a refused operation changed nothing. The caller vouches for
+///           the form of names and labels, which the core never looks into.
+/// Source:   the Go runtime's netpoll.go, its functions one by one; see ARCHITECTURE.md.
+class Poller {
+ public:
+  struct Options {
+    uint64_t max_descriptors = uint64_t{1} << 20;
+    uint64_t max_waiters = uint64_t{1} << 20;
+    Nanos max_wait = std::chrono::hours(24);  ///< kForever: no bound
+    Nanos default_idle_ttl = kForever;        ///< of descriptors that open_if_missing opens
+    uint64_t first_generation = 1;            ///< above every generation ever used before
+    Probe* probe = nullptr;                   ///< for tests: called between the steps of parking
+  };
+
+  /// `alarm` tells the timer thread that RunTimers has to be called at this instant, earlier than
+  /// it was told before. It runs on the thread of the operation, with no lock held.
+  Poller(const Options& options, Journal& journal, std::function<void(Instant)> alarm);
+  ~Poller();
+
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+  void Open(const Now& now, const OpenArgs& args, OpenCall& call);
+  void Close(const Now& now, const CloseArgs& args, CloseCall& call);
+  void Reset(const Now& now, const ResetArgs& args, ResetCall& call);
+  void Wait(const Now& now, const WaitArgs& args, WaitCall& call);
+  void Ready(const Now& now, const ReadyArgs& args, ReadyCall& call);
+  void SetDeadline(const Now& now, const SetDeadlineArgs& args, SetDeadlineCall& call);
+  void Poll(const Now& now, const PollArgs& args, PollCall& call);
+  void Get(const Now& now, std::string_view name, GetCall& call);
+  void List(const Now& now, const ListArgs& args, ListCall& call);
+
+  /// Ends a parked call with kCancelled, unless it has its outcome. The call's Wait or Poll has
+  /// returned; its Done may have run, but the object is still there.
+  void Cancel(const Now& now, Parkable& call);
+
+  /// Lets happen what is due, a bounded part of it, in the order of the instants of each shard.
+  /// Returns when it must be called again: at once, if that is not after `now`.
+  Instant RunTimers(const Now& now);
+
+  /// From now on every Wait and Poll is refused with kDraining; those that are parked stay.
+  void RefuseWaits();
+
+  /// After RefuseWaits: ends every parked wait with kDraining. When it returns, none is parked.
+  void EndWaits(const Now& now);
+
+  /// Lets go of the effects that the journal has committed meanwhile.
+  void Release();
+
+  /// What was counted so far, summed over the shards.
+  Counters Count(const Now& now) const;
+
+  /// How many waits are parked at this moment; a poll counts once.
+  uint64_t waiters() const;
+
+ private:
+  friend class Step;
+  class Locks;
+
+  Shard& shard(size_t index) const { return *shards_[index]; }
+  PollDesc* Resolve(Step& step, std::string_view name, uint64_t generation,
+                    const OpenOptions* open_if_missing, Refusal& refusal);
+  PollDesc& Create(Step& step, std::string_view name, const OpenOptions& options,
+                   Nanos default_idle_ttl);
+  bool ReserveDescriptors(uint64_t more, Refusal& refusal);
+  bool ReserveWaiter();
+  void ReleaseWaiter();
+  void Remove(Shard& shard, PollDesc& desc);
+  void Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago, Waiter& waiter) const;
+  static std::string_view Client(const Waiter& waiter);
+  static Refusal DoubleWait(const Now& now, const Waiter& holder, uint64_t generation);
+  bool CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal);
+  void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
+  void Fire(const Now& now, Shard& shard, const FiredTimer& fired);
+  void FireIdle(Step& step, Shard& shard, PollDesc& desc, uint32_t sequence);
+  void FireWait(Step& step, Shard& shard, SingleWaiter& waiter, uint32_t sequence);
+  void FirePoll(Step& step, Shard& shard, PollWaiter& poll, uint32_t sequence);
+  DescriptorInfo Describe(Step& step, PollDesc& desc, bool with_waiters) const;
+
+  const Options options_;
+  Journal& journal_;
+  const std::function<void(Instant)> alarm_;
+  std::array<std::unique_ptr<Shard>, kShards> shards_;
+  // Counted before use and given back; nothing else is read or written on the strength of them, so
+  // that relaxed order is enough. The same for the generations, of which only their being
+  // different matters.
+  std::atomic<uint64_t> descriptors_{0};
+  std::atomic<uint64_t> waiters_{0};
+  std::atomic<uint64_t> next_generation_;
+  std::atomic<bool> draining_{false};
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_POLLER_H_

@@ -1,0 +1,135 @@
+// What the table shows of itself: Get and List.
+#include <algorithm>
+#include <utility>
+
+#include "core/poll_desc.h"
+#include "core/poller.h"
+#include "core/shard.h"
+#include "core/step.h"
+
+namespace waitd::core {
+namespace {
+
+constexpr size_t kWaitersShownMax = 100;
+// Names that one List looks at in a shard, under one hold of its lock. A filter that matches few
+// makes short pages, not long holds.
+constexpr uint32_t kNamesSeenMax = 2000;
+
+bool HasAll(const Labels* have, const Labels& wanted) {
+  if (wanted.empty()) return true;
+  return have != nullptr && std::includes(have->begin(), have->end(), wanted.begin(), wanted.end());
+}
+
+}  // namespace
+
+DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) const {
+  const Now& now = step.moment.now;
+  DescriptorInfo info;
+  info.name = desc.name();
+  info.kind = desc.kind();
+  info.generation = desc.generation();
+  info.open_time = desc.open_time();
+  info.idle_ttl = desc.idle_ttl;
+  if (desc.labels != nullptr) info.labels = *desc.labels;
+  for (const Side s : kSides) {
+    const PollDesc::SideState& side = desc.side(s);
+    DescriptorInfo::SideInfo& shown = info.side[Index(s)];
+    shown.state = side.ready        ? SemaphoreState::kReady
+                  : side.places > 0 ? SemaphoreState::kWaiting
+                                    : SemaphoreState::kNil;
+    shown.waiters = side.places;
+    shown.payload_bytes = side.signal == nullptr ? 0 : side.signal->size();
+    shown.deadline = side.deadline;
+    if (!with_waiters) continue;
+    const Place* place = side.first;
+    for (size_t left = std::min<size_t>(side.places, kWaitersShownMax); left > 0; --left) {
+      const Waiter& waiter = *place->waiter;
+      DescriptorInfo::Waiter& who = shown.waiter_details.emplace_back();
+      who.client = Client(waiter);
+      who.since = WallOf(now, waiter.begin);
+      if (waiter.until != kNever) who.until = WallOf(now, waiter.until);
+      place = place->next;
+    }
+  }
+  return info;
+}
+
+void Poller::Get(const Now& now, std::string_view name, GetCall& call) {
+  Step step(*this, now);
+  Shard& home = shard(ShardOf(name));
+  const ShardSet set = SetOf(home.index());
+  {
+    const Locks locks(*this, set);
+    home.mutex().AssertHeld();
+    Refusal refusal;
+    PollDesc* const desc = Resolve(step, name, 0, nullptr, refusal);
+    if (desc == nullptr) {
+      call.result = std::move(refusal);
+    } else {
+      call.result = Describe(step, *desc, true);
+    }
+    step.Leave(set);
+    step.Answer(home, call, step.NumberFor(home, desc));
+  }
+  step.Finish();
+}
+
+// First the names, from each shard in turn, then each one's description; a name closed in between is
+// left out.
+void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
+  Step step(*this, now);
+  ListResult& result = call.result.emplace<ListResult>();
+  std::vector<std::string> names;
+  std::optional<std::string> seen_through;  // every shard was looked at up to here; none: to the end
+  for (const auto& each : shards_) {
+    const MutexLock lock(each->mutex());
+    const std::string_view from = std::max(args.prefix, args.after);
+    auto it = each->ordered.lower_bound(from);
+    uint32_t taken = 0;
+    for (uint32_t seen = 0; it != each->ordered.end(); ++it, ++seen) {
+      const PollDesc& desc = **it;
+      const std::string& name = desc.name();
+      if (!name.starts_with(args.prefix)) break;
+      if (seen == kNamesSeenMax || taken == args.page_size) {
+        const std::string& last = (*std::prev(it))->name();
+        if (!seen_through.has_value() || last < *seen_through) seen_through = last;
+        break;
+      }
+      if (name == args.after || !HasAll(desc.labels.get(), args.labels)) continue;
+      const bool waiting = desc.side(Side::kRead).places + desc.side(Side::kWrite).places > 0;
+      if (args.waiting_only && !waiting) continue;
+      names.push_back(name);
+      ++taken;
+    }
+  }
+  std::sort(names.begin(), names.end());
+  if (seen_through.has_value()) {
+    names.erase(std::upper_bound(names.begin(), names.end(), *seen_through), names.end());
+    result.next_after = *seen_through;
+  }
+  if (names.size() > args.page_size) {
+    names.resize(args.page_size);
+    result.next_after = names.back();
+  }
+  uint64_t number = 0;
+  for (const std::string& name : names) {
+    Shard& home = shard(ShardOf(name));
+    const ShardSet set = SetOf(home.index());
+    const Locks locks(*this, set);
+    home.mutex().AssertHeld();
+    PollDesc* const desc = home.Find(name);
+    if (desc == nullptr) continue;
+    if (desc->Settle(step.moment)) step.Changed(set, desc);
+    result.descriptors.push_back(Describe(step, *desc, false));
+    number = std::max(number, desc->changed);
+    step.Leave(set);
+  }
+  Shard& home = shard(0);
+  {
+    const Locks locks(*this, SetOf(0));
+    step.Answer(home, call, number);
+  }
+  step.Finish();
+}
+
+}  // namespace waitd::core

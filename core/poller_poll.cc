@@ -1,0 +1,215 @@
+// Polls, and the ends of waits that come from outside: cancel and drain.
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "core/check.h"
+#include "core/poll_desc.h"
+#include "core/poller.h"
+#include "core/shard.h"
+#include "core/step.h"
+
+namespace waitd::core {
+namespace {
+
+constexpr size_t kTargetsMax = 1000;
+
+// Whether the poll is well formed: some targets, none twice, and no more needed than there are.
+bool WellFormed(const PollArgs& args, Refusal& refusal) {
+  refusal.reason = Reason::kBadPoll;
+  const std::vector<PollTarget>& targets = args.targets;
+  if (targets.empty() || targets.size() > kTargetsMax || args.need > targets.size()) return false;
+  std::vector<uint32_t> order(targets.size());
+  std::iota(order.begin(), order.end(), 0U);
+  const auto key = [&](uint32_t i) { return std::pair(targets[i].name, targets[i].side); };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return key(a) < key(b); });
+  const auto twice = std::adjacent_find(order.begin(), order.end(),
+                                        [&](uint32_t a, uint32_t b) { return key(a) == key(b); });
+  if (twice == order.end()) return true;
+  refusal.target = *std::next(twice);
+  return false;
+}
+
+}  // namespace
+
+// Everything that can refuse a poll before it stands anywhere, so that a refused one changed
+// nothing: not even a missing name is opened. Under the locks of all targets.
+bool Poller::CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal) {
+  std::vector<std::string_view> missing;
+  for (uint32_t i = 0; i < args.targets.size(); ++i) {
+    const PollTarget& target = args.targets[i];
+    Shard& home = shard(ShardOf(target.name));
+    home.mutex().AssertHeld();
+    const PollDesc* const desc = home.Find(target.name);
+    refusal.target = i;
+    refusal.generation = desc == nullptr ? 0 : desc->generation();
+    if (desc == nullptr && (target.generation != 0 || args.open_if_missing == nullptr)) {
+      refusal.reason = Reason::kNoDescriptor;
+      return false;
+    }
+    if (desc == nullptr) {
+      missing.push_back(target.name);
+    } else if (target.generation != 0 && target.generation != desc->generation()) {
+      refusal.reason = Reason::kStaleGeneration;
+      return false;
+    } else if (args.open_if_missing != nullptr && args.open_if_missing->kind.has_value() &&
+               *args.open_if_missing->kind != desc->kind()) {
+      refusal.reason = Reason::kKindMismatch;
+      return false;
+    }
+  }
+  std::sort(missing.begin(), missing.end());
+  const auto opens = static_cast<uint64_t>(
+      std::distance(missing.begin(), std::unique(missing.begin(), missing.end())));
+  refusal.generation = 0;
+  if (opens > 0 && !may_park) {
+    refusal.reason = Reason::kLimitWaiters;
+    refusal.limit = options_.max_waiters;
+    return false;
+  }
+  return opens == 0 || ReserveDescriptors(opens, refusal);
+}
+
+// After CheckTargets, which reserved what is missing: nothing is refused any more.
+void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
+  poll.targets.clear();
+  poll.targets.resize(args.targets.size());
+  for (uint32_t i = 0; i < args.targets.size(); ++i) {
+    const PollTarget& from = args.targets[i];
+    PollWaiter::Target& target = poll.targets[i];
+    Shard& home = shard(ShardOf(from.name));
+    home.mutex().AssertHeld();
+    Refusal none;
+    target.desc = home.Find(from.name) != nullptr
+                      ? Resolve(step, from.name, from.generation, nullptr, none)
+                      : &Create(step, from.name, *args.open_if_missing, options_.default_idle_ttl);
+    target.waiter = &poll;
+    target.side = from.side;
+    target.shard = static_cast<uint32_t>(home.index());
+  }
+}
+
+void Poller::Poll(const Now& now, const PollArgs& args, PollCall& call) {
+  Step step(*this, now);
+  Refusal refusal;
+  const bool well_formed = WellFormed(args, refusal);
+  ShardSet set = well_formed ? 0 : SetOf(0);
+  for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
+  Shard& home = shard(First(set));
+  {
+    const Locks locks(*this, set);
+    home.mutex().AssertHeld();
+    PollWaiter& poll = home.polls.Get();
+    Bound(now, args.timeout, args.sent_ago, poll);
+    poll.call = &call;
+    poll.need = std::max(args.need, 1U);
+    poll.shards = set;
+    const bool park = poll.until > now.mono;
+    const bool slot = park && ReserveWaiter();
+    // MO[draining]: acquire; as in Wait.
+    const bool draining = draining_.load(std::memory_order_acquire);
+    if (draining) refusal.reason = Reason::kDraining;
+    auto blocked = PollDesc::Blocked::kEnded;
+    if (!well_formed || draining || !CheckTargets(args, slot || !park, refusal)) {
+      call.result = std::move(refusal);
+    } else {
+      OpenTargets(step, args, poll);
+      const Waiter* holder = nullptr;
+      uint32_t at = 0;
+      blocked = PollDesc::BlockAll(step.moment, poll, slot, &holder, &at);
+      if (blocked == PollDesc::Blocked::kDoubleWait) {
+        Refusal double_wait = DoubleWait(now, *holder, poll.targets[at].desc->generation());
+        double_wait.target = at;
+        call.result = std::move(double_wait);
+      } else if (blocked == PollDesc::Blocked::kEnded) {
+        PollDesc::Gather(poll);
+        const PollResult& result = std::get<PollResult>(call.result);
+        if (result.outcome == Outcome::kReady) step.Took(poll, set);
+        if (park && !slot && result.cause == TimeoutCause::kWait) {
+          call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+        }
+      }
+    }
+    if (blocked == PollDesc::Blocked::kParked) {
+      call.waiter_ = &poll;
+      call.life_ = poll.life();
+      call.shard_ = static_cast<uint32_t>(home.index());
+      home.Park(poll, WaitMode::kPoll);
+      step.Leave(set);
+    } else {
+      home.CountEnd(call.result);
+      poll.Recycle();
+      home.polls.Put(poll);
+      if (slot) ReleaseWaiter();
+      step.Leave(set);
+      step.Answer(home, call, step.NumberFor(home, nullptr));
+    }
+  }
+  step.Finish();
+}
+
+void Poller::Cancel(const Now& now, Parkable& call) {
+  Waiter* const waiter = call.waiter_;
+  if (waiter == nullptr) return;  // it never parked
+  Step step(*this, now);
+  Shard& home = shard(call.shard_);
+  const ShardSet set = SetOf(home.index());
+  {
+    const Locks locks(*this, set);
+    home.mutex().AssertHeld();
+    if (waiter->life() == call.life_) {
+      if (waiter->poll) {
+        PollDesc::EndPoll(step.moment, static_cast<PollWaiter&>(*waiter), Outcome::kCancelled,
+                          TimeoutCause::kNone);
+      } else {
+        auto& single = static_cast<SingleWaiter&>(*waiter);
+        PollDesc& desc = *single.place.desc;
+        desc.Settle(step.moment);
+        desc.Withdraw(step.moment, single, Outcome::kCancelled);
+      }
+    }
+    step.Leave(set);
+  }
+  step.Finish();
+}
+
+void Poller::RefuseWaits() {
+  // MO[draining]: release; pairs with Wait and Poll, which look under their shard's lock: one that
+  // saw false has parked before EndWaits takes that lock.
+  draining_.store(true, std::memory_order_release);
+}
+
+void Poller::EndWaits(const Now& now) {
+  constexpr int kEndsMax = 256;  // under one hold of the lock
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& home = shard(i);
+    for (bool more = true; more;) {
+      Step step(*this, now);
+      {
+        const Locks locks(*this, SetOf(i));
+        home.mutex().AssertHeld();
+        Waiter* waiter = home.oldest;
+        for (int ends = 0; waiter != nullptr && ends < kEndsMax; ++ends) {
+          if (waiter->poll) {
+            auto& poll = static_cast<PollWaiter&>(*waiter);
+            const bool ended = PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled,
+                                                 TimeoutCause::kNone);
+            if (ended) poll.call->result = Refusal{.reason = Reason::kDraining};
+          } else {
+            auto& single = static_cast<SingleWaiter&>(*waiter);
+            const bool ended =
+                single.place.desc->Withdraw(step.moment, single, Outcome::kCancelled);
+            if (ended) single.call->result = Refusal{.reason = Reason::kDraining};
+          }
+          waiter = waiter->newer;
+        }
+        more = waiter != nullptr;
+        step.Leave(SetOf(i));
+      }
+      step.Finish();
+    }
+  }
+}
+
+}  // namespace waitd::core

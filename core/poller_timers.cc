@@ -1,0 +1,120 @@
+// What happens when a timer fires.
+#include <algorithm>
+#include <array>
+
+#include "core/check.h"
+#include "core/poll_desc.h"
+#include "core/poller.h"
+#include "core/shard.h"
+#include "core/step.h"
+
+namespace waitd::core {
+
+// Timers are taken from the wheel under the lock, and each is handled under a lock of its own, so
+// that other operations get in between; what they change there makes a timer stale.
+Instant Poller::RunTimers(const Now& now) {
+  std::array<FiredTimer, 64> fired;
+  Instant next = kNever;
+  for (const auto& each : shards_) {
+    size_t count = 0;
+    {
+      const MutexLock lock(each->mutex());
+      count = each->env.timers.PopDue(now.mono, fired);
+    }
+    for (size_t i = 0; i < count; ++i) Fire(now, *each, fired[i]);
+    const MutexLock lock(each->mutex());
+    each->announced = each->env.timers.soonest();
+    next = std::min(next, each->announced);
+  }
+  return next;
+}
+
+void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
+  Step step(*this, now);
+  const ShardSet set = SetOf(home.index());
+  if (fired.use == TimerUse::kPoll) {
+    FirePoll(step, home, *static_cast<PollWaiter*>(static_cast<Waiter*>(fired.timer)),
+             fired.sequence);
+  } else {
+    const Locks locks(*this, set);
+    home.mutex().AssertHeld();
+    switch (fired.use) {
+      case TimerUse::kReadSide:
+      case TimerUse::kWriteSide: {
+        PollDesc& desc = static_cast<DescTimer*>(fired.timer)->desc;
+        const bool expired = fired.use == TimerUse::kWriteSide
+                                 ? desc.WriteDeadline(step.moment, fired.sequence)
+                             : desc.ServesBoth() ? desc.BothDeadline(step.moment, fired.sequence)
+                                                 : desc.ReadDeadline(step.moment, fired.sequence);
+        if (expired) step.Changed(set, &desc);
+        break;
+      }
+      case TimerUse::kIdle:
+        FireIdle(step, home, static_cast<DescTimer*>(fired.timer)->desc, fired.sequence);
+        break;
+      case TimerUse::kWait:
+        FireWait(step, home, *static_cast<SingleWaiter*>(static_cast<Waiter*>(fired.timer)),
+                 fired.sequence);
+        break;
+      case TimerUse::kPoll:
+        break;
+    }
+    step.Leave(set);
+  }
+  step.Finish();
+}
+
+// The timer stays where it was armed while calls come: only when it fires is it seen how long
+// nothing has happened.
+void Poller::FireIdle(Step& step, Shard& home, PollDesc& desc, uint32_t sequence) {
+  home.mutex().AssertHeld();
+  if (desc.closing() || static_cast<uint32_t>(desc.generation()) != sequence) {
+    ++home.env.counters.stale_timers;
+    return;
+  }
+  const Instant now = step.moment.now.mono;
+  desc.Settle(step.moment);
+  const Instant since = desc.idle() ? desc.idle_since : now;
+  const Instant at = SaturatingAdd(since, desc.idle_ttl);
+  if (at > now) {
+    if (at != kNever) home.env.timers.Arm(desc.idle_timer, at, sequence);
+    return;
+  }
+  desc.Evict(step.moment);
+  step.Changed(SetOf(home.index()), &desc);
+  Remove(home, desc);
+  ++home.env.counters.idle_closed;
+}
+
+void Poller::FireWait(Step& step, Shard& home, SingleWaiter& waiter, uint32_t sequence) {
+  home.mutex().AssertHeld();
+  if (waiter.life() != sequence) {
+    ++home.env.counters.stale_timers;
+    return;
+  }
+  PollDesc& desc = *waiter.place.desc;
+  desc.Settle(step.moment);
+  // Not due after all: a deadline bounds it instead of max-wait, and a clear arms this again.
+  desc.ExpireWait(step.moment, waiter);
+}
+
+// Its targets' deadlines come first where their instants do, so that all of them are looked at.
+void Poller::FirePoll(Step& step, Shard& home, PollWaiter& poll, uint32_t sequence) {
+  Locks locks(*this, SetOf(home.index()));
+  home.mutex().AssertHeld();
+  const auto over = [&] { return poll.life() != sequence || poll.claimed(); };
+  while (!over() && !locks.Widen(poll.shards)) {
+  }
+  if (over()) {
+    ++home.env.counters.stale_timers;
+    step.Leave(locks.held());
+    return;
+  }
+  for (const PollWaiter::Target& target : poll.targets) {
+    if (target.standing()) target.desc->Settle(step.moment);
+  }
+  PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
+  step.Leave(locks.held());
+}
+
+}  // namespace waitd::core

@@ -1,0 +1,79 @@
+#ifndef WAITD_CORE_STEP_H_
+#define WAITD_CORE_STEP_H_
+
+#include "core/call.h"
+#include "core/journal.h"
+#include "core/poll_desc.h"
+#include "core/poller.h"
+#include "core/shard.h"
+
+namespace waitd::core {
+
+/// The locks of a set of shards, taken in ascending order: the only way to hold more than one.
+class Poller::Locks {
+ public:
+  Locks(const Poller& poller, ShardSet set);
+  ~Locks();
+  Locks(const Locks&) = delete;
+  Locks& operator=(const Locks&) = delete;
+
+  /// Holds these too. When that needs more locks, all are let go first: what was seen under them
+  /// may have changed, and false is returned.
+  bool Widen(ShardSet more);
+
+  ShardSet held() const { return held_; }
+
+ private:
+  void Lock();
+  void Unlock();
+
+  const Poller& poller_;
+  ShardSet held_;
+};
+
+/// One operation on its way through the shards: what it ends and what it lets go, kept until its
+/// locks are released.
+///
+/// Use: change things under Locks, then Commit and Leave under the same locks, then let the locks
+/// go, then Finish. Threads: one.
+class Step {
+ public:
+  Step(Poller& poller, const Now& now);
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+  /// Something was changed: the journal hears of it, and `desc`, if there is one, remembers.
+  void Changed(ShardSet shards, PollDesc* desc);
+
+  /// The same for the READYs that a poll took on these shards.
+  void Took(const PollWaiter& poll, ShardSet shards);
+
+  /// The number that an answer about `desc` waits for; null: that there is none such.
+  uint64_t NumberFor(Shard& shard, const PollDesc* desc) const;
+
+  /// Puts an answer into the shard's line, or lets it go at Finish when nothing is unsaved.
+  void Answer(Shard& shard, Effect& effect, uint64_t number);
+
+  /// Under the locks of `shards`, last of all: the ended waits leave, their calls get in line, and
+  /// the timer thread hears of earlier instants.
+  void Leave(ShardSet shards);
+
+  /// With no lock held: polls that were claimed leave their other places, and effects are let go.
+  void Finish();
+
+  Moment moment;
+
+ private:
+  void LeaveSingles();
+  void Detach(PollWaiter& poll);
+
+  Poller& poller_;
+  EffectList free_;  // of the journal: they go at Finish
+  uint64_t number_ = 0;  // of what this operation changed
+  bool changed_ = false;
+  Instant alarm_ = kNever;
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_STEP_H_

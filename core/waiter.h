@@ -1,0 +1,126 @@
+#ifndef WAITD_CORE_WAITER_H_
+#define WAITD_CORE_WAITER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/call.h"
+#include "core/journal.h"
+#include "core/timer_wheel.h"
+#include "core/types.h"
+
+namespace waitd::core {
+
+class PollDesc;
+
+/// Where a waiter stands: a node in the queue of one side of a descriptor. Guarded by the lock of
+/// the descriptor's shard.
+struct Place {
+  Place* prev = nullptr;
+  Place* next = nullptr;  ///< null: it stands nowhere
+  Waiter* waiter = nullptr;
+  PollDesc* desc = nullptr;
+  Side side = Side::kRead;
+
+  bool standing() const { return next != nullptr; }
+};
+
+/// One wait, parked on one side of a descriptor (SingleWaiter) or on several (PollWaiter).
+///
+/// The claim word is the one place where parties meet that hold no common lock: a Ready on this
+/// target and a Ready on another, a timer, a Close, a cancel. It goes
+///
+///     idle → published → parked → claimed
+///                    \__________↗
+///
+/// and the parking thread's protocol is the runtime's: publish in every place, check the errors
+/// and the READYs again, commit to parking. Whoever finds the waiter in a place claims it.
+///
+/// Threads:    Claim, Lose and claimed by anyone who holds the lock of a place where it stands, or
+///             of its home shard; the rest by the thread that parks.
+/// Lifetime:   lives in a slab and is reused; `life` tells one wait from the next. It is freed
+///             under its home shard's lock when no place holds it any more.
+/// Invariants: 1. Of all who try, one wins the claim, and it alone decides the outcome.
+///             2. A loser takes its place for empty: a READY that it carried is remembered.
+///             3. The winner writes the result under the lock under which it claimed.
+/// Source:     the Go runtime's rg and wg words, netpollblock, netpollblockcommit, netpollunblock.
+class Waiter : public Timer {
+ public:
+  /// How a claim went.
+  enum class Claimed : uint8_t {
+    kNo,          ///< somebody else has it
+    kSpared,      ///< of Lose: counted, and enough targets are left
+    kBeforePark,  ///< won; the parking thread will find out, and finishes the wait
+    kParked,      ///< won; the winner finishes the wait
+  };
+
+  /// To be found from now on. `spare`: how many targets it can lose and still get what it needs.
+  void Publish(uint32_t spare);
+
+  /// After the second check. False: claimed already, do not park.
+  [[nodiscard]] bool CommitPark();
+
+  [[nodiscard]] Claimed Claim();
+
+  /// One of its targets has timed out or was closed; claims when that leaves too few. kNo: it was
+  /// decided before, and this end is none of its business.
+  [[nodiscard]] Claimed Lose();
+
+  bool claimed() const;
+
+  /// Back to the slab: the next life begins. Under the home shard's lock.
+  void Recycle();
+
+  uint32_t life() const { return life_; }
+
+  // Set before Publish, and only read afterwards, but where it says otherwise. The timer that a
+  // waiter is fires at `until`, and is guarded by the home shard's lock.
+  Instant begin;           ///< of the wait, on the server
+  Instant until = kNever;  ///< its own bound; moved when a clear leaves kMaxWait alone to bind it
+  Waiter* older = nullptr;  ///< among the parked of the home shard, in the order of their begin
+  Waiter* newer = nullptr;
+  TimeoutCause bound = TimeoutCause::kWait;  ///< which limit `until` is
+  bool ignore_deadline = false;
+  const bool poll;
+
+ protected:
+  Waiter(TimerUse use, bool is_poll) : Timer(use), poll(is_poll) {}
+
+ private:
+  std::atomic<uint32_t> word_{0};
+  uint32_t life_ = 0;
+};
+
+class SingleWaiter : public Waiter {
+ public:
+  SingleWaiter() : Waiter(TimerUse::kWait, false) { place.waiter = this; }
+
+  Place place;
+  WaitCall* call = nullptr;
+};
+static_assert(sizeof(SingleWaiter) <= 128, "a parked wait is promised to be small");
+
+/// Lifetime: as a Waiter; its home is the lowest of its shards.
+class PollWaiter : public Waiter {
+ public:
+  /// A target, in the order of the request, and what became of it.
+  struct Target : Place {
+    uint32_t shard = 0;
+    bool lost = false;  ///< timed out or closed before the poll was decided; then `end` says how
+    WaitResult end;
+  };
+
+  PollWaiter() : Waiter(TimerUse::kPoll, true) {}
+
+  std::vector<Target> targets;  ///< each guarded by the lock of its place, until claimed
+  uint32_t need = 1;
+  ShardSet shards = 0;
+  PollCall* call = nullptr;
+  PollWaiter* next_claimed = nullptr;  ///< in the list of the step that claimed it
+  uint64_t number = 0;                 ///< of the change that ended it
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_WAITER_H_

@@ -1,0 +1,92 @@
+#include "server/admin.h"
+
+#include <civetweb.h>
+#include <prometheus/text_serializer.h>
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace waitd::server {
+namespace {
+
+int Answer(mg_connection* connection, int status, const char* type, const std::string& body) {
+  mg_printf(connection,
+            "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+            "Connection: close\r\n\r\n",
+            status, status == 200 ? "OK" : "Service Unavailable", type, body.size());
+  mg_write(connection, body.data(), body.size());
+  return status;
+}
+
+constexpr const char* kPlain = "text/plain; charset=utf-8";
+
+}  // namespace
+
+Admin::Admin(std::vector<const prometheus::Collectable*> collectables,
+             std::function<bool()> ready)
+    : collectables_(std::move(collectables)), ready_(std::move(ready)) {}
+
+Admin::~Admin() {
+  if (context_ != nullptr) mg_stop(context_);
+}
+
+std::string Admin::Start(const std::string& address, std::string* error) {
+  const char* options[] = {"listening_ports", address.c_str(), "num_threads", "2",
+                           "enable_keep_alive", "no", nullptr};
+  // civetweb reports by callback, into the request's user data.
+  std::string logged;
+  mg_callbacks callbacks{};
+  callbacks.log_message = [](const mg_connection* connection, const char* message) {
+    auto* const text =
+        static_cast<std::string*>(mg_get_user_data(mg_get_context(connection)));
+    if (text != nullptr && text->empty()) *text = message;
+    return 1;
+  };
+  mg_init_data init{};
+  init.callbacks = &callbacks;
+  init.user_data = nullptr;
+  init.configuration_options = options;
+  mg_error_data fault{};
+  char text[256] = "";
+  fault.text = text;
+  fault.text_buffer_size = sizeof(text);
+  mg_init_library(0);
+  context_ = mg_start2(&init, &fault);
+  if (context_ == nullptr) {
+    *error = absl::StrCat("cannot serve metrics on ", address, ": ",
+                          text[0] == '\0' ? "the address is in use or wrong" : text,
+                          "; choose another --metrics-address");
+    return "";
+  }
+  mg_set_request_handler(context_, "/metrics$", &Admin::Metrics, this);
+  mg_set_request_handler(context_, "/healthz$", &Admin::Healthz, this);
+  mg_set_request_handler(context_, "/readyz$", &Admin::Readyz, this);
+  mg_server_port port{};
+  mg_get_server_ports(context_, 1, &port);
+  return absl::StrCat(address.substr(0, address.rfind(':') + 1), port.port);
+}
+
+int Admin::Metrics(mg_connection* connection, void* self) {
+  std::vector<prometheus::MetricFamily> families;
+  for (const prometheus::Collectable* each : static_cast<Admin*>(self)->collectables_) {
+    auto collected = each->Collect();
+    families.insert(families.end(), std::make_move_iterator(collected.begin()),
+                    std::make_move_iterator(collected.end()));
+  }
+  return Answer(connection, 200, "text/plain; version=0.0.4; charset=utf-8",
+                prometheus::TextSerializer().Serialize(families));
+}
+
+int Admin::Healthz(mg_connection* connection, void* /*self*/) {
+  return Answer(connection, 200, kPlain, "ok\n");
+}
+
+int Admin::Readyz(mg_connection* connection, void* self) {
+  const bool ready = static_cast<Admin*>(self)->ready_();
+  return Answer(connection, ready ? 200 : 503, kPlain, ready ? "ok\n" : "draining\n");
+}
+
+}  // namespace waitd::server

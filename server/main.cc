@@ -1,0 +1,104 @@
+// waitd: options, signals and the way down. Everything else is in server.h.
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "server/log.h"
+#include "server/options.h"
+#include "server/server.h"
+
+namespace {
+
+using waitd::server::CommandLine;
+
+constexpr int kWrongUse = 2;
+
+int Fail(const std::string& error) {
+  std::fprintf(stderr, "waitd: %s\n", error.c_str());
+  return kWrongUse;
+}
+
+sigset_t EndSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+// The second signal ends the process as if nobody had caught it.
+[[noreturn]] void EndAtOnce(int signal) {
+  spdlog::warn("a second signal: ending at once");
+  ::signal(signal, SIG_DFL);
+  const sigset_t set = EndSignals();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  raise(signal);
+  std::_Exit(128 + signal);
+}
+
+// Until nothing is parked any more, or the time is over.
+void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
+  const sigset_t set = EndSignals();
+  const absl::Time end = absl::Now() + time_max;
+  const timespec pause{0, 20'000'000};
+  while (server.waiters() > 0 && absl::Now() < end) {
+    if (const int signal = sigtimedwait(&set, nullptr, &pause); signal > 0) EndAtOnce(signal);
+  }
+}
+
+int Serve(const waitd::server::Options& options) {
+  waitd::server::Server server(options);
+  std::string error;
+  if (!server.Start(&error)) return Fail(error);
+  spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store=memory", server.address(),
+               server.metrics_address());
+  const sigset_t set = EndSignals();
+  int signal = 0;
+  sigwait(&set, &signal);
+  const uint64_t parked = server.waiters();
+  spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
+               absl::FormatDuration(options.drain_timeout));
+  server.Drain();
+  AwaitWaits(server, options.drain_timeout);
+  const uint64_t left = server.waiters();
+  ::signal(SIGTERM, SIG_DFL);
+  ::signal(SIGINT, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  server.Stop();
+  spdlog::info("drained ended_by_themselves={} refused={}", parked - std::min(parked, left), left);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const CommandLine line = waitd::server::ReadCommandLine(
+      arguments, [](const char* name) -> const char* { return std::getenv(name); });
+  switch (line.action) {
+    case CommandLine::Action::kHelp:
+      std::fputs(waitd::server::HelpText().c_str(), stdout);
+      return 0;
+    case CommandLine::Action::kVersion:
+      std::puts("waitd " WAITD_VERSION);
+      return 0;
+    case CommandLine::Action::kFail:
+      return Fail(line.error);
+    case CommandLine::Action::kRun:
+      break;
+  }
+  // Before any thread is made, so that all of them leave these signals to sigwait.
+  const sigset_t set = EndSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  waitd::server::StartLog(line.options.log_level, line.options.log_format);
+  return Serve(line.options);
+}

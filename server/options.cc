@@ -1,0 +1,274 @@
+#include "server/options.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
+ABSL_FLAG(std::string, listen_address, "127.0.0.1:7411",
+          "where gRPC is served: HOST:PORT (port 0: any free one) or unix:PATH; plaintext, so keep "
+          "it on loopback or behind a proxy that authenticates");
+ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9464",
+          "where /metrics, /healthz and /readyz are served over HTTP: HOST:PORT");
+ABSL_FLAG(std::string, log_level, "info", "debug, info, warning or error");
+ABSL_FLAG(std::string, log_format, "text", "text or json, one line each on stderr");
+ABSL_FLAG(uint64_t, max_descriptors, 1 << 20, "how many descriptors may be open at once");
+ABSL_FLAG(uint64_t, max_waiters, 1 << 20, "how many waits may be parked at once");
+ABSL_FLAG(uint64_t, max_payload_bytes, 64 << 10, "how large an encoded signal may be");
+ABSL_FLAG(absl::Duration, max_wait, absl::Hours(24),
+          "how long a wait may last that nothing else bounds; 0: for ever");
+ABSL_FLAG(absl::Duration, default_idle_ttl, absl::Hours(24 * 7),
+          "after how long an idle descriptor closes that a wait, ready or deadline opened; 0: "
+          "never");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(10),
+          "how long parked waits may still end by themselves after SIGTERM");
+ABSL_FLAG(std::string, config, "", "a file of `name = value` lines; # begins a comment");
+
+namespace waitd::server {
+namespace {
+
+constexpr std::array kDocs = {
+    OptionDoc{"listen-address", "ADDRESS"},  OptionDoc{"metrics-address", "ADDRESS"},
+    OptionDoc{"log-level", "LEVEL"},         OptionDoc{"log-format", "FORMAT"},
+    OptionDoc{"max-descriptors", "N"},       OptionDoc{"max-waiters", "N"},
+    OptionDoc{"max-payload-bytes", "BYTES"}, OptionDoc{"max-wait", "DURATION"},
+    OptionDoc{"default-idle-ttl", "DURATION"}, OptionDoc{"drain-timeout", "DURATION"},
+    OptionDoc{"config", "FILE"}};
+
+absl::CommandLineFlag* FindFlag(std::string_view dashed) {
+  const auto known = std::any_of(kDocs.begin(), kDocs.end(),
+                                 [&](const OptionDoc& doc) { return doc.name == dashed; });
+  if (!known) return nullptr;
+  return absl::FindCommandLineFlag(
+      absl::StrReplaceAll(absl::string_view(dashed.data(), dashed.size()), {{"-", "_"}}));
+}
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+// "; did you mean --max-wait?", or what helps when nothing is near.
+std::string Suggest(std::string_view name) {
+  const OptionDoc* nearest = nullptr;
+  size_t distance = 4;
+  for (const OptionDoc& doc : kDocs) {
+    const size_t d = EditDistance(name, doc.name);
+    if (d < distance) {
+      distance = d;
+      nearest = &doc;
+    }
+  }
+  if (nearest == nullptr) return "; see waitd --help";
+  return absl::StrCat("; did you mean --", std::string(nearest->name), "?");
+}
+
+// Sets one option. Where it came from is said in the error.
+std::optional<std::string> Set(std::string_view name, const std::string& value,
+                               const std::string& where) {
+  absl::CommandLineFlag* const flag = FindFlag(name);
+  if (flag == nullptr) {
+    return absl::StrCat(where, ": there is no option ", std::string(name), Suggest(name));
+  }
+  std::string error;
+  if (flag->ParseFrom(value, &error)) return std::nullopt;
+  std::string hint = flag->IsOfType<absl::Duration>() ? "a duration such as 250ms, 10s or 1h30m"
+                                                      : "a whole number";
+  return absl::StrCat(where, ": '", value, "' is no value for ", std::string(name), "; give ",
+                      hint);
+}
+
+std::optional<std::string> CheckOneOf(std::string_view name, const std::string& value,
+                                      std::initializer_list<std::string_view> allowed) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return std::nullopt;
+  std::string list;
+  for (const std::string_view each : allowed) {
+    absl::StrAppend(&list, list.empty() ? "" : ", ", std::string(each));
+  }
+  return absl::StrCat("'", value, "' is no value for ", std::string(name), "; give one of ", list);
+}
+
+std::optional<std::string> CheckNotNegative(std::string_view name, absl::Duration value) {
+  if (value >= absl::ZeroDuration()) return std::nullopt;
+  return absl::StrCat(std::string(name), " is negative; give 0 or more");
+}
+
+std::optional<std::string> CheckPositive(std::string_view name, uint64_t value, uint64_t max) {
+  if (value > 0 && value <= max) return std::nullopt;
+  return absl::StrCat(std::string(name), " is ", value, "; give 1 to ", max);
+}
+
+std::optional<std::string> Check(const Options& options) {
+  constexpr uint64_t kCountMax = 1'000'000'000;
+  constexpr uint64_t kPayloadMax = 64 << 20;
+  for (const auto& fault :
+       {CheckOneOf("log-level", options.log_level, {"debug", "info", "warning", "error"}),
+        CheckOneOf("log-format", options.log_format, {"text", "json"}),
+        CheckPositive("max-descriptors", options.max_descriptors, kCountMax),
+        CheckPositive("max-waiters", options.max_waiters, kCountMax),
+        CheckPositive("max-payload-bytes", options.max_payload_bytes, kPayloadMax),
+        CheckNotNegative("max-wait", options.max_wait),
+        CheckNotNegative("default-idle-ttl", options.default_idle_ttl),
+        CheckNotNegative("drain-timeout", options.drain_timeout)}) {
+    if (fault.has_value()) return fault;
+  }
+  return std::nullopt;
+}
+
+Options Current() {
+  return {.listen_address = absl::GetFlag(FLAGS_listen_address),
+          .metrics_address = absl::GetFlag(FLAGS_metrics_address),
+          .log_level = absl::GetFlag(FLAGS_log_level),
+          .log_format = absl::GetFlag(FLAGS_log_format),
+          .max_descriptors = absl::GetFlag(FLAGS_max_descriptors),
+          .max_waiters = absl::GetFlag(FLAGS_max_waiters),
+          .max_payload_bytes = absl::GetFlag(FLAGS_max_payload_bytes),
+          .max_wait = absl::GetFlag(FLAGS_max_wait),
+          .default_idle_ttl = absl::GetFlag(FLAGS_default_idle_ttl),
+          .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
+}
+
+// The file's settings, then the environment's, so that the later one stays.
+std::optional<std::string> SetFromAround(
+    const std::function<const char*(const char*)>& variable) {
+  const auto from_environment = [&](std::string_view name) {
+    std::string key = absl::StrCat("WAITD_", absl::AsciiStrToUpper(std::string(name)));
+    std::replace(key.begin(), key.end(), '-', '_');
+    return std::pair(key, variable(key.c_str()));
+  };
+  if (absl::GetFlag(FLAGS_config).empty()) {
+    const auto [key, path] = from_environment("config");
+    if (path != nullptr) absl::SetFlag(&FLAGS_config, path);
+  }
+  const std::string path = absl::GetFlag(FLAGS_config);
+  if (!path.empty()) {
+    std::ifstream file(path);
+    if (!file) return absl::StrCat("cannot read the configuration file ", path);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    std::vector<std::pair<std::string, std::string>> settings;
+    std::string error;
+    if (!ParseConfig(text, &settings, &error)) return absl::StrCat(path, ": ", error);
+    for (const auto& [name, value] : settings) {
+      if (name == "config") return absl::StrCat(path, ": config cannot name another file");
+      if (auto fault = Set(name, value, path)) return fault;
+    }
+  }
+  // Others with our prefix are not ours: Kubernetes makes WAITD_PORT for a service of this name.
+  for (const OptionDoc& doc : kDocs) {
+    const auto [key, value] = from_environment(doc.name);
+    if (value == nullptr || doc.name == "config") continue;
+    if (auto fault = Set(doc.name, value, key)) return fault;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::span<const OptionDoc> OptionDocs() { return kDocs; }
+
+std::string HelpOf(const OptionDoc& option) { return FindFlag(option.name)->Help(); }
+std::string DefaultOf(const OptionDoc& option) { return FindFlag(option.name)->DefaultValue(); }
+
+bool ParseConfig(std::string_view text,
+                 std::vector<std::pair<std::string, std::string>>* settings, std::string* error) {
+  int number = 0;
+  for (const absl::string_view raw :
+       absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
+    ++number;
+    const absl::string_view line = absl::StripAsciiWhitespace(raw);
+    if (line.empty() || line[0] == '#') continue;
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits('=', 1));
+    const absl::string_view name = absl::StripAsciiWhitespace(parts.first);
+    if (name.empty() || line.find('=') == absl::string_view::npos) {
+      *error = absl::StrCat("line ", number, ": not `name = value`");
+      return false;
+    }
+    settings->emplace_back(absl::StrReplaceAll(name, {{"_", "-"}}),
+                           absl::StripAsciiWhitespace(parts.second));
+  }
+  return true;
+}
+
+CommandLine ReadCommandLine(std::span<const std::string> arguments,
+                            const std::function<const char*(const char*)>& variable) {
+  const auto fail = [](std::string error) {
+    return CommandLine{CommandLine::Action::kFail, std::move(error), {}};
+  };
+  std::vector<std::pair<std::string, std::string>> flags;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--help" || argument == "-h") return {CommandLine::Action::kHelp, "", {}};
+    if (argument == "--version") return {CommandLine::Action::kVersion, "", {}};
+    if (!argument.starts_with("--")) {
+      return fail(absl::StrCat("'", argument, "' is not an option; see waitd --help"));
+    }
+    std::string name = argument.substr(2);
+    std::optional<std::string> value;
+    if (const size_t equals = name.find('='); equals != std::string::npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    }
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (FindFlag(name) == nullptr) {
+      return fail(absl::StrCat("there is no option --", name, Suggest(name)));
+    }
+    if (!value.has_value()) {
+      if (i + 1 == arguments.size()) return fail(absl::StrCat("--", name, " needs a value"));
+      value = arguments[++i];
+    }
+    flags.emplace_back(name, *value);
+  }
+  for (const auto& [name, value] : flags) {
+    if (name != "config") continue;
+    if (auto fault = Set(name, value, "--config")) return fail(*fault);
+  }
+  if (auto fault = SetFromAround(variable)) return fail(*fault);
+  for (const auto& [name, value] : flags) {
+    if (auto fault = Set(name, value, absl::StrCat("--", name))) return fail(*fault);
+  }
+  Options options = Current();
+  if (auto fault = Check(options)) return fail(*fault);
+  return {CommandLine::Action::kRun, "", std::move(options)};
+}
+
+std::string HelpText() {
+  std::string text =
+      "waitd: remote timed waits on named poll descriptors, over gRPC.\n\n"
+      "Examples:\n"
+      "  waitd                                      serve on 127.0.0.1:7411\n"
+      "  waitd --listen-address unix:/run/waitd.sock\n"
+      "  WAITD_LOG_FORMAT=json waitd --config /etc/waitd/waitd.conf\n\n"
+      "Options, each also as WAITD_NAME in the environment and as `name = value` in the file that\n"
+      "--config names; flags go before the environment, and that before the file:\n";
+  for (const OptionDoc& doc : kDocs) {
+    const std::string value = DefaultOf(doc);
+    absl::StrAppend(&text, "  --", std::string(doc.name), "=", std::string(doc.value), "\n      ",
+                    HelpOf(doc), value.empty() ? "" : absl::StrCat(" [", value, "]"), "\n");
+  }
+  absl::StrAppend(&text, "  --help, --version\n");
+  return text;
+}
+
+}  // namespace waitd::server

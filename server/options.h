@@ -1,0 +1,66 @@
+#ifndef WAITD_SERVER_OPTIONS_H_
+#define WAITD_SERVER_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace waitd::server {
+
+/// What waitd runs with, after flags, environment and configuration file.
+struct Options {
+  std::string listen_address;
+  std::string metrics_address;
+  std::string log_level;
+  std::string log_format;
+  uint64_t max_descriptors;
+  uint64_t max_waiters;
+  uint64_t max_payload_bytes;
+  absl::Duration max_wait;          ///< zero: no bound
+  absl::Duration default_idle_ttl;  ///< zero: for ever
+  absl::Duration drain_timeout;
+};
+
+/// What the command line asks for.
+struct CommandLine {
+  enum class Action : uint8_t { kRun, kHelp, kVersion, kFail };
+  Action action = Action::kRun;
+  std::string error;  ///< of kFail: one line that says what is wrong and what to do
+  Options options;    ///< of kRun
+};
+
+/// An option, for the help text and the manual page.
+struct OptionDoc {
+  std::string_view name;  ///< with dashes
+  std::string_view value;
+};
+std::span<const OptionDoc> OptionDocs();
+
+/// The help text of an option and its default.
+std::string HelpOf(const OptionDoc& option);
+std::string DefaultOf(const OptionDoc& option);
+
+/// Reads the options: flags go before variables (WAITD_LISTEN_ADDRESS), and those before the file
+/// that --config names. `variable` answers the value of an environment variable, or null. Not
+/// thread-safe: the flags are the process's.
+CommandLine ReadCommandLine(std::span<const std::string> arguments,
+                            const std::function<const char*(const char*)>& variable);
+
+/// The `name = value` lines of a configuration file; # begins a comment. False: `error` names the
+/// line and what is wrong with it.
+bool ParseConfig(std::string_view text,
+                 std::vector<std::pair<std::string, std::string>>* settings, std::string* error);
+
+/// What --help prints.
+std::string HelpText();
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_OPTIONS_H_

@@ -1,0 +1,171 @@
+#ifndef WAITD_SERVER_RPC_H_
+#define WAITD_SERVER_RPC_H_
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "core/poller.h"
+#include "server/rpc_metrics.h"
+#include "server/status.h"
+#include "server/validate.h"
+#include "waitd/v1/waitd.grpc.pb.h"
+
+namespace waitd::server {
+
+/// What every call has to do with. Lifetime: outlives all calls.
+struct Context {
+  core::Poller& poller;
+  const core::Clock& clock;
+  RpcMetrics& metrics;
+  size_t payload_bytes_max;
+};
+
+/// A parking call that is shown by its client's address.
+template <class Base>
+class NamedCall : public Base {
+ public:
+  std::string_view client() const override { return peer; }
+
+  std::string peer;
+};
+
+/// An event that a completion queue hands back.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void Happened(bool ok) = 0;
+};
+
+using AsyncService =
+    v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
+        v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
+            v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
+                v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
+                    v1::WaitService::WithAsyncMethod_Poll<
+                        v1::WaitService::WithAsyncMethod_Ack<
+                            v1::WaitService::WithAsyncMethod_GetPollDescriptor<
+                                v1::WaitService::WithAsyncMethod_ListPollDescriptors<
+                                    v1::WaitService::Service>>>>>>>>>>;
+
+/// One unary call, from its arrival to its end. T says which: its messages, its core call, how it
+/// begins and how it answers (methods.h).
+///
+/// Threads:  the events come from one completion queue, which one thread polls, so that they are
+///           serial; the core's Done may come from any thread, once, and may come while Begin runs.
+/// Lifetime: made by Await, deletes itself after its last event. A call that parks has two: its end,
+///           and that its client is done with it.
+template <class T>
+class Rpc final : public T::CoreCall {
+ public:
+  using Request = typename T::Request;
+  using Response = typename T::Response;
+  static constexpr bool kParks = std::is_base_of_v<core::Parkable, typename T::CoreCall>;
+
+  /// Waits for the next call of this method.
+  static void Await(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue) {
+    new Rpc(context, service, queue);
+  }
+
+  /// The core has the result.
+  void Done() override {
+    if (const auto* refusal = std::get_if<core::Refusal>(&this->result)) {
+      Refuse(ToError(*refusal, T::NameOf(*request_, *refusal)), T::FieldOf(*refusal));
+      return;
+    }
+    using Result = std::variant_alternative_t<0, decltype(this->result)>;
+    const auto& answer = std::get<Result>(this->result);
+    if constexpr (kParks) {
+      if (answer.outcome == core::Outcome::kCancelled) {
+        End({grpc::StatusCode::CANCELLED, "the call was cancelled"});
+        return;
+      }
+    }
+    T::Answer(context_, began_, *request_, answer, *response_);
+    End(grpc::Status::OK);
+  }
+
+ private:
+  // An event that leads to a member function.
+  template <void (Rpc::*kMember)(bool)>
+  class To final : public Event {
+   public:
+    explicit To(Rpc& rpc) : rpc_(rpc) {}
+    void Happened(bool ok) override { (rpc_.*kMember)(ok); }
+
+   private:
+    Rpc& rpc_;
+  };
+
+  Rpc(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue)
+      : context_(context), service_(service), queue_(queue), writer_(&server_context_) {
+    if constexpr (kParks) server_context_.AsyncNotifyWhenDone(&left_);
+    (service.*T::kRequest)(&server_context_, request_, &writer_, &queue, &queue, &arrived_);
+  }
+
+  void Arrived(bool ok) {
+    if (!ok) {  // the server is shutting down, and no other event of this call comes
+      delete this;
+      return;
+    }
+    Await(context_, service_, queue_);
+    began_ = context_.clock.Read();
+    context_.metrics.Started(T::kMethod);
+    if constexpr (kParks) this->peer = server_context_.peer();
+    if (Fault fault = T::Begin(context_, began_, *request_, *this)) Refuse(*fault, {});
+  }
+
+  void Refuse(Error error, std::string field) {
+    if (error.field.empty()) error.field = std::move(field);
+    context_.metrics.Refused(error.reason);
+    End(ToStatus(error));
+  }
+
+  // Exactly once for each call that arrived.
+  void End(const grpc::Status& status) {
+    context_.metrics.Handled(T::kMethod, status.error_code(),
+                             context_.clock.Read().mono - began_.mono);
+    if (status.ok()) {
+      writer_.Finish(*response_, status, &ended_);
+    } else {
+      writer_.FinishWithError(status, &ended_);
+    }
+  }
+
+  void Ended(bool /*ok*/) { Leave(); }
+
+  // The client has its answer, or has gone.
+  void Left(bool /*ok*/) {
+    if constexpr (kParks) {
+      if (server_context_.IsCancelled()) context_.poller.Cancel(context_.clock.Read(), *this);
+    }
+    Leave();
+  }
+
+  void Leave() {
+    if (--events_left_ == 0) delete this;
+  }
+
+  Context& context_;
+  AsyncService& service_;
+  grpc::ServerCompletionQueue& queue_;
+  google::protobuf::Arena arena_;
+  Request* const request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
+  Response* const response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
+  grpc::ServerContext server_context_;
+  grpc::ServerAsyncResponseWriter<Response> writer_;
+  core::Now began_{};
+  int events_left_ = kParks ? 2 : 1;
+  To<&Rpc::Arrived> arrived_{*this};
+  To<&Rpc::Ended> ended_{*this};
+  To<&Rpc::Left> left_{*this};
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_RPC_H_

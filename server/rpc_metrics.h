@@ -1,0 +1,64 @@
+#ifndef WAITD_SERVER_RPC_METRICS_H_
+#define WAITD_SERVER_RPC_METRICS_H_
+
+#include <grpcpp/support/status.h>
+#include <prometheus/collectable.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+
+namespace waitd::server {
+
+/// The methods of the service, in the order of the contract. Session is not counted before it is
+/// offered.
+enum class Method : uint8_t { kOpen, kClose, kReset, kWait, kReady, kSetDeadline, kPoll, kAck, kGet,
+                              kList };
+inline constexpr size_t kMethods = 10;
+
+/// What the server counts of its calls: the grpc_server_* metrics that gRPC middleware exports in
+/// other languages, the refusals, and how long a wake takes. Threads: everything by anyone; counts
+/// are spread over slots, so that two threads seldom write to one cache line.
+class RpcMetrics final : public prometheus::Collectable {
+ public:
+  void Started(Method method);
+  void Handled(Method method, grpc::StatusCode code, core::Nanos took);
+  void Refused(std::string_view reason);
+  /// From the acceptance of a Ready to the hand-over of its wake to gRPC.
+  void Woke(core::Nanos took);
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  static constexpr size_t kSlots = 8;
+  static constexpr size_t kCodes = 17;
+  static constexpr size_t kReasons = 18;
+  static constexpr size_t kBuckets = 11;
+
+  // Relaxed throughout: each is a sum that grows, read now and then; nothing else depends on it.
+  using Count = std::atomic<uint64_t>;
+  struct Histogram {
+    std::array<Count, kBuckets + 1> counts{};
+    Count sum_ns{0};
+    void Observe(std::span<const core::Nanos> bounds, core::Nanos value);
+  };
+  struct alignas(64) Slot {
+    std::array<Count, kMethods> started{};
+    std::array<std::array<Count, kCodes>, kMethods> handled{};
+    std::array<Histogram, kMethods> took{};
+    std::array<Count, kReasons> refused{};
+    Histogram woke;
+  };
+  Slot& MySlot();
+
+  std::array<Slot, kSlots> slots_;
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_RPC_METRICS_H_

@@ -1,0 +1,211 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "server/admin.h"
+#include "server/methods.h"
+#include "server/metrics.h"
+#include "server/process_metrics.h"
+#include "server/rpc_metrics.h"
+#include "server/timer_thread.h"
+
+namespace waitd::server {
+namespace {
+
+constexpr std::chrono::seconds kStopTimeMax{1};
+constexpr int kStreamsMax = 200'000;  // parked calls on one connection
+constexpr size_t kAwaitedCalls = 4;   // of each method and queue, so that arrivals seldom queue up
+constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
+constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd-liveness",
+                                        "waitd-readiness"};
+
+// The async methods, and what the others answer.
+class Service final : public AsyncService {
+  grpc::Status Session(
+      grpc::ServerContext* /*context*/,
+      grpc::ServerReaderWriter<v1::SessionResponse, v1::SessionRequest>* /*stream*/) override {
+    return ToStatus({.reason = "UNIMPLEMENTED",
+                     .message = "this server does not offer sessions yet; use unary calls",
+                     .field = {}});
+  }
+};
+
+core::Nanos OrForever(absl::Duration duration) {
+  if (duration == absl::ZeroDuration()) return core::kForever;
+  return core::Nanos(absl::ToInt64Nanoseconds(duration));
+}
+
+core::Poller::Options PollerOptions(const Options& options, const core::Now& now) {
+  const auto microseconds =
+      std::chrono::duration_cast<std::chrono::microseconds>(now.wall.time_since_epoch());
+  return {.max_descriptors = options.max_descriptors,
+          .max_waiters = options.max_waiters,
+          .max_wait = OrForever(options.max_wait),
+          .default_idle_ttl = OrForever(options.default_idle_ttl),
+          // Without a store, the clock alone keeps generations of two processes apart.
+          .first_generation = static_cast<uint64_t>(microseconds.count()),
+          .probe = nullptr};
+}
+
+// gRPC would take the socket away from whoever serves on it.
+bool SomebodyServesOn(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return false;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool served =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  close(fd);
+  return served;
+}
+
+void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // A parked call sends nothing for hours: the server's pings must not run out before that.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 30'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_payload_bytes) + kMessageOverhead);
+  // The methods that are not asynchronous, such as reflection, are few and quick.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
+}
+
+template <class... Methods>
+void AwaitAll(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue) {
+  for (size_t i = 0; i < kAwaitedCalls; ++i) {
+    (Rpc<Methods>::Await(context, service, queue), ...);
+  }
+}
+
+}  // namespace
+
+// In the order in which they are made; they go in the reverse.
+struct Server::Parts {
+  explicit Parts(const Options& given)
+      : options(given),
+        timers(clock),
+        poller(PollerOptions(given, clock.Read()), journal,
+               [this](core::Instant at) { timers.Alarm(at); }),
+        core_metrics(poller, clock, given),
+        context{poller, clock, rpc_metrics, given.max_payload_bytes},
+        admin({&core_metrics, &rpc_metrics, &process_metrics},
+              [this] { return !draining.load(std::memory_order_relaxed); }) {}
+
+  const Options options;
+  core::RealClock clock;
+  core::MemoryJournal journal;
+  TimerThread timers;
+  core::Poller poller;
+  RpcMetrics rpc_metrics;
+  CoreMetrics core_metrics;
+  ProcessMetrics process_metrics;
+  Context context;
+  std::atomic<bool> draining{false};  // relaxed: what /readyz says, and nothing else
+  Admin admin;
+  Service service;
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
+  std::unique_ptr<grpc::Server> server;
+  std::vector<std::thread> threads;
+  std::string address;
+  std::string metrics_address;
+};
+
+Server::Server(const Options& options) : parts_(std::make_unique<Parts>(options)) {}
+
+Server::~Server() { Stop(); }
+
+bool Server::Start(std::string* error) {
+  Parts& p = *parts_;
+  const std::string& asked = p.options.listen_address;
+  const auto fail = [&](absl::string_view why) {
+    *error = absl::StrCat("cannot listen on ", asked, ": ", why,
+                          "; choose another --listen-address");
+    return false;
+  };
+  const bool is_unix = absl::StartsWith(asked, "unix:");
+  if (is_unix && SomebodyServesOn(asked.substr(5))) return fail("another server is there");
+  if (!is_unix && asked.rfind(':') == std::string::npos) return fail("not HOST:PORT or unix:PATH");
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  SetArguments(builder, p.options);
+  int port = 0;
+  builder.AddListeningPort(asked, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&p.service);
+  const unsigned threads = std::max(2U, std::thread::hardware_concurrency());
+  for (unsigned i = 0; i < threads; ++i) p.queues.push_back(builder.AddCompletionQueue());
+  p.server = builder.BuildAndStart();
+  if (p.server == nullptr || port == 0) {
+    for (auto& queue : p.queues) {
+      queue->Shutdown();
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue->Next(&tag, &ok)) {
+      }
+    }
+    return fail("the address is in use, or not one of this machine");
+  }
+  p.address = is_unix ? asked : absl::StrCat(asked.substr(0, asked.rfind(':') + 1), port);
+  for (auto& queue : p.queues) {
+    AwaitAll<OpenMethod, CloseMethod, ResetMethod, WaitMethod, ReadyMethod, SetDeadlineMethod,
+             PollMethod, AckMethod, GetMethod, ListMethod>(p.context, p.service, *queue);
+    p.threads.emplace_back([&queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Happened(ok);
+    });
+  }
+  p.timers.Start(p.poller);
+  auto* const health = p.server->GetHealthCheckService();
+  for (const char* name : kHealthNames) health->SetServingStatus(name, true);
+  p.metrics_address = p.admin.Start(p.options.metrics_address, error);
+  return !p.metrics_address.empty();
+}
+
+const std::string& Server::address() const { return parts_->address; }
+const std::string& Server::metrics_address() const { return parts_->metrics_address; }
+
+void Server::Drain() {
+  parts_->draining.store(true, std::memory_order_relaxed);
+  parts_->core_metrics.SetDraining();
+  parts_->server->GetHealthCheckService()->Shutdown();
+  parts_->poller.RefuseWaits();
+}
+
+uint64_t Server::waiters() const { return parts_->poller.waiters(); }
+
+void Server::Stop() {
+  Parts& p = *parts_;
+  if (p.server == nullptr) return;
+  p.poller.RefuseWaits();
+  p.poller.EndWaits(p.clock.Read());
+  p.server->Shutdown(std::chrono::system_clock::now() + kStopTimeMax);
+  for (auto& queue : p.queues) queue->Shutdown();
+  for (auto& thread : p.threads) thread.join();
+  p.timers.Stop();
+  p.server.reset();
+}
+
+}  // namespace waitd::server

@@ -1,0 +1,47 @@
+#ifndef WAITD_SERVER_SERVER_H_
+#define WAITD_SERVER_SERVER_H_
+
+#include <memory>
+#include <string>
+
+#include "core/clock.h"
+#include "core/journal.h"
+#include "core/poller.h"
+#include "server/options.h"
+
+namespace waitd::server {
+
+/// waitd without its process: the poller and all that serves it.
+///
+/// Use: Start, then Drain, then Stop. Threads: one owner; it makes threads of its own.
+class Server {
+ public:
+  explicit Server(const Options& options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Serves. An error is one line that says what to do; nothing is left running then.
+  bool Start(std::string* error);
+
+  /// What was bound, with the port that was free where 0 was asked for.
+  const std::string& address() const;
+  const std::string& metrics_address() const;
+
+  /// Says NOT_SERVING and takes no more waits; everything else goes on.
+  void Drain();
+
+  /// How many waits are parked.
+  uint64_t waiters() const;
+
+  /// Ends what is parked, and everything. Takes a second at most.
+  void Stop();
+
+ private:
+  struct Parts;
+  const std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_SERVER_H_

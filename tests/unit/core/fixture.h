@@ -1,0 +1,206 @@
+#ifndef WAITD_TESTS_UNIT_CORE_FIXTURE_H_
+#define WAITD_TESTS_UNIT_CORE_FIXTURE_H_
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/poller.h"
+
+namespace waitd::core {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// A call that remembers whether its answer came.
+template <class Base>
+class Answered : public Base {
+ public:
+  void Done() override {
+    ASSERT_FALSE(done_) << "answered twice";
+    done_ = true;
+  }
+  bool done() const { return done_; }
+
+ private:
+  bool done_ = false;
+};
+
+/// A parking call, with what its owner is called.
+template <class Base>
+class Parked : public Answered<Base> {
+ public:
+  explicit Parked(std::string client = "test") : client_(std::move(client)) {}
+  std::string_view client() const override { return client_; }
+
+ private:
+  std::string client_;
+};
+
+using TestWait = Parked<WaitCall>;
+using TestPoll = Parked<PollCall>;
+
+inline Payload Bytes(std::string_view bytes) {
+  return std::make_shared<const std::string>(bytes);
+}
+
+/// A poller under a manual clock: time stands still until Advance, and timers run when told.
+class Table {
+ public:
+  explicit Table(Poller::Options options = {}, Journal* journal = nullptr)
+      : poller_(options, journal == nullptr ? memory_ : *journal,
+                [this](Instant at) { alarms_.push_back(at); }) {}
+
+  Poller& poller() { return poller_; }
+  const Now& now() const { return now_; }
+  std::vector<Instant>& alarms() { return alarms_; }
+
+  /// Moves both clocks, without running timers.
+  void Pass(Nanos by) {
+    now_.mono += by;
+    now_.wall += by;
+  }
+
+  /// Moves both clocks, then runs every timer that is due.
+  void Advance(Nanos by) {
+    Pass(by);
+    RunTimers();
+  }
+
+  void RunTimers() {
+    while (poller_.RunTimers(now_) <= now_.mono) {
+    }
+  }
+
+  /// Steps the wall clock alone.
+  void StepWall(Nanos by) { now_.wall += by; }
+
+  Result<OpenResult> Open(const OpenArgs& args) {
+    return Ask<OpenCall>([&](auto& call) { poller_.Open(now_, args, call); });
+  }
+  Result<OpenResult> Open(std::string_view name, Kind kind = Kind::kExclusive) {
+    OpenArgs args{.name = name};
+    args.options.kind = kind;
+    return Open(args);
+  }
+  Result<CloseResult> Close(std::string_view name, uint64_t generation = 0) {
+    return Ask<CloseCall>([&](auto& call) { poller_.Close(now_, {name, generation}, call); });
+  }
+  Result<ResetResult> Reset(std::string_view name, Mode mode = Mode::kRead) {
+    return Ask<ResetCall>([&](auto& call) { poller_.Reset(now_, {name, mode, 0}, call); });
+  }
+  Result<ReadyResult> Ready(const ReadyArgs& args) {
+    return Ask<ReadyCall>([&](auto& call) { poller_.Ready(now_, args, call); });
+  }
+  Result<ReadyResult> Ready(std::string_view name, Mode mode = Mode::kRead,
+                            std::string_view data = "") {
+    return Ready({.name = name, .mode = mode, .signal = data.empty() ? nullptr : Bytes(data)});
+  }
+  Result<SetDeadlineResult> SetDeadline(const SetDeadlineArgs& args) {
+    return Ask<SetDeadlineCall>([&](auto& call) { poller_.SetDeadline(now_, args, call); });
+  }
+  Result<SetDeadlineResult> In(std::string_view name, Nanos timeout, Mode mode = Mode::kRead,
+                               DeadlineCondition condition = DeadlineCondition::kAlways) {
+    return SetDeadline({.name = name,
+                        .mode = mode,
+                        .what = SetDeadlineArgs::What::kTimeout,
+                        .timeout = timeout,
+                        .condition = condition});
+  }
+  Result<SetDeadlineResult> Clear(std::string_view name, Mode mode = Mode::kRead,
+                                  DeadlineCondition condition = DeadlineCondition::kAlways) {
+    return SetDeadline({.name = name,
+                        .mode = mode,
+                        .what = SetDeadlineArgs::What::kClear,
+                        .condition = condition});
+  }
+  Result<DescriptorInfo> Get(std::string_view name) {
+    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, name, call); });
+  }
+  Result<ListResult> List(const ListArgs& args) {
+    return Ask<ListCall>([&](auto& call) { poller_.List(now_, args, call); });
+  }
+
+  /// Starts a wait; it may have ended when this returns.
+  std::unique_ptr<TestWait> Wait(const WaitArgs& args) {
+    auto call = std::make_unique<TestWait>();
+    poller_.Wait(now_, args, *call);
+    return call;
+  }
+  std::unique_ptr<TestWait> Wait(std::string_view name, Side side = Side::kRead) {
+    return Wait({.name = name, .side = side});
+  }
+  std::unique_ptr<TestWait> Wait(std::string_view name, Nanos timeout) {
+    return Wait({.name = name, .timeout = timeout});
+  }
+  std::unique_ptr<TestPoll> Poll(const PollArgs& args) {
+    auto call = std::make_unique<TestPoll>();
+    poller_.Poll(now_, args, *call);
+    return call;
+  }
+  std::unique_ptr<TestPoll> Poll(std::vector<PollTarget> targets, uint32_t need = 1) {
+    return Poll({.targets = std::move(targets), .need = need});
+  }
+
+  /// Tries: takes a READY that is there.
+  WaitResult Try(std::string_view name, Side side = Side::kRead) {
+    const auto call = Wait({.name = name, .side = side, .timeout = Nanos(0)});
+    EXPECT_TRUE(call->done());
+    return std::get<WaitResult>(call->result);
+  }
+
+ private:
+  template <class C, class Start>
+  decltype(C::result) Ask(Start start) {
+    Answered<C> call;
+    start(call);
+    EXPECT_TRUE(call.done());
+    return std::move(call.result);
+  }
+
+  MemoryJournal memory_;
+  std::vector<Instant> alarms_;
+  Now now_{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
+  Poller poller_;
+};
+
+template <class T>
+const T& Ok(const Result<T>& result) {
+  EXPECT_TRUE(std::holds_alternative<T>(result));
+  return std::get<T>(result);
+}
+
+template <class T>
+Reason ReasonOf(const Result<T>& result) {
+  EXPECT_TRUE(std::holds_alternative<Refusal>(result));
+  return std::get<Refusal>(result).reason;
+}
+
+/// The outcome of a call that must have ended.
+template <class C>
+Outcome OutcomeOf(const C& call) {
+  EXPECT_TRUE(call->done());
+  return std::visit(
+      [](const auto& result) {
+        if constexpr (requires { result.outcome; }) {
+          return result.outcome;
+        } else {
+          ADD_FAILURE() << "refused with reason " << static_cast<int>(result.reason);
+          return Outcome::kCancelled;
+        }
+      },
+      call->result);
+}
+
+}  // namespace waitd::core
+
+#endif  // WAITD_TESTS_UNIT_CORE_FIXTURE_H_
