@@ -75,7 +75,6 @@ v1::DeadlineEffect ToEffect(core::DeadlineEffect effect) {
 }
 
 void WriteDeadline(const core::Now& now, const core::Deadline& from, v1::Deadline& to) {
-  if (from.state == core::Deadline::State::kNone) return;
   WriteTime(from.wall, *to.mutable_at());
   to.set_expired(from.state == core::Deadline::State::kExpired);
   const core::Nanos remaining = core::SaturatingSubtract(from.at.time_since_epoch(),
@@ -98,7 +97,9 @@ void WriteSide(const core::Now& now, const core::DescriptorInfo::SideInfo& from,
   }
   to.set_waiters(from.waiters);
   to.set_payload_bytes(static_cast<uint32_t>(from.payload_bytes));
-  WriteDeadline(now, from.deadline, *to.mutable_deadline());
+  if (from.deadline.state != core::Deadline::State::kNone) {
+    WriteDeadline(now, from.deadline, *to.mutable_deadline());
+  }
   for (const auto& waiter : from.waiter_details) {
     v1::PollDescriptor::Waiter& shown = *to.add_waiter_details();
     shown.set_client(waiter.client);
@@ -158,8 +159,13 @@ void Write(const core::ReadyResult& from, v1::ReadyResponse& to) {
 void Write(const core::Now& now, const core::SetDeadlineResult& from,
            v1::SetDeadlineResponse& to) {
   to.set_applied(from.applied);
-  WriteDeadline(now, from.deadline[0], *to.mutable_read());
-  WriteDeadline(now, from.deadline[1], *to.mutable_write());
+  using State = core::Deadline::State;
+  if (from.deadline[0].state != State::kNone) {
+    WriteDeadline(now, from.deadline[0], *to.mutable_read());
+  }
+  if (from.deadline[1].state != State::kNone) {
+    WriteDeadline(now, from.deadline[1], *to.mutable_write());
+  }
   to.set_woken(from.woken);
   to.set_generation(from.generation);
   to.set_read_effect(ToEffect(from.effect[0]));

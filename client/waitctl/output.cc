@@ -1,0 +1,87 @@
+#include "client/waitctl/output.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/waitctl/text.h"
+
+namespace waitd::ctl {
+namespace {
+
+std::string State(const v1::PollDescriptor::Side& side) {
+  switch (side.state()) {
+    case v1::SEMAPHORE_STATE_READY:
+      return side.waiters() > 0 ? absl::StrCat("ready, ", side.waiters(), " waiting") : "ready";
+    case v1::SEMAPHORE_STATE_WAITING:
+      return absl::StrCat(side.waiters(), " waiting");
+    default:
+      return "nil";
+  }
+}
+
+std::string DescribeSide(const char* name, const v1::PollDescriptor::Side& side) {
+  std::string text = absl::StrFormat("%-12s%s, deadline %s\n", name, State(side),
+                                     Describe(side.deadline()));
+  for (const auto& waiter : side.waiter_details()) {
+    absl::StrAppend(&text, "  ", waiter.client(), " since ", Show(FromProto(waiter.since())));
+    if (waiter.has_until()) {
+      absl::StrAppend(&text, ", until ", Show(FromProto(waiter.until())));
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Json(const google::protobuf::Message& message, bool one_line) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = !one_line;
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (json.empty() || json.back() != '\n') json += '\n';
+  return json;
+}
+
+std::string Describe(const v1::Deadline& deadline) {
+  if (!deadline.has_at()) return "none";
+  const absl::Duration remaining = FromProto(deadline.remaining());
+  const std::string at = Show(FromProto(deadline.at()));
+  return deadline.expired() ? absl::StrCat("expired ", Show(-remaining), " ago (", at, ")")
+                            : absl::StrCat("in ", Show(remaining), " (", at, ")");
+}
+
+std::string Describe(const v1::PollDescriptor& descriptor) {
+  std::string text = absl::StrFormat("%-12s%s\n%-12s%s\n%-12s%d\n%-12s%s\n", "name",
+                                     descriptor.name(), "kind", Show(descriptor.kind()),
+                                     "generation", descriptor.generation(), "opened",
+                                     Show(FromProto(descriptor.open_time())));
+  if (descriptor.has_idle_ttl()) {
+    absl::StrAppend(&text, absl::StrFormat("%-12s%s\n", "idle ttl",
+                                           Show(FromProto(descriptor.idle_ttl()))));
+  }
+  for (const auto& [key, value] : descriptor.labels()) {
+    absl::StrAppend(&text, absl::StrFormat("%-12s%s=%s\n", "label", key, value));
+  }
+  return absl::StrCat(text, DescribeSide("read", descriptor.read()),
+                      DescribeSide("write", descriptor.write()));
+}
+
+std::string Table(std::span<const v1::PollDescriptor> descriptors) {
+  size_t width = 4;
+  for (const auto& each : descriptors) width = std::max(width, each.name().size());
+  const auto w = static_cast<int>(width);
+  std::string text = absl::StrFormat("%-*s  %-9s  %-16s  %-16s  %s\n", w, "NAME", "KIND", "READ",
+                                     "WRITE", "READ DEADLINE");
+  for (const auto& each : descriptors) {
+    absl::StrAppend(&text, absl::StrFormat("%-*s  %-9s  %-16s  %-16s  %s\n", w, each.name(),
+                                           Show(each.kind()), State(each.read()),
+                                           State(each.write()), Describe(each.read().deadline())));
+  }
+  return text;
+}
+
+}  // namespace waitd::ctl

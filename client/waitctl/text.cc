@@ -1,0 +1,87 @@
+#include "client/waitctl/text.h"
+
+#include "absl/strings/ascii.h"
+
+namespace waitd::ctl {
+namespace {
+
+constexpr absl::Duration kDurationMax = absl::Hours(24 * int64_t{3'652'500});  // what protobuf can hold
+
+// The part of an enum value's name behind its type's, in lower case.
+std::string Short(const std::string& name, size_t prefix) {
+  return absl::AsciiStrToLower(name.substr(prefix));
+}
+
+}  // namespace
+
+std::optional<absl::Duration> ParseDuration(const std::string& text) {
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration)) return std::nullopt;
+  if (duration > kDurationMax || duration < -kDurationMax) return std::nullopt;
+  return duration;
+}
+
+bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request) {
+  if (text == "clear") {
+    request->mutable_clear();
+    return true;
+  }
+  if (text == "now") {
+    request->mutable_timeout();
+    return true;
+  }
+  if (const auto duration = ParseDuration(text)) {
+    *request->mutable_timeout() = ToProto(*duration);
+    return true;
+  }
+  absl::Time at;
+  std::string error;
+  if (!absl::ParseTime(absl::RFC3339_full, text, &at, &error)) return false;
+  const absl::Time second = absl::FromUnixSeconds(absl::ToUnixSeconds(at));
+  request->mutable_at()->set_seconds(absl::ToUnixSeconds(at));
+  request->mutable_at()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(at - second)));
+  return true;
+}
+
+bool ParseLabel(const std::string& text, std::string* key, std::string* value) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) return false;
+  *key = text.substr(0, equals);
+  *value = text.substr(equals + 1);
+  return true;
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return proto;
+}
+
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+absl::Time FromProto(const google::protobuf::Timestamp& at) {
+  return absl::FromUnixSeconds(at.seconds()) + absl::Nanoseconds(at.nanos());
+}
+
+std::string Show(absl::Duration duration) {
+  const bool coarse = absl::AbsDuration(duration) >= absl::Minutes(1);
+  return absl::FormatDuration(
+      absl::Trunc(duration, coarse ? absl::Seconds(1) : absl::Milliseconds(1)));
+}
+
+std::string Show(absl::Time at) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at, absl::UTCTimeZone());
+}
+
+std::string Show(v1::Kind kind) { return Short(v1::Kind_Name(kind), sizeof("KIND_") - 1); }
+std::string Show(v1::DeadlineEffect effect) {
+  return Short(v1::DeadlineEffect_Name(effect), sizeof("DEADLINE_EFFECT_") - 1);
+}
+std::string Show(v1::ReadyEffect effect) {
+  return Short(v1::ReadyEffect_Name(effect), sizeof("READY_EFFECT_") - 1);
+}
+
+}  // namespace waitd::ctl

@@ -1,0 +1,39 @@
+#ifndef WAITD_CLIENT_WAITCTL_TEXT_H_
+#define WAITD_CLIENT_WAITCTL_TEXT_H_
+
+#include <google/protobuf/duration.pb.h>
+#include <google/protobuf/timestamp.pb.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "waitd/v1/waitd.pb.h"
+
+namespace waitd::ctl {
+
+/// "250ms", "10s", "1h30m", "-5s", "0"; nothing else, and nothing beyond 10,000 years.
+std::optional<absl::Duration> ParseDuration(const std::string& text);
+
+/// When a deadline is to be: a duration, a time as RFC 3339, "now" or "clear". False: none of these.
+bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request);
+
+/// KEY=VALUE. False: it is not.
+bool ParseLabel(const std::string& text, std::string* key, std::string* value);
+
+google::protobuf::Duration ToProto(absl::Duration duration);
+absl::Duration FromProto(const google::protobuf::Duration& duration);
+absl::Time FromProto(const google::protobuf::Timestamp& at);
+
+/// To the second from a minute on, to the millisecond below.
+std::string Show(absl::Duration duration);
+/// RFC 3339, UTC, to the millisecond.
+std::string Show(absl::Time at);
+/// READ of MODE_READ: the name without its type, in lower case.
+std::string Show(v1::Kind kind);
+std::string Show(v1::DeadlineEffect effect);
+std::string Show(v1::ReadyEffect effect);
+
+}  // namespace waitd::ctl
+
+#endif  // WAITD_CLIENT_WAITCTL_TEXT_H_
