@@ -38,7 +38,8 @@ TEST(Order, C14_AfterTheDeadlineMovesTheNextWaitGetsThatReadyOnce) {
     const auto wait = t.Wait("a");
     EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
     EXPECT_EQ(*std::get<WaitResult>(wait->result).signal, "kept");
-    EXPECT_FALSE(t.Wait("a")->done());
+    const auto next = t.Wait("a");
+    EXPECT_FALSE(next->done());
     Ok(t.Close("a"));
   }
 }
