@@ -211,7 +211,7 @@ struct SetDeadlineResult {
   uint32_t woken = 0;
   uint64_t generation = 0;
   Deadline deadline[2];      ///< by Side
-  DeadlineEffect effect[2];  ///< by Side
+  DeadlineEffect effect[2] = {};  ///< by Side
 };
 
 /// A descriptor as Open, Get and List show it, at one instant.

@@ -200,6 +200,7 @@ class PollDesc {
   bool EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due);
   void ExpireSides(Moment& m, bool read, bool write);
   void SyncTimers();
+  void EndMaxWaits(Moment& m, Side side);
   void BindMaxWaits(Moment& m, Side side);
   static bool Available(const PollWaiter::Target& target, Instant now);
   static void Take(Moment& m, PollWaiter& poll, Waiter::Claimed how);

@@ -37,6 +37,7 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to,
     if (effect == DeadlineEffect::kUnchanged) continue;
     expires[Index(s)] = effect == DeadlineEffect::kExpired;
     was_armed[Index(s)] = CanExpire(deadline);
+    if (!was_armed[Index(s)] && CanExpire(to)) EndMaxWaits(m, s);
     deadline = to;
   }
   SyncTimers();
@@ -84,6 +85,15 @@ DeadlineEffect PollDesc::Judge(const Deadline& from, const NewDeadline& to,
   if (to.state == State::kExpired) return DeadlineEffect::kExpired;
   if (from.state != State::kArmed) return DeadlineEffect::kArmed;
   return later ? DeadlineEffect::kExtended : DeadlineEffect::kShortened;
+}
+
+// Those whose max-wait is over end by it, before a deadline binds them instead.
+void PollDesc::EndMaxWaits(Moment& m, Side s) {
+  Place* next = at(s).first;
+  for (uint32_t left = at(s).places; left > 0; --left) {
+    Place& place = *std::exchange(next, next->next);
+    if (!place.waiter->poll) ExpireWait(m, static_cast<SingleWaiter&>(*place.waiter));
+  }
 }
 
 // A wait that only max-wait bounds was bound by the deadline instead. Now that there is none, its

@@ -104,6 +104,7 @@ class Poller {
   static Refusal DoubleWait(const Now& now, const Waiter& holder, uint64_t generation);
   bool CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal);
   void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
+  bool SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t life);
   void Fire(const Now& now, Shard& shard, const FiredTimer& fired);
   void FireIdle(Step& step, Shard& shard, PollDesc& desc, uint32_t sequence);
   void FireWait(Step& step, Shard& shard, SingleWaiter& waiter, uint32_t sequence);

@@ -154,24 +154,45 @@ void Poller::Cancel(const Now& now, Parkable& call) {
   if (waiter == nullptr) return;  // it never parked
   Step step(*this, now);
   Shard& home = shard(call.shard_);
-  const ShardSet set = SetOf(home.index());
   {
-    const Locks locks(*this, set);
+    Locks locks(*this, SetOf(home.index()));
     home.mutex().AssertHeld();
-    if (waiter->life() == call.life_) {
-      if (waiter->poll) {
-        PollDesc::EndPoll(step.moment, static_cast<PollWaiter&>(*waiter), Outcome::kCancelled,
-                          TimeoutCause::kNone);
-      } else {
-        auto& single = static_cast<SingleWaiter&>(*waiter);
-        PollDesc& desc = *single.place.desc;
-        desc.Settle(step.moment);
+    if (waiter->life() != call.life_) {
+      // It has its outcome.
+    } else if (waiter->poll) {
+      auto& poll = static_cast<PollWaiter&>(*waiter);
+      if (SettlePoll(step, locks, poll, call.life_)) {
+        PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled, TimeoutCause::kNone);
+      }
+    } else {
+      auto& single = static_cast<SingleWaiter&>(*waiter);
+      PollDesc& desc = *single.place.desc;
+      if (desc.Settle(step.moment)) step.Changed(locks.held(), &desc);
+      if (!desc.ExpireWait(step.moment, single)) {
         desc.Withdraw(step.moment, single, Outcome::kCancelled);
       }
     }
-    step.Leave(set);
+    step.Leave(locks.held());
   }
   step.Finish();
+}
+
+// Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in the
+// order of the instants. True: this life of the poll goes on.
+bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t life) {
+  const auto over = [&] { return poll.life() != life || poll.claimed(); };
+  while (!over() && !locks.Widen(poll.shards)) {
+  }
+  if (over()) return false;
+  for (const PollWaiter::Target& target : poll.targets) {
+    if (target.standing() && target.desc->Settle(step.moment)) {
+      step.Changed(SetOf(target.shard), target.desc);
+    }
+  }
+  if (poll.until <= step.moment.now.mono) {
+    PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
+  }
+  return !poll.claimed();
 }
 
 void Poller::RefuseWaits() {

@@ -98,22 +98,14 @@ void Poller::FireWait(Step& step, Shard& home, SingleWaiter& waiter, uint32_t se
   desc.ExpireWait(step.moment, waiter);
 }
 
-// Its targets' deadlines come first where their instants do, so that all of them are looked at.
 void Poller::FirePoll(Step& step, Shard& home, PollWaiter& poll, uint32_t sequence) {
   Locks locks(*this, SetOf(home.index()));
   home.mutex().AssertHeld();
-  const auto over = [&] { return poll.life() != sequence || poll.claimed(); };
-  while (!over() && !locks.Widen(poll.shards)) {
-  }
-  if (over()) {
+  if (poll.life() == sequence) {
+    SettlePoll(step, locks, poll, sequence);
+  } else {
     ++home.env.counters.stale_timers;
-    step.Leave(locks.held());
-    return;
   }
-  for (const PollWaiter::Target& target : poll.targets) {
-    if (target.standing()) target.desc->Settle(step.moment);
-  }
-  PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
   step.Leave(locks.held());
 }
 

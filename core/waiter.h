@@ -17,13 +17,13 @@ class PollDesc;
 /// Where a waiter stands: a node in the queue of one side of a descriptor. Guarded by the lock of
 /// the descriptor's shard.
 struct Place {
-  Place* prev = nullptr;
-  Place* next = nullptr;  ///< null: it stands nowhere
+  Place* prev = nullptr;  ///< null: it stands nowhere
+  Place* next = nullptr;  ///< of one that stands nowhere: in the list of those that a step ended
   Waiter* waiter = nullptr;
   PollDesc* desc = nullptr;
   Side side = Side::kRead;
 
-  bool standing() const { return next != nullptr; }
+  bool standing() const { return prev != nullptr; }
 };
 
 /// One wait, parked on one side of a descriptor (SingleWaiter) or on several (PollWaiter).

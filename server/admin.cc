@@ -3,8 +3,10 @@
 #include <civetweb.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
+#include <chrono>
 #include <iterator>
-#include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,36 +31,41 @@ Admin::Admin(std::vector<const prometheus::Collectable*> collectables,
              std::function<bool()> ready)
     : collectables_(std::move(collectables)), ready_(std::move(ready)) {}
 
+// civetweb sees that it shall stop after the next connection, or two seconds: so it gets some.
 Admin::~Admin() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  std::atomic<bool> stopped{false};
+  std::thread stopper([&] {
+    mg_stop(context_);
+    stopped.store(true, std::memory_order_relaxed);
+  });
+  while (!stopped.load(std::memory_order_relaxed)) {
+    char error[64];
+    mg_connection* const knock =
+        mg_connect_client(host_.c_str(), port_, 0, error, sizeof(error));
+    if (knock != nullptr) mg_close_connection(knock);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  stopper.join();
 }
 
 std::string Admin::Start(const std::string& address, std::string* error) {
   const char* options[] = {"listening_ports", address.c_str(), "num_threads", "2",
                            "enable_keep_alive", "no", nullptr};
-  // civetweb reports by callback, into the request's user data.
-  std::string logged;
+  // What it would write to stderr in its own form; what matters of it is said below.
   mg_callbacks callbacks{};
-  callbacks.log_message = [](const mg_connection* connection, const char* message) {
-    auto* const text =
-        static_cast<std::string*>(mg_get_user_data(mg_get_context(connection)));
-    if (text != nullptr && text->empty()) *text = message;
+  callbacks.log_message = [](const mg_connection* /*connection*/, const char* /*message*/) {
     return 1;
   };
   mg_init_data init{};
   init.callbacks = &callbacks;
-  init.user_data = nullptr;
   init.configuration_options = options;
-  mg_error_data fault{};
-  char text[256] = "";
-  fault.text = text;
-  fault.text_buffer_size = sizeof(text);
   mg_init_library(0);
-  context_ = mg_start2(&init, &fault);
+  context_ = mg_start2(&init, nullptr);
   if (context_ == nullptr) {
-    *error = absl::StrCat("cannot serve metrics on ", address, ": ",
-                          text[0] == '\0' ? "the address is in use or wrong" : text,
-                          "; choose another --metrics-address");
+    *error = absl::StrCat("cannot serve metrics on ", address,
+                          ": the address is in use, or not one of this machine; choose another "
+                          "--metrics-address");
     return "";
   }
   mg_set_request_handler(context_, "/metrics$", &Admin::Metrics, this);
@@ -66,7 +73,9 @@ std::string Admin::Start(const std::string& address, std::string* error) {
   mg_set_request_handler(context_, "/readyz$", &Admin::Readyz, this);
   mg_server_port port{};
   mg_get_server_ports(context_, 1, &port);
-  return absl::StrCat(address.substr(0, address.rfind(':') + 1), port.port);
+  host_ = address.substr(0, address.rfind(':'));
+  port_ = port.port;
+  return absl::StrCat(host_, ":", port_);
 }
 
 int Admin::Metrics(mg_connection* connection, void* self) {

@@ -4,7 +4,6 @@
 #include <prometheus/collectable.h>
 
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +35,8 @@ class Admin {
   const std::vector<const prometheus::Collectable*> collectables_;
   const std::function<bool()> ready_;
   mg_context* context_ = nullptr;
+  std::string host_;
+  int port_ = 0;
 };
 
 }  // namespace waitd::server

@@ -1,5 +1,6 @@
 #include "server/log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -57,6 +58,10 @@ void StartLog(const std::string& level, const std::string& format) {
   spdlog::set_default_logger(std::move(logger));
   gpr_set_log_function(
       [](gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->message); });
+  google::protobuf::SetLogHandler([](google::protobuf::LogLevel /*level*/, const char* /*file*/,
+                                     int /*line*/, const std::string& message) {
+    spdlog::debug("protobuf: {}", message);
+  });
 }
 
 }  // namespace waitd::server

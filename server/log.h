@@ -5,8 +5,9 @@
 
 namespace waitd::server {
 
-/// Sets the process's logger: lines on stderr, as text or JSON, from this level on. What gRPC itself
-/// has to say is logged at debug. Call once, before anything logs.
+/// Sets the process's logger: lines on stderr, as text or JSON, from this level on. What gRPC and
+/// protobuf have to say is logged at debug, for a client can make them speak with every call. Call
+/// once, before anything logs.
 void StartLog(const std::string& level, const std::string& format);
 
 /// The text with what JSON strings cannot hold escaped.

@@ -31,8 +31,8 @@ int main() {
   }
   std::puts(
       ".SH SIGNALS\nSIGTERM and SIGINT drain: the health service says NOT_SERVING, new waits are "
-      "refused with UNAVAILABLE, parked ones may still end by themselves until \\-\\-drain\\-timeout "
-      "and are then refused, too. A second signal ends the process at once.\n"
+      "refused with UNAVAILABLE, parked ones may still end by themselves until "
+      "\\-\\-drain\\-timeout and are then refused, too. A second signal ends the process at once.\n"
       ".SH EXIT STATUS\n0 after a drain, 2 for a wrong option or an address that cannot be used.\n"
       ".SH SEE ALSO\n.BR waitctl (1)");
   return 0;

@@ -198,6 +198,12 @@ Fault PollMethod::Begin(Context& context, const core::Now& now, const Request& r
     to.generation = from.generation();
   }
   args.need = request.need();
+  if (!args.targets.empty() && args.need > args.targets.size()) {
+    return Error{.reason = "BAD_POLL",
+                 .message = absl::StrCat("a poll of ", args.targets.size(),
+                                         " targets cannot need ", args.need, " of them"),
+                 .field = "need"};
+  }
   if (Fault fault = CheckWait(request)) return fault;
   if (Fault fault = ToTimeout(request, &args.timeout)) return fault;
   if (Fault fault = ToSentAgo(request.first_sent_ago(), &args.sent_ago)) return fault;
@@ -283,8 +289,18 @@ Fault ListMethod::Begin(Context& context, const core::Now& now, const Request& r
 
 void ListMethod::Answer(Context& /*context*/, const core::Now& now, const Request& request,
                         const core::ListResult& result, Response& response) {
+  // Names and labels at their longest would make a page that no client takes: 4 MiB is what gRPC
+  // receives unless it is told otherwise.
+  constexpr size_t kPageBytesMax = 3 << 20;
+  size_t bytes = 0;
   for (const auto& descriptor : result.descriptors) {
-    Write(now, descriptor, *response.add_poll_descriptors());
+    v1::PollDescriptor& written = *response.add_poll_descriptors();
+    Write(now, descriptor, written);
+    bytes += written.ByteSizeLong();
+    if (bytes >= kPageBytesMax) {
+      response.set_next_page_token(PageToken(descriptor.name, request));
+      return;
+    }
   }
   if (!result.next_after.empty()) {
     response.set_next_page_token(PageToken(result.next_after, request));

@@ -88,8 +88,8 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
             {{{{"store", "memory"}, {"sync", "none"}}, 1}}),
       Gauge("waitd_build_info", "The version of this process; always 1.",
             {{{{"version", WAITD_VERSION}}, 1}})};
-  auto duration =
-      HistogramFamily("waitd_wait_duration_seconds", "For how long waits were parked, by how they ended.");
+  auto duration = HistogramFamily("waitd_wait_duration_seconds",
+                                  "For how long waits were parked, by how they ended.");
   for (size_t i = 0; i < kEnds.size(); ++i) {
     const auto& histogram = counted.wait_duration[i];
     AddHistogram(duration, {{"outcome", kEnds[i]}}, histogram.bounds(), histogram.counts(),

@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
-#include <iterator>
 #include <optional>
-#include <set>
-#include <sstream>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -109,6 +107,24 @@ std::optional<std::string> CheckOneOf(std::string_view name, const std::string& 
   return absl::StrCat("'", value, "' is no value for ", std::string(name), "; give one of ", list);
 }
 
+// Where a port is wrong, the C library takes some of its bits and goes on.
+std::optional<std::string> CheckAddress(std::string_view name, const std::string& value,
+                                        bool may_be_unix) {
+  if (may_be_unix && value.starts_with("unix:") && value.size() > 5) return std::nullopt;
+  constexpr uint32_t kPortMax = 65535;
+  const size_t colon = value.rfind(':');
+  uint32_t port = kPortMax + 1;
+  const bool is_number = colon != std::string::npos && colon > 0 &&
+                         value.find_first_not_of("0123456789", colon + 1) == std::string::npos &&
+                         absl::SimpleAtoi(value.substr(colon + 1), &port);
+  if (is_number && port <= kPortMax && value.find_first_of(", \t") == std::string::npos) {
+    return std::nullopt;
+  }
+  return absl::StrCat("'", value, "' is no value for ", std::string(name),
+                      "; give HOST:PORT with a port from 0 to 65535",
+                      may_be_unix ? ", or unix:PATH" : "");
+}
+
 std::optional<std::string> CheckNotNegative(std::string_view name, absl::Duration value) {
   if (value >= absl::ZeroDuration()) return std::nullopt;
   return absl::StrCat(std::string(name), " is negative; give 0 or more");
@@ -123,7 +139,9 @@ std::optional<std::string> Check(const Options& options) {
   constexpr uint64_t kCountMax = 1'000'000'000;
   constexpr uint64_t kPayloadMax = 64 << 20;
   for (const auto& fault :
-       {CheckOneOf("log-level", options.log_level, {"debug", "info", "warning", "error"}),
+       {CheckAddress("listen-address", options.listen_address, true),
+        CheckAddress("metrics-address", options.metrics_address, false),
+        CheckOneOf("log-level", options.log_level, {"debug", "info", "warning", "error"}),
         CheckOneOf("log-format", options.log_format, {"text", "json"}),
         CheckPositive("max-descriptors", options.max_descriptors, kCountMax),
         CheckPositive("max-waiters", options.max_waiters, kCountMax),
@@ -165,7 +183,9 @@ std::optional<std::string> SetFromAround(
   if (!path.empty()) {
     std::ifstream file(path);
     if (!file) return absl::StrCat("cannot read the configuration file ", path);
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    std::string text;
+    for (std::string line; std::getline(file, line);) text += line + '\n';
+    if (file.bad()) return absl::StrCat("cannot read the configuration file ", path);
     std::vector<std::pair<std::string, std::string>> settings;
     std::string error;
     if (!ParseConfig(text, &settings, &error)) return absl::StrCat(path, ": ", error);

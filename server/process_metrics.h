@@ -7,8 +7,8 @@
 
 namespace waitd::server {
 
-/// The standard process_* metrics of Prometheus's client libraries, from /proc/self. Threads: Collect
-/// by anyone.
+/// The standard process_* metrics of Prometheus's client libraries, from /proc/self. Threads:
+/// Collect by anyone.
 class ProcessMetrics final : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override;

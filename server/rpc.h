@@ -4,6 +4,8 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -24,6 +26,8 @@ struct Context {
   const core::Clock& clock;
   RpcMetrics& metrics;
   size_t payload_bytes_max;
+  /// Calls that arrived and have an event to come. Relaxed: a number to look at now and then.
+  std::atomic<uint64_t> calls{0};
 };
 
 /// A parking call that is shown by its client's address.
@@ -58,8 +62,8 @@ using AsyncService =
 ///
 /// Threads:  the events come from one completion queue, which one thread polls, so that they are
 ///           serial; the core's Done may come from any thread, once, and may come while Begin runs.
-/// Lifetime: made by Await, deletes itself after its last event. A call that parks has two: its end,
-///           and that its client is done with it.
+/// Lifetime: made by Await, deletes itself after its last event. A call that parks has two: its
+///           end, and that its client is done with it.
 template <class T>
 class Rpc final : public T::CoreCall {
  public:
@@ -113,6 +117,7 @@ class Rpc final : public T::CoreCall {
       delete this;
       return;
     }
+    context_.calls.fetch_add(1, std::memory_order_relaxed);
     Await(context_, service_, queue_);
     began_ = context_.clock.Read();
     context_.metrics.Started(T::kMethod);
@@ -148,7 +153,9 @@ class Rpc final : public T::CoreCall {
   }
 
   void Leave() {
-    if (--events_left_ == 0) delete this;
+    if (--events_left_ > 0) return;
+    context_.calls.fetch_sub(1, std::memory_order_relaxed);
+    delete this;
   }
 
   Context& context_;

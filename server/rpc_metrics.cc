@@ -24,10 +24,12 @@ constexpr std::array<std::string_view, 17> kCodeNames = {
 
 // The default buckets of Prometheus's client libraries.
 constexpr std::array<core::Nanos, 11> kTookBounds = {
-    std::chrono::milliseconds(5),   std::chrono::milliseconds(10),   std::chrono::milliseconds(25),
-    std::chrono::milliseconds(50),  std::chrono::milliseconds(100),  std::chrono::milliseconds(250),
-    std::chrono::milliseconds(500), std::chrono::milliseconds(1000), std::chrono::milliseconds(2500),
-    std::chrono::milliseconds(5000), std::chrono::milliseconds(10000)};
+    std::chrono::milliseconds(5),    std::chrono::milliseconds(10),
+    std::chrono::milliseconds(25),   std::chrono::milliseconds(50),
+    std::chrono::milliseconds(100),  std::chrono::milliseconds(250),
+    std::chrono::milliseconds(500),  std::chrono::milliseconds(1000),
+    std::chrono::milliseconds(2500), std::chrono::milliseconds(5000),
+    std::chrono::milliseconds(10000)};
 
 LabelSet MethodLabels(size_t method) {
   return {{"grpc_type", "unary"},

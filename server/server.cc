@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -27,7 +28,8 @@
 namespace waitd::server {
 namespace {
 
-constexpr std::chrono::seconds kStopTimeMax{1};
+constexpr std::chrono::seconds kAnswerTimeMax{5};  // for clients to take what they are answered
+constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang up by themselves
 constexpr int kStreamsMax = 200'000;  // parked calls on one connection
 constexpr size_t kAwaitedCalls = 4;   // of each method and queue, so that arrivals seldom queue up
 constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
@@ -201,7 +203,14 @@ void Server::Stop() {
   if (p.server == nullptr) return;
   p.poller.RefuseWaits();
   p.poller.EndWaits(p.clock.Read());
-  p.server->Shutdown(std::chrono::system_clock::now() + kStopTimeMax);
+  // A client that has no call notices nothing before its next one, and would not hang up: when all
+  // have their answers there is nothing to wait for.
+  const auto end = std::chrono::steady_clock::now() + kAnswerTimeMax;
+  while (p.context.calls.load(std::memory_order_relaxed) > 0 &&
+         std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();
   p.timers.Stop();

@@ -34,7 +34,7 @@ class Server {
   /// How many waits are parked.
   uint64_t waiters() const;
 
-  /// Ends what is parked, and everything. Takes a second at most.
+  /// Ends what is parked, and everything. Takes some seconds at most.
   void Stop();
 
  private:

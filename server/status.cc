@@ -129,7 +129,8 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .field = {},
               .metadata = open};
     case Reason::kDoubleWait: {
-      const absl::Time since = absl::FromUnixNanos(refusal.waiting_since.time_since_epoch().count());
+      const absl::Time since =
+          absl::FromUnixNanos(refusal.waiting_since.time_since_epoch().count());
       const std::string shown = absl::FormatTime(absl::RFC3339_full, since, absl::UTCTimeZone());
       return {.reason = "DOUBLE_WAIT",
               .message = absl::StrCat(quoted, " is exclusive, and ", refusal.waiter,
@@ -149,7 +150,7 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
       return {.reason = "BAD_POLL",
               .message = "a poll needs 1 to 1000 targets, none of them twice, and not more READYs "
                          "than targets",
-              .field = "targets"};
+              .field = {}};
     case Reason::kLimitDescriptors:
       return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);
     case Reason::kLimitWaiters:

@@ -1,0 +1,84 @@
+# The front door. `make` says what there is.
+
+# What is built with, tested with, and looked over with; by the names of Debian 12.
+BUILD_PACKAGES := g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
+  protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
+  prometheus-cpp-dev libcivetweb-dev
+TEST_PACKAGES := libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
+  python3-protobuf curl prometheus spin gcc golang-go man-db clang libclang-rt-14-dev
+LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
+
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: demo
+demo: build ## Build waitd and watch it at work
+	tests/demo/demo.sh build/release/bin
+
+.PHONY: test
+test: deps-test configure-release ## Build and run every test
+	cmake --build --preset release -j $(JOBS)
+	ctest --preset release
+
+.PHONY: build
+build: deps ## Leave build/release/bin/waitd and waitctl
+	cmake --preset release -DBUILD_TESTING=OFF >/dev/null
+	cmake --build --preset release -j $(JOBS)
+
+.PHONY: configure-release
+configure-release:
+	cmake --preset release -DBUILD_TESTING=ON >/dev/null
+
+.PHONY: deps deps-test deps-lint
+deps: ## Install what waitd is built with
+	@tests/tools/install-packages.sh $(BUILD_PACKAGES)
+deps-test: ## Install what the tests need, too
+	@tests/tools/install-packages.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@tests/tools/install-node-packages.sh
+deps-lint: ## Install what lint needs, too
+	@tests/tools/install-packages.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
+	@tests/tools/install-node-packages.sh
+
+.PHONY: lint
+lint: deps-lint configure-release ## Look the code over
+	tests/tools/lint.sh build/release
+
+.PHONY: format
+format: ## Bring C++ and proto files into form
+	git ls-files '*.h' '*.cc' | xargs clang-format -i
+	npx --no-install buf format -w
+
+.PHONY: install
+install: build ## Install waitd, waitctl and their manual pages below PREFIX
+	cmake --install build/release --prefix $(PREFIX)
+
+.PHONY: tsan
+tsan: deps-test ## Run the core's tests under ThreadSanitizer
+	cmake --preset tsan >/dev/null
+	cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan
+
+.PHONY: asan
+asan: deps-test ## Run the tests under AddressSanitizer
+	cmake --preset asan >/dev/null
+	cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan
+
+.PHONY: fuzz
+fuzz: deps-test ## Fuzz each parser for FUZZ_SECONDS (60)
+	cmake --preset fuzz >/dev/null
+	cmake --build --preset fuzz -j $(JOBS) --target waitd_fuzzers
+	tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60)
+
+.PHONY: bench
+bench: deps-test configure-release ## Measure the core, beside Go's network poller
+	cmake --build --preset release -j $(JOBS) --target core_bench
+	tests/bench/run.sh build/release/bin/core_bench
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build
