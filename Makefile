@@ -1,11 +1,11 @@
 # The front door. `make` says what there is.
 
 # What is built with, tested with, and looked over with; by the names of Debian 12.
-BUILD_PACKAGES := g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
+BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
   protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
   prometheus-cpp-dev libcivetweb-dev
 TEST_PACKAGES := libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
-  python3-protobuf curl prometheus spin gcc golang-go man-db clang libclang-rt-14-dev
+  python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
 PREFIX ?= /usr/local
@@ -36,21 +36,27 @@ configure-release:
 .PHONY: deps deps-test deps-lint
 deps: ## Install what waitd is built with
 	@tests/tools/install-packages.sh $(BUILD_PACKAGES)
-deps-test: ## Install what the tests need, too
+deps-test: node_modules/.package-lock.json ## Install what the tests need, too
 	@tests/tools/install-packages.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@tests/tools/install-node-packages.sh
-deps-lint: ## Install what lint needs, too
+deps-lint: node_modules/.package-lock.json ## Install what lint needs, too
 	@tests/tools/install-packages.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
-	@tests/tools/install-node-packages.sh
+
+# What is pinned in package.json pins what it needs itself, so there is no lock file.
+# Node by the distribution's package only where there is none: others bring npm in one package, which
+# does not go together with it.
+node_modules/.package-lock.json: package.json
+	@command -v npm >/dev/null || tests/tools/install-packages.sh nodejs npm
+	npm install --no-package-lock --no-audit --no-fund
+	@touch $@
 
 .PHONY: lint
 lint: deps-lint configure-release ## Look the code over
-	tests/tools/lint.sh build/release
+	tests/lint/lint.sh build/release
 
 .PHONY: format
-format: ## Bring C++ and proto files into form
-	git ls-files '*.h' '*.cc' | xargs clang-format -i
-	npx --no-install buf format -w
+format: deps-lint ## Bring C++ and proto files into form
+	git ls-files --cached --others --exclude-standard '*.h' '*.cc' | xargs clang-format -i
+	node_modules/.bin/buf format -w
 
 .PHONY: install
 install: build ## Install waitd, waitctl and their manual pages below PREFIX
@@ -81,4 +87,4 @@ bench: deps-test configure-release ## Measure the core, beside Go's network poll
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf build
+	rm -rf build node_modules

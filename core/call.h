@@ -210,7 +210,7 @@ struct SetDeadlineResult {
   bool applied = false;
   uint32_t woken = 0;
   uint64_t generation = 0;
-  Deadline deadline[2];      ///< by Side
+  Deadline deadline[2];           ///< by Side
   DeadlineEffect effect[2] = {};  ///< by Side
 };
 

@@ -214,8 +214,7 @@ void PollDesc::Take(Moment& m, PollWaiter& poll, Claimed how) {
   }
 }
 
-PollDesc::Unblocked PollDesc::Unblock(Moment& m, Side s, Payload signal,
-                                      ReadyCondition condition) {
+PollDesc::Unblocked PollDesc::Unblock(Moment& m, Side s, Payload signal, ReadyCondition condition) {
   SideState& side = at(s);
   Unblocked unblocked;
   unblocked.expired = side.deadline.state == Deadline::State::kExpired;
@@ -370,8 +369,8 @@ bool PollDesc::Withdraw(Moment& m, SingleWaiter& waiter, Outcome outcome) {
 // Ends what stands on a side but the waits that ignore the deadline, if that is what ends them:
 // first, in the order of their instants, those whose own bound came before. `was_armed`: a deadline
 // stood, so that max-wait bound only those that ignore it. Returns how many waits got `outcome`.
-uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_armed,
-                             Outcome outcome, Instant due) {
+uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_armed, Outcome outcome,
+                             Instant due) {
   SideState& side = at(s);
   std::vector<Place*> own;
   std::vector<Place*> rest;
@@ -402,8 +401,7 @@ uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_arm
 }
 
 // True: this ended the whole wait.
-bool PollDesc::EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause,
-                        Instant due) {
+bool PollDesc::EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due) {
   Unlink(place);
   if (!place.waiter->poll) {
     auto& waiter = static_cast<SingleWaiter&>(*place.waiter);
@@ -440,9 +438,9 @@ bool PollDesc::EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCaus
 void PollDesc::Gather(PollWaiter& poll) {
   auto* const result = std::get_if<PollResult>(&poll.call->result);
   if (result == nullptr) return;
-  const bool by_target = result->outcome == Outcome::kClosed ||
-                         (result->outcome == Outcome::kTimedOut &&
-                          result->cause == TimeoutCause::kDeadline);
+  const bool by_target =
+      result->outcome == Outcome::kClosed ||
+      (result->outcome == Outcome::kTimedOut && result->cause == TimeoutCause::kDeadline);
   if (!by_target) return;
   for (uint32_t i = 0; i < poll.targets.size(); ++i) {
     if (poll.targets[i].lost) result->targets.push_back({i, poll.targets[i].end});

@@ -23,8 +23,8 @@ void PollDesc::ExpireSides(Moment& m, bool read, bool write) {
   }
 }
 
-void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to,
-                           DeadlineCondition condition, SetDeadlineResult& result) {
+void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to, DeadlineCondition condition,
+                           SetDeadlineResult& result) {
   std::array<bool, 2> expires{};
   std::array<bool, 2> was_armed{};
   for (const Side s : kSides) {
@@ -56,14 +56,13 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to,
 DeadlineEffect PollDesc::Judge(const Deadline& from, const NewDeadline& to,
                                DeadlineCondition condition) {
   using State = Deadline::State;
-  const bool same = from.state == to.state &&
-                    (to.state != State::kArmed || from.at == to.at ||
-                     (to.absolute && from.wall == to.wall));
+  const bool same = from.state == to.state && (to.state != State::kArmed || from.at == to.at ||
+                                               (to.absolute && from.wall == to.wall));
   const bool revives = from.state == State::kExpired && to.state != State::kExpired;
   // No deadline is the latest of all, an expired one the earliest.
-  const bool later = revives || (from.state == State::kArmed &&
-                                 (to.state == State::kNone ||
-                                  (to.state == State::kArmed && to.at > from.at)));
+  const bool later =
+      revives || (from.state == State::kArmed &&
+                  (to.state == State::kNone || (to.state == State::kArmed && to.at > from.at)));
   switch (condition) {
     case DeadlineCondition::kAlways:
       break;

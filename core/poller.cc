@@ -90,8 +90,7 @@ PollDesc& Poller::Create(Step& step, std::string_view name, const OpenOptions& o
   home.mutex().AssertHeld();
   const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
   const Now& now = step.moment.now;
-  PollDesc& desc =
-      home.Create(name, options.kind.value_or(Kind::kExclusive), generation, now);
+  PollDesc& desc = home.Create(name, options.kind.value_or(Kind::kExclusive), generation, now);
   if (!options.labels.empty()) desc.labels = std::make_unique<const Labels>(options.labels);
   desc.idle_ttl = options.idle_ttl.value_or(default_idle_ttl);
   const Instant idle_at = SaturatingAdd(now.mono, desc.idle_ttl);
@@ -192,8 +191,8 @@ void Poller::Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago,
                    Waiter& waiter) const {
   waiter.begin = now.mono;
   waiter.bound = timeout.has_value() ? TimeoutCause::kWait : TimeoutCause::kMaxWait;
-  waiter.until = SaturatingAdd(
-      now.mono, SaturatingSubtract(timeout.value_or(options_.max_wait), sent_ago));
+  waiter.until =
+      SaturatingAdd(now.mono, SaturatingSubtract(timeout.value_or(options_.max_wait), sent_ago));
 }
 
 void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) {
@@ -299,8 +298,8 @@ void Poller::Ready(const Now& now, const ReadyArgs& args, ReadyCall& call) {
         ++home.env.counters.ready[Index(side)][static_cast<size_t>(done.effect)];
         result.effect = std::min(result.effect, done.effect);
         result.woken += done.woken;
-        const bool kept = done.effect == ReadyEffect::kRemembered ||
-                          done.effect == ReadyEffect::kCoalesced;
+        const bool kept =
+            done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
         result.expired = result.expired || (kept && done.expired);
       }
       if (result.effect != ReadyEffect::kRefused) step.Changed(locks.held(), desc);

@@ -74,13 +74,14 @@ void Poller::Get(const Now& now, std::string_view name, GetCall& call) {
   step.Finish();
 }
 
-// First the names, from each shard in turn, then each one's description; a name closed in between is
-// left out.
+// First the names, from each shard in turn, then each one's description; a name closed in between
+// is left out.
 void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
   Step step(*this, now);
   ListResult& result = call.result.emplace<ListResult>();
   std::vector<std::string> names;
-  std::optional<std::string> seen_through;  // every shard was looked at up to here; none: to the end
+  std::optional<std::string>
+      seen_through;  // every shard was looked at up to here; none: to the end
   for (const auto& each : shards_) {
     const MutexLock lock(each->mutex());
     const std::string_view from = std::max(args.prefix, args.after);

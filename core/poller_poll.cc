@@ -177,8 +177,8 @@ void Poller::Cancel(const Now& now, Parkable& call) {
   step.Finish();
 }
 
-// Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in the
-// order of the instants. True: this life of the poll goes on.
+// Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in
+// the order of the instants. True: this life of the poll goes on.
 bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t life) {
   const auto over = [&] { return poll.life() != life || poll.claimed(); };
   while (!over() && !locks.Widen(poll.shards)) {
@@ -214,8 +214,8 @@ void Poller::EndWaits(const Now& now) {
         for (int ends = 0; waiter != nullptr && ends < kEndsMax; ++ends) {
           if (waiter->poll) {
             auto& poll = static_cast<PollWaiter&>(*waiter);
-            const bool ended = PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled,
-                                                 TimeoutCause::kNone);
+            const bool ended =
+                PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled, TimeoutCause::kNone);
             if (ended) poll.call->result = Refusal{.reason = Reason::kDraining};
           } else {
             auto& single = static_cast<SingleWaiter&>(*waiter);

@@ -69,7 +69,9 @@ class Shard {
   };
   struct EarlierName {
     using is_transparent = void;
-    bool operator()(const auto& a, const auto& b) const { return SameName::Of(a) < SameName::Of(b); }
+    bool operator()(const auto& a, const auto& b) const {
+      return SameName::Of(a) < SameName::Of(b);
+    }
   };
 
   template <class R>
@@ -93,8 +95,8 @@ class Shard {
   Instant announced ABSL_GUARDED_BY(mutex_) = kNever;  ///< what the timer thread was told
 };
 
-/// Which shard a name belongs to: by its hash, or of a name with braces, as in job/{42}/done, by the
-/// hash of what is inside the first pair, so that names can be kept together.
+/// Which shard a name belongs to: by its hash, or of a name with braces, as in job/{42}/done, by
+/// the hash of what is inside the first pair, so that names can be kept together.
 size_t ShardOf(std::string_view name);
 
 }  // namespace waitd::core

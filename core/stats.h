@@ -43,16 +43,16 @@ class Histogram {
 
 /// How long waits last: 10 ms to 1 h, by about four.
 inline constexpr std::array<Nanos, 10> kWaitBounds = {
-    std::chrono::milliseconds(10), std::chrono::milliseconds(40), std::chrono::milliseconds(160),
+    std::chrono::milliseconds(10),  std::chrono::milliseconds(40),   std::chrono::milliseconds(160),
     std::chrono::milliseconds(640), std::chrono::milliseconds(2500), std::chrono::seconds(10),
-    std::chrono::seconds(40), std::chrono::seconds(160), std::chrono::seconds(900),
+    std::chrono::seconds(40),       std::chrono::seconds(160),       std::chrono::seconds(900),
     std::chrono::seconds(3600)};
 
 /// How late decisions and wakes are: 0.1 ms to 1 s, with a boundary at the objective of 1 ms.
 inline constexpr std::array<Nanos, 10> kLatenessBounds = {
-    std::chrono::microseconds(100), std::chrono::microseconds(250), std::chrono::microseconds(500),
-    std::chrono::milliseconds(1), std::chrono::microseconds(2500), std::chrono::milliseconds(5),
-    std::chrono::milliseconds(10), std::chrono::milliseconds(50), std::chrono::milliseconds(250),
+    std::chrono::microseconds(100), std::chrono::microseconds(250),  std::chrono::microseconds(500),
+    std::chrono::milliseconds(1),   std::chrono::microseconds(2500), std::chrono::milliseconds(5),
+    std::chrono::milliseconds(10),  std::chrono::milliseconds(50),   std::chrono::milliseconds(250),
     std::chrono::seconds(1)};
 
 /// Who waited, as a label: a poll counts once, whatever it waits for.
@@ -67,16 +67,16 @@ struct Counters {
   enum WaitEnd : uint8_t { kReady, kTimedOut, kClosed, kCancelled, kRefused, kWaitEnds };
 
   std::array<std::array<uint64_t, kWaitEnds>, kWaitModes> waits{};
-  std::array<std::array<uint64_t, 4>, 2> ready{};          ///< [Side][ReadyEffect]
+  std::array<std::array<uint64_t, 4>, 2> ready{};              ///< [Side][ReadyEffect]
   std::array<std::array<uint64_t, 4>, kWaitModes> timeouts{};  ///< [WaitMode][TimeoutCause]
-  std::array<std::array<uint64_t, 8>, 2> deadlines{};      ///< [Side][DeadlineEffect]
+  std::array<std::array<uint64_t, 8>, 2> deadlines{};          ///< [Side][DeadlineEffect]
   uint64_t stale_timers = 0;
   uint64_t double_waits = 0;
   uint64_t idle_closed = 0;
-  std::array<uint64_t, kKinds> descriptors{};   ///< open now
-  std::array<uint64_t, kWaitModes> waiters{};   ///< parked now
-  uint64_t timers = 0;                          ///< armed now
-  Nanos oldest_waiter{0};                       ///< parked for this long
+  std::array<uint64_t, kKinds> descriptors{};  ///< open now
+  std::array<uint64_t, kWaitModes> waiters{};  ///< parked now
+  uint64_t timers = 0;                         ///< armed now
+  Nanos oldest_waiter{0};                      ///< parked for this long
   std::array<Histogram<kWaitBounds.size()>, kWaitEnds> wait_duration = {
       Histogram(kWaitBounds), Histogram(kWaitBounds), Histogram(kWaitBounds),
       Histogram(kWaitBounds), Histogram(kWaitBounds)};

@@ -105,8 +105,8 @@ void Step::LeaveSingles() {
   }
 }
 
-// The winner of a poll's claim alone gets here. It goes round by all the poll's shards, and so waits
-// out whoever lost the claim and is still under one of their locks.
+// The winner of a poll's claim alone gets here. It goes round by all the poll's shards, and so
+// waits out whoever lost the claim and is still under one of their locks.
 void Step::Detach(PollWaiter& poll) {
   if (moment.probe != nullptr) moment.probe->At(Probe::Point::kClaimed);
   const ShardSet shards = poll.shards;

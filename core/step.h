@@ -68,7 +68,7 @@ class Step {
   void Detach(PollWaiter& poll);
 
   Poller& poller_;
-  EffectList free_;  // of the journal: they go at Finish
+  EffectList free_;      // of the journal: they go at Finish
   uint64_t number_ = 0;  // of what this operation changed
   bool changed_ = false;
   Instant alarm_ = kNever;

@@ -111,9 +111,9 @@ class TimerWheel {
   uint64_t base_ = 0;  // nanoseconds; everything before it has fired
   Instant soonest_ = kNever;
   size_t size_ = 0;
-  uint32_t levels_used_ = 0;               // a bit for each level that holds a timer
-  std::array<uint64_t, kLevels> used_{};   // a bit for each slot that holds a timer
-  TimerLink spill_;                        // of a slot that time has reached, not yet spread
+  uint32_t levels_used_ = 0;              // a bit for each level that holds a timer
+  std::array<uint64_t, kLevels> used_{};  // a bit for each slot that holds a timer
+  TimerLink spill_;                       // of a slot that time has reached, not yet spread
   std::array<TimerLink, kLevels * kSlots> slots_;
 };
 

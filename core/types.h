@@ -87,10 +87,10 @@ enum class Reason : uint8_t {
 /// The answer to an operation that was refused.
 struct Refusal {
   Reason reason = Reason::kNoDescriptor;
-  uint64_t generation = 0;  ///< of the descriptor that is open, if one is
-  uint64_t limit = 0;       ///< of kLimit...: the limit
-  uint32_t target = 0;      ///< of a poll: the index of the target at fault
-  std::string waiter = {};  ///< of kDoubleWait: who waits
+  uint64_t generation = 0;      ///< of the descriptor that is open, if one is
+  uint64_t limit = 0;           ///< of kLimit...: the limit
+  uint32_t target = 0;          ///< of a poll: the index of the target at fault
+  std::string waiter = {};      ///< of kDoubleWait: who waits
   WallTime waiting_since = {};  ///< of kDoubleWait: since when
 };
 
@@ -104,7 +104,8 @@ using Payload = std::shared_ptr<const std::string>;
 /// Pairs of key and value, ordered by key.
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-/// Whether and for when a side has a deadline. An expired side keeps the instant at which it was due.
+/// Whether and for when a side has a deadline. An expired side keeps the instant at which it was
+/// due.
 struct Deadline {
   enum class State : uint8_t { kNone, kArmed, kExpired };
   Instant at = kNever;

@@ -76,8 +76,8 @@ class Waiter : public Timer {
 
   // Set before Publish, and only read afterwards, but where it says otherwise. The timer that a
   // waiter is fires at `until`, and is guarded by the home shard's lock.
-  Instant begin;           ///< of the wait, on the server
-  Instant until = kNever;  ///< its own bound; moved when a clear leaves kMaxWait alone to bind it
+  Instant begin;            ///< of the wait, on the server
+  Instant until = kNever;   ///< its own bound; moved when a clear leaves kMaxWait alone to bind it
   Waiter* older = nullptr;  ///< among the parked of the home shard, in the order of their begin
   Waiter* newer = nullptr;
   TimeoutCause bound = TimeoutCause::kWait;  ///< which limit `until` is

@@ -27,8 +27,7 @@ constexpr const char* kPlain = "text/plain; charset=utf-8";
 
 }  // namespace
 
-Admin::Admin(std::vector<const prometheus::Collectable*> collectables,
-             std::function<bool()> ready)
+Admin::Admin(std::vector<const prometheus::Collectable*> collectables, std::function<bool()> ready)
     : collectables_(std::move(collectables)), ready_(std::move(ready)) {}
 
 // civetweb sees that it shall stop after the next connection, or two seconds: so it gets some.
@@ -41,8 +40,7 @@ Admin::~Admin() {
   });
   while (!stopped.load(std::memory_order_relaxed)) {
     char error[64];
-    mg_connection* const knock =
-        mg_connect_client(host_.c_str(), port_, 0, error, sizeof(error));
+    mg_connection* const knock = mg_connect_client(host_.c_str(), port_, 0, error, sizeof(error));
     if (knock != nullptr) mg_close_connection(knock);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
@@ -50,8 +48,8 @@ Admin::~Admin() {
 }
 
 std::string Admin::Start(const std::string& address, std::string* error) {
-  const char* options[] = {"listening_ports", address.c_str(), "num_threads", "2",
-                           "enable_keep_alive", "no", nullptr};
+  const char* options[] = {
+      "listening_ports", address.c_str(), "num_threads", "2", "enable_keep_alive", "no", nullptr};
   // What it would write to stderr in its own form; what matters of it is said below.
   mg_callbacks callbacks{};
   callbacks.log_message = [](const mg_connection* /*connection*/, const char* /*message*/) {

@@ -77,8 +77,8 @@ v1::DeadlineEffect ToEffect(core::DeadlineEffect effect) {
 void WriteDeadline(const core::Now& now, const core::Deadline& from, v1::Deadline& to) {
   WriteTime(from.wall, *to.mutable_at());
   to.set_expired(from.state == core::Deadline::State::kExpired);
-  const core::Nanos remaining = core::SaturatingSubtract(from.at.time_since_epoch(),
-                                                         now.mono.time_since_epoch());
+  const core::Nanos remaining =
+      core::SaturatingSubtract(from.at.time_since_epoch(), now.mono.time_since_epoch());
   WriteDuration(remaining, *to.mutable_remaining());
 }
 
@@ -156,8 +156,7 @@ void Write(const core::ReadyResult& from, v1::ReadyResponse& to) {
   to.set_expired(from.expired);
 }
 
-void Write(const core::Now& now, const core::SetDeadlineResult& from,
-           v1::SetDeadlineResponse& to) {
+void Write(const core::Now& now, const core::SetDeadlineResult& from, v1::SetDeadlineResponse& to) {
   to.set_applied(from.applied);
   using State = core::Deadline::State;
   if (from.deadline[0].state != State::kNone) {

@@ -45,8 +45,8 @@ std::string JsonEscape(const std::string& text) {
 }
 
 void StartLog(const std::string& level, const std::string& format) {
-  auto logger = std::make_shared<spdlog::logger>(
-      "waitd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("waitd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<JsonMessage>('J');
   formatter->set_pattern(format == "json"
@@ -56,12 +56,10 @@ void StartLog(const std::string& level, const std::string& format) {
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
-  gpr_set_log_function(
-      [](gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->message); });
-  google::protobuf::SetLogHandler([](google::protobuf::LogLevel /*level*/, const char* /*file*/,
-                                     int /*line*/, const std::string& message) {
-    spdlog::debug("protobuf: {}", message);
-  });
+  gpr_set_log_function([](gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->message); });
+  google::protobuf::SetLogHandler(
+      [](google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
+         const std::string& message) { spdlog::debug("protobuf: {}", message); });
 }
 
 }  // namespace waitd::server

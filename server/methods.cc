@@ -75,9 +75,8 @@ Fault CloseMethod::Begin(Context& context, const core::Now& now, const Request& 
   return std::nullopt;
 }
 
-void CloseMethod::Answer(Context& /*context*/, const core::Now& /*now*/,
-                         const Request& /*request*/, const core::CloseResult& result,
-                         Response& response) {
+void CloseMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
+                         const core::CloseResult& result, Response& response) {
   response.set_woken(result.woken);
 }
 
@@ -91,9 +90,8 @@ Fault ResetMethod::Begin(Context& context, const core::Now& now, const Request& 
   return std::nullopt;
 }
 
-void ResetMethod::Answer(Context& /*context*/, const core::Now& /*now*/,
-                         const Request& /*request*/, const core::ResetResult& result,
-                         Response& response) {
+void ResetMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
+                         const core::ResetResult& result, Response& response) {
   response.set_reset(result.reset);
   response.set_forgot(result.forgot);
 }
@@ -140,9 +138,8 @@ Fault ReadyMethod::Begin(Context& context, const core::Now& now, const Request& 
   return std::nullopt;
 }
 
-void ReadyMethod::Answer(Context& /*context*/, const core::Now& /*now*/,
-                         const Request& /*request*/, const core::ReadyResult& result,
-                         Response& response) {
+void ReadyMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
+                         const core::ReadyResult& result, Response& response) {
   Write(result, response);
 }
 
@@ -200,8 +197,8 @@ Fault PollMethod::Begin(Context& context, const core::Now& now, const Request& r
   args.need = request.need();
   if (!args.targets.empty() && args.need > args.targets.size()) {
     return Error{.reason = "BAD_POLL",
-                 .message = absl::StrCat("a poll of ", args.targets.size(),
-                                         " targets cannot need ", args.need, " of them"),
+                 .message = absl::StrCat("a poll of ", args.targets.size(), " targets cannot need ",
+                                         args.need, " of them"),
                  .field = "need"};
   }
   if (Fault fault = CheckWait(request)) return fault;
@@ -276,8 +273,9 @@ Fault ListMethod::Begin(Context& context, const core::Now& now, const Request& r
     const auto name = NameOfPageToken(request);
     if (!name.has_value()) {
       return Error{.reason = "BAD_PAGE_TOKEN",
-                   .message = "the page token was not made for this request; give the one of the "
-                              "answer before, with the same filters, or none to begin again",
+                   .message =
+                       "the page token was not made for this request; give the one of the "
+                       "answer before, with the same filters, or none to begin again",
                    .field = "page_token"};
     }
     after = *name;

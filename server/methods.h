@@ -49,8 +49,8 @@ struct ResetMethod
                      const core::ResetResult& result, Response& response);
 };
 
-struct WaitMethod : UnaryMethod<v1::WaitRequest, v1::WaitResponse, NamedCall<core::WaitCall>,
-                                Method::kWait> {
+struct WaitMethod
+    : UnaryMethod<v1::WaitRequest, v1::WaitResponse, NamedCall<core::WaitCall>, Method::kWait> {
   static constexpr auto kRequest = &AsyncService::RequestWait;
   static Fault Begin(Context& context, const core::Now& now, const Request& request,
                      CoreCall& call);
@@ -76,8 +76,8 @@ struct SetDeadlineMethod : UnaryMethod<v1::SetDeadlineRequest, v1::SetDeadlineRe
                      const core::SetDeadlineResult& result, Response& response);
 };
 
-struct PollMethod : UnaryMethod<v1::PollRequest, v1::PollResponse, NamedCall<core::PollCall>,
-                                Method::kPoll> {
+struct PollMethod
+    : UnaryMethod<v1::PollRequest, v1::PollResponse, NamedCall<core::PollCall>, Method::kPoll> {
   static constexpr auto kRequest = &AsyncService::RequestPoll;
   static Fault Begin(Context& context, const core::Now& now, const Request& request,
                      CoreCall& call);

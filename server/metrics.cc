@@ -15,8 +15,7 @@ constexpr std::array<const char*, core::kWaitModes> kModes = {"read", "write", "
 constexpr std::array<const char*, core::kKinds> kKinds = {"exclusive", "fifo", "latch"};
 constexpr std::array<const char*, Counters::kWaitEnds> kEnds = {"ready", "timed_out", "closed",
                                                                 "cancelled", "refused"};
-constexpr std::array<const char*, 4> kReadyEffects = {"woke", "remembered", "coalesced",
-                                                      "refused"};
+constexpr std::array<const char*, 4> kReadyEffects = {"woke", "remembered", "coalesced", "refused"};
 constexpr std::array<const char*, 4> kCauses = {nullptr, "deadline", "wait", "max_wait"};
 constexpr std::array<const char*, 8> kDeadlineEffects = {
     nullptr, "armed", "extended", "shortened", "unchanged", "cleared", "expired", "refused"};

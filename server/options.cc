@@ -36,13 +36,17 @@ ABSL_FLAG(std::string, config, "", "a file of `name = value` lines; # begins a c
 namespace waitd::server {
 namespace {
 
-constexpr std::array kDocs = {
-    OptionDoc{"listen-address", "ADDRESS"},  OptionDoc{"metrics-address", "ADDRESS"},
-    OptionDoc{"log-level", "LEVEL"},         OptionDoc{"log-format", "FORMAT"},
-    OptionDoc{"max-descriptors", "N"},       OptionDoc{"max-waiters", "N"},
-    OptionDoc{"max-payload-bytes", "BYTES"}, OptionDoc{"max-wait", "DURATION"},
-    OptionDoc{"default-idle-ttl", "DURATION"}, OptionDoc{"drain-timeout", "DURATION"},
-    OptionDoc{"config", "FILE"}};
+constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
+                              OptionDoc{"metrics-address", "ADDRESS"},
+                              OptionDoc{"log-level", "LEVEL"},
+                              OptionDoc{"log-format", "FORMAT"},
+                              OptionDoc{"max-descriptors", "N"},
+                              OptionDoc{"max-waiters", "N"},
+                              OptionDoc{"max-payload-bytes", "BYTES"},
+                              OptionDoc{"max-wait", "DURATION"},
+                              OptionDoc{"default-idle-ttl", "DURATION"},
+                              OptionDoc{"drain-timeout", "DURATION"},
+                              OptionDoc{"config", "FILE"}};
 
 absl::CommandLineFlag* FindFlag(std::string_view dashed) {
   const auto known = std::any_of(kDocs.begin(), kDocs.end(),
@@ -168,8 +172,7 @@ Options Current() {
 }
 
 // The file's settings, then the environment's, so that the later one stays.
-std::optional<std::string> SetFromAround(
-    const std::function<const char*(const char*)>& variable) {
+std::optional<std::string> SetFromAround(const std::function<const char*(const char*)>& variable) {
   const auto from_environment = [&](std::string_view name) {
     std::string key = absl::StrCat("WAITD_", absl::AsciiStrToUpper(std::string(name)));
     std::replace(key.begin(), key.end(), '-', '_');
@@ -210,8 +213,8 @@ std::span<const OptionDoc> OptionDocs() { return kDocs; }
 std::string HelpOf(const OptionDoc& option) { return FindFlag(option.name)->Help(); }
 std::string DefaultOf(const OptionDoc& option) { return FindFlag(option.name)->DefaultValue(); }
 
-bool ParseConfig(std::string_view text,
-                 std::vector<std::pair<std::string, std::string>>* settings, std::string* error) {
+bool ParseConfig(std::string_view text, std::vector<std::pair<std::string, std::string>>* settings,
+                 std::string* error) {
   int number = 0;
   for (const absl::string_view raw :
        absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {

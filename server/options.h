@@ -55,8 +55,8 @@ CommandLine ReadCommandLine(std::span<const std::string> arguments,
 
 /// The `name = value` lines of a configuration file; # begins a comment. False: `error` names the
 /// line and what is wrong with it.
-bool ParseConfig(std::string_view text,
-                 std::vector<std::pair<std::string, std::string>>* settings, std::string* error);
+bool ParseConfig(std::string_view text, std::vector<std::pair<std::string, std::string>>* settings,
+                 std::string* error);
 
 /// What --help prints.
 std::string HelpText();

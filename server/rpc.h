@@ -46,16 +46,14 @@ class Event {
   virtual void Happened(bool ok) = 0;
 };
 
-using AsyncService =
-    v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
-        v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
-            v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
-                v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
-                    v1::WaitService::WithAsyncMethod_Poll<
-                        v1::WaitService::WithAsyncMethod_Ack<
-                            v1::WaitService::WithAsyncMethod_GetPollDescriptor<
-                                v1::WaitService::WithAsyncMethod_ListPollDescriptors<
-                                    v1::WaitService::Service>>>>>>>>>>;
+using AsyncService = v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
+    v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
+        v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
+            v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
+                v1::WaitService::WithAsyncMethod_Poll<v1::WaitService::WithAsyncMethod_Ack<
+                    v1::WaitService::WithAsyncMethod_GetPollDescriptor<
+                        v1::WaitService::WithAsyncMethod_ListPollDescriptors<
+                            v1::WaitService::Service>>>>>>>>>>;
 
 /// One unary call, from its arrival to its end. T says which: its messages, its core call, how it
 /// begins and how it answers (methods.h).

@@ -12,15 +12,23 @@
 namespace waitd::server {
 namespace {
 
-constexpr std::array<std::string_view, kMethods> kMethodNames = {
-    "OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline", "Poll",
-    "Ack", "GetPollDescriptor", "ListPollDescriptors"};
+constexpr std::array<std::string_view, kMethods> kMethodNames = {"OpenPollDescriptor",
+                                                                 "ClosePollDescriptor",
+                                                                 "Reset",
+                                                                 "Wait",
+                                                                 "Ready",
+                                                                 "SetDeadline",
+                                                                 "Poll",
+                                                                 "Ack",
+                                                                 "GetPollDescriptor",
+                                                                 "ListPollDescriptors"};
 
 // As go-grpc-prometheus writes them.
 constexpr std::array<std::string_view, 17> kCodeNames = {
-    "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-    "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",
-    "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 
 // The default buckets of Prometheus's client libraries.
 constexpr std::array<core::Nanos, 11> kTookBounds = {
@@ -90,8 +98,8 @@ std::vector<prometheus::MetricFamily> RpcMetrics::Collect() const {
   };
   Samples started;
   Samples handled;
-  auto took = HistogramFamily("grpc_server_handling_seconds",
-                              "Time from a call's arrival to its status.");
+  auto took =
+      HistogramFamily("grpc_server_handling_seconds", "Time from a call's arrival to its status.");
   for (size_t m = 0; m < kMethods; ++m) {
     const LabelSet labels = MethodLabels(m);
     started.emplace_back(labels, sum([m](const Slot& s) -> const Count& { return s.started[m]; }));

@@ -17,8 +17,18 @@ namespace waitd::server {
 
 /// The methods of the service, in the order of the contract. Session is not counted before it is
 /// offered.
-enum class Method : uint8_t { kOpen, kClose, kReset, kWait, kReady, kSetDeadline, kPoll, kAck, kGet,
-                              kList };
+enum class Method : uint8_t {
+  kOpen,
+  kClose,
+  kReset,
+  kWait,
+  kReady,
+  kSetDeadline,
+  kPoll,
+  kAck,
+  kGet,
+  kList
+};
 inline constexpr size_t kMethods = 10;
 
 /// What the server counts of its calls: the grpc_server_* metrics that gRPC middleware exports in

@@ -30,8 +30,8 @@ namespace {
 
 constexpr std::chrono::seconds kAnswerTimeMax{5};  // for clients to take what they are answered
 constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang up by themselves
-constexpr int kStreamsMax = 200'000;  // parked calls on one connection
-constexpr size_t kAwaitedCalls = 4;   // of each method and queue, so that arrivals seldom queue up
+constexpr int kStreamsMax = 200'000;                       // parked calls on one connection
+constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
 constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd-liveness",
                                         "waitd-readiness"};
@@ -142,8 +142,8 @@ bool Server::Start(std::string* error) {
   Parts& p = *parts_;
   const std::string& asked = p.options.listen_address;
   const auto fail = [&](absl::string_view why) {
-    *error = absl::StrCat("cannot listen on ", asked, ": ", why,
-                          "; choose another --listen-address");
+    *error =
+        absl::StrCat("cannot listen on ", asked, ": ", why, "; choose another --listen-address");
     return false;
   };
   const bool is_unix = absl::StartsWith(asked, "unix:");

@@ -133,9 +133,9 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
           absl::FromUnixNanos(refusal.waiting_since.time_since_epoch().count());
       const std::string shown = absl::FormatTime(absl::RFC3339_full, since, absl::UTCTimeZone());
       return {.reason = "DOUBLE_WAIT",
-              .message = absl::StrCat(quoted, " is exclusive, and ", refusal.waiter,
-                                      " waits on it since ", shown,
-                                      "; open a name of kind FIFO or LATCH for many waiters"),
+              .message =
+                  absl::StrCat(quoted, " is exclusive, and ", refusal.waiter, " waits on it since ",
+                               shown, "; open a name of kind FIFO or LATCH for many waiters"),
               .field = {},
               .metadata = {{"generation", absl::StrCat(refusal.generation)},
                            {"waiter", refusal.waiter},
@@ -148,8 +148,9 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .field = "condition"};
     case Reason::kBadPoll:
       return {.reason = "BAD_POLL",
-              .message = "a poll needs 1 to 1000 targets, none of them twice, and not more READYs "
-                         "than targets",
+              .message =
+                  "a poll needs 1 to 1000 targets, none of them twice, and not more READYs "
+                  "than targets",
               .field = {}};
     case Reason::kLimitDescriptors:
       return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);

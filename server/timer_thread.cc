@@ -40,8 +40,7 @@ void TimerThread::Run(core::Poller& poller) {
       continue;
     }
     if (clock_.Read().mono < next_) {
-      changed_.wait_until(lock,
-                          std::chrono::steady_clock::time_point(next_.time_since_epoch()));
+      changed_.wait_until(lock, std::chrono::steady_clock::time_point(next_.time_since_epoch()));
       continue;
     }
     next_ = core::kNever;

@@ -13,7 +13,7 @@ constexpr size_t kNameBytesMax = 512;
 constexpr size_t kLabelsMax = 16;
 constexpr size_t kLabelKeyBytesMax = 63;
 constexpr size_t kLabelValueBytesMax = 256;
-constexpr int64_t kDurationSecondsMax = 315'576'000'000;  // 10,000 years, as protobuf has it
+constexpr int64_t kDurationSecondsMax = 315'576'000'000;   // 10,000 years, as protobuf has it
 constexpr int64_t kTimestampSecondsMin = -62'135'596'800;  // the year 1
 constexpr int64_t kTimestampSecondsMax = 253'402'300'799;  // the end of the year 9999
 constexpr int32_t kNanosPerSecond = 1'000'000'000;
@@ -51,9 +51,9 @@ core::Nanos Saturated(int64_t seconds, int32_t nanos) {
 Fault CheckName(std::string_view name, std::string_view field) {
   if (name.empty()) return Bad("BAD_NAME", field, "a name is needed");
   if (name.size() > kNameBytesMax) {
-    return Bad("BAD_NAME", field,
-               absl::StrCat("a name has at most ", kNameBytesMax, " bytes, this one ",
-                            name.size()));
+    return Bad(
+        "BAD_NAME", field,
+        absl::StrCat("a name has at most ", kNameBytesMax, " bytes, this one ", name.size()));
   }
   if (HasControlCharacter(name)) {
     return Bad("BAD_NAME", field, "a name has no control characters");
@@ -95,8 +95,7 @@ Fault ToSide(v1::Mode mode, std::string_view field, core::Side* to) {
   return std::nullopt;
 }
 
-Fault ToNanos(const google::protobuf::Duration& duration, std::string_view field,
-              core::Nanos* to) {
+Fault ToNanos(const google::protobuf::Duration& duration, std::string_view field, core::Nanos* to) {
   const int64_t seconds = duration.seconds();
   const int32_t nanos = duration.nanos();
   const bool valid = seconds >= -kDurationSecondsMax && seconds <= kDurationSecondsMax &&
@@ -139,8 +138,8 @@ Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to)
     }
     if (value.size() > kLabelValueBytesMax || HasControlCharacter(value)) {
       return Bad("BAD_LABELS", field,
-                 absl::StrCat("the value of label '", key, "' has more than ",
-                              kLabelValueBytesMax, " bytes, or control characters"));
+                 absl::StrCat("the value of label '", key, "' has more than ", kLabelValueBytesMax,
+                              " bytes, or control characters"));
     }
   }
   to->assign(labels.begin(), labels.end());
@@ -148,8 +147,7 @@ Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to)
   return std::nullopt;
 }
 
-Fault ToOpenOptions(const v1::OpenOptions& options, std::string_view field,
-                    core::OpenOptions* to) {
+Fault ToOpenOptions(const v1::OpenOptions& options, std::string_view field, core::OpenOptions* to) {
   const auto path = [&](absl::string_view part) { return absl::StrCat(View(field), ".", part); };
   switch (options.kind()) {
     case v1::KIND_UNSPECIFIED:

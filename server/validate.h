@@ -37,8 +37,7 @@ Fault ToNanos(const google::protobuf::Duration& duration, std::string_view field
 Fault ToSentAgo(const google::protobuf::Duration& duration, core::Nanos* to);
 
 /// Any valid Timestamp; beyond the year 2262 it saturates.
-Fault ToWallTime(const google::protobuf::Timestamp& at, std::string_view field,
-                 core::WallTime* to);
+Fault ToWallTime(const google::protobuf::Timestamp& at, std::string_view field, core::WallTime* to);
 
 Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to);
 

@@ -65,9 +65,9 @@ CLI::App* AddCommand(CLI::App& app, Args& args, const char* name, const char* he
 }
 
 void AddWaits(CLI::App& app, Args& args) {
-  CLI::App* const wait = AddCommand(
-      app, args, "wait", "wait until NAME is ready, and print its data and nothing else",
-      kName | kKind | kMode | kGeneration | kTimeout | kMustExist);
+  CLI::App* const wait =
+      AddCommand(app, args, "wait", "wait until NAME is ready, and print its data and nothing else",
+                 kName | kKind | kMode | kGeneration | kTimeout | kMustExist);
   wait->add_flag("--ignore-deadline", args.ignore_deadline,
                  "wait past the descriptor's deadline, for a ready or a close alone");
   CLI::App* const poll =
@@ -82,8 +82,9 @@ void AddWaits(CLI::App& app, Args& args) {
 }
 
 void AddSignals(CLI::App& app, Args& args) {
-  CLI::App* const ready = AddCommand(app, args, "ready", "wake who waits for NAME, or be remembered",
-                                     kName | kKind | kMode | kGeneration | kMustExist);
+  CLI::App* const ready =
+      AddCommand(app, args, "ready", "wake who waits for NAME, or be remembered",
+                 kName | kKind | kMode | kGeneration | kMustExist);
   CLI::Option* const data =
       ready->add_option("--data", args.data, "what to hand over")->type_name("TEXT");
   ready->add_option("--file", args.file, "hand over this file's content; - is standard input")
@@ -96,8 +97,7 @@ void AddSignals(CLI::App& app, Args& args) {
                  "what was waited for went wrong, with this code; 1 if not said")
       ->type_name("[=CODE]")
       ->each([&args](const std::string&) { args.fails = true; });
-  ready->add_option("-m,--message", args.message, "what went wrong, for people")
-      ->type_name("TEXT");
+  ready->add_option("-m,--message", args.message, "what went wrong, for people")->type_name("TEXT");
   ready->add_option("--if", args.only_if, "only if somebody is waiting, or if not-expired")
       ->check(CLI::IsMember({"waiting", "not-expired"}))
       ->type_name("CONDITION");
@@ -141,8 +141,7 @@ void AddTables(CLI::App& app, Args& args) {
       AddCommand(app, args, "health", "ask whether the server serves; for probes", 0);
   health->add_option("SERVICE", args.name, "such as waitd-readiness");
   AddCommand(app, args, "version", "print the version", 0);
-  CLI::App* const completion =
-      AddCommand(app, args, "completion", "print a completion script", 0);
+  CLI::App* const completion = AddCommand(app, args, "completion", "print a completion script", 0);
   completion->add_option("SHELL", args.shell, "bash, zsh or fish")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
@@ -211,7 +210,8 @@ std::string Nearest(const std::string& typed, const std::vector<std::string>& ca
 }
 
 std::unique_ptr<CLI::App> MakeApp(Args& args) {
-  auto app = std::make_unique<CLI::App>("Waits, signals and deadlines on a waitd server.", "waitctl");
+  auto app =
+      std::make_unique<CLI::App>("Waits, signals and deadlines on a waitd server.", "waitctl");
   app->require_subcommand(1);
   app->fallthrough();
   app->set_help_flag("-h,--help", "show this help");

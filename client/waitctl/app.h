@@ -50,7 +50,8 @@ struct Args {
 /// come parsing, --help, waitctl(1) and the completions.
 std::unique_ptr<CLI::App> MakeApp(Args& args);
 
-/// Reads a command line. Null: go on with `args`. Else the exit code; what there was to say is said.
+/// Reads a command line. Null: go on with `args`. Else the exit code; what there was to say is
+/// said.
 std::optional<int> Parse(int argc, const char* const* argv, Args& args);
 
 /// The candidate nearest to what was typed, or an empty string when none is near.

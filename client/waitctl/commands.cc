@@ -132,9 +132,9 @@ int Open(Caller& s) {
   int code = kDone;
   if (!s.Call(&Stub::OpenPollDescriptor, request, &response, &code)) return code;
   const auto& open = response.poll_descriptor();
-  s.Print(response, absl::StrCat(open.name(), " ", Show(open.kind()), " generation ",
-                                 open.generation(), response.created() ? " opened" : " was open",
-                                 "\n"));
+  s.Print(response,
+          absl::StrCat(open.name(), " ", Show(open.kind()), " generation ", open.generation(),
+                       response.created() ? " opened" : " was open", "\n"));
   return kDone;
 }
 
@@ -157,9 +157,9 @@ int Reset(Caller& s) {
   v1::ResetResponse response;
   int code = kDone;
   if (!s.Call(&Stub::Reset, request, &response, &code)) return code;
-  s.Print(response, absl::StrCat(s.args.name, response.forgot() ? " forgot a ready" : " had no ready",
-                                 response.reset() ? "" : "; a side has expired and was left",
-                                 "\n"));
+  s.Print(response,
+          absl::StrCat(s.args.name, response.forgot() ? " forgot a ready" : " had no ready",
+                       response.reset() ? "" : "; a side has expired and was left", "\n"));
   return response.reset() ? kDone : kRefused;
 }
 
@@ -212,7 +212,8 @@ int SetDeadline(Caller& s) {
   request.set_generation(args.generation);
   if (!args.must_exist) request.mutable_open_if_missing()->set_kind(KindOf(args));
   if (!ParseWhen(args.when, &request)) {
-    throw Wrong{absl::StrCat("'", args.when, "' is no time; give a duration such as 10s, a time "
+    throw Wrong{absl::StrCat("'", args.when,
+                             "' is no time; give a duration such as 10s, a time "
                              "such as 2026-01-02T15:04:05Z, now, or clear")};
   }
   if (args.only_later) request.set_condition(v1::DEADLINE_CONDITION_ONLY_LATER);
@@ -360,9 +361,9 @@ int SayEnd(const std::string& what, v1::Outcome outcome, v1::TimeoutCause cause)
     std::fprintf(stderr, "waitctl: %s was closed\n", what.c_str());
     return kClosed;
   }
-  std::fprintf(stderr, "waitctl: %s timed out: %s\n", what.c_str(),
-               cause == v1::TIMEOUT_CAUSE_DEADLINE ? "its deadline has passed"
-                                                   : "--timeout has passed");
+  std::fprintf(
+      stderr, "waitctl: %s timed out: %s\n", what.c_str(),
+      cause == v1::TIMEOUT_CAUSE_DEADLINE ? "its deadline has passed" : "--timeout has passed");
   return kTimedOut;
 }
 
@@ -439,8 +440,7 @@ int Health(Caller& s) {
   const std::string shown =
       grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
   s.Print(response, shown + "\n");
-  return response.status() == grpc::health::v1::HealthCheckResponse::SERVING ? kDone
-                                                                             : kUnavailable;
+  return response.status() == grpc::health::v1::HealthCheckResponse::SERVING ? kDone : kUnavailable;
 }
 
 }  // namespace
@@ -455,9 +455,9 @@ int Run(const Args& args) {
     return kDone;
   }
   static const std::map<std::string, int (*)(Caller&)> commands = {
-      {"open", Open},   {"close", Close},           {"reset", Reset}, {"wait", Wait},
-      {"ready", Ready}, {"deadline", SetDeadline},  {"get", Get},     {"ls", List},
-      {"poll", Poll},   {"watch", Watch},           {"health", Health}};
+      {"open", Open},   {"close", Close},          {"reset", Reset},  {"wait", Wait},
+      {"ready", Ready}, {"deadline", SetDeadline}, {"get", Get},      {"ls", List},
+      {"poll", Poll},   {"watch", Watch},          {"health", Health}};
   Caller session(args);
   try {
     return commands.at(args.command)(session);

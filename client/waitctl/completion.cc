@@ -53,11 +53,10 @@ std::string Zsh(const CLI::App& app) {
     absl::StrAppend(&cases, "    ", command->get_name(), ") candidates=(", describe(*command),
                     describe(app), " ) ;;\n");
   }
-  return absl::StrCat("#compdef waitctl\n_waitctl() {\n  local -a candidates\n  candidates=(",
-                      commands, " )\n  local word\n  for word in ${words[2,CURRENT-1]}; do\n",
-                      "    case $word in\n", cases,
-                      "    esac\n  done\n  _describe waitctl candidates\n}\n",
-                      "compdef _waitctl waitctl\n");
+  return absl::StrCat(
+      "#compdef waitctl\n_waitctl() {\n  local -a candidates\n  candidates=(", commands,
+      " )\n  local word\n  for word in ${words[2,CURRENT-1]}; do\n", "    case $word in\n", cases,
+      "    esac\n  done\n  _describe waitctl candidates\n}\n", "compdef _waitctl waitctl\n");
 }
 
 std::string Fish(const CLI::App& app) {

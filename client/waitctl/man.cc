@@ -52,8 +52,9 @@ std::string ManPage() {
   for (const ExitDoc& doc : ExitDocs()) {
     absl::StrAppend(&page, ".TP\n.B ", static_cast<int>(doc.code), "\n", Escape(doc.meaning), "\n");
   }
-  return page + ".SH ENVIRONMENT\n.TP\n.B WAITCTL_SERVER\nthe server, where \\-\\-server is not "
-                "given\n.SH SEE ALSO\n.BR waitd (8)\n";
+  return page +
+         ".SH ENVIRONMENT\n.TP\n.B WAITCTL_SERVER\nthe server, where \\-\\-server is not "
+         "given\n.SH SEE ALSO\n.BR waitd (8)\n";
 }
 
 }  // namespace waitd::ctl

@@ -23,8 +23,8 @@ std::string State(const v1::PollDescriptor::Side& side) {
 }
 
 std::string DescribeSide(const char* name, const v1::PollDescriptor::Side& side) {
-  std::string text = absl::StrFormat("%-12s%s, deadline %s\n", name, State(side),
-                                     Describe(side.deadline()));
+  std::string text =
+      absl::StrFormat("%-12s%s, deadline %s\n", name, State(side), Describe(side.deadline()));
   for (const auto& waiter : side.waiter_details()) {
     absl::StrAppend(&text, "  ", waiter.client(), " since ", Show(FromProto(waiter.since())));
     if (waiter.has_until()) {
@@ -55,13 +55,13 @@ std::string Describe(const v1::Deadline& deadline) {
 }
 
 std::string Describe(const v1::PollDescriptor& descriptor) {
-  std::string text = absl::StrFormat("%-12s%s\n%-12s%s\n%-12s%d\n%-12s%s\n", "name",
-                                     descriptor.name(), "kind", Show(descriptor.kind()),
-                                     "generation", descriptor.generation(), "opened",
-                                     Show(FromProto(descriptor.open_time())));
+  std::string text =
+      absl::StrFormat("%-12s%s\n%-12s%s\n%-12s%d\n%-12s%s\n", "name", descriptor.name(), "kind",
+                      Show(descriptor.kind()), "generation", descriptor.generation(), "opened",
+                      Show(FromProto(descriptor.open_time())));
   if (descriptor.has_idle_ttl()) {
-    absl::StrAppend(&text, absl::StrFormat("%-12s%s\n", "idle ttl",
-                                           Show(FromProto(descriptor.idle_ttl()))));
+    absl::StrAppend(
+        &text, absl::StrFormat("%-12s%s\n", "idle ttl", Show(FromProto(descriptor.idle_ttl()))));
   }
   for (const auto& [key, value] : descriptor.labels()) {
     absl::StrAppend(&text, absl::StrFormat("%-12s%s=%s\n", "label", key, value));

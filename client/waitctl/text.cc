@@ -5,7 +5,8 @@
 namespace waitd::ctl {
 namespace {
 
-constexpr absl::Duration kDurationMax = absl::Hours(24 * int64_t{3'652'500});  // what protobuf can hold
+constexpr absl::Duration kDurationMax =
+    absl::Hours(24 * int64_t{3'652'500});  // what protobuf can hold
 
 // The part of an enum value's name behind its type's, in lower case.
 std::string Short(const std::string& name, size_t prefix) {

@@ -15,7 +15,8 @@ namespace waitd::ctl {
 /// "250ms", "10s", "1h30m", "-5s", "0"; nothing else, and nothing beyond 10,000 years.
 std::optional<absl::Duration> ParseDuration(const std::string& text);
 
-/// When a deadline is to be: a duration, a time as RFC 3339, "now" or "clear". False: none of these.
+/// When a deadline is to be: a duration, a time as RFC 3339, "now" or "clear". False: none of
+/// these.
 bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request);
 
 /// KEY=VALUE. False: it is not.

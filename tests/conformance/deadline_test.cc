@@ -178,8 +178,9 @@ TEST_P(Conditions, C43_ComparesAndSetsInOneStep) {
   if (c.from == 'A') Ok(t.In("a", seconds(10)));
   if (c.from == 'X') Ok(t.In("a", Nanos(0)));
   const Deadline before = Ok(t.Get("a")).side[0].deadline;
-  const auto set = Ok(c.to_seconds < 0 ? t.Clear("a", Mode::kRead, c.condition)
-                                       : t.In("a", seconds(c.to_seconds), Mode::kRead, c.condition));
+  const auto set =
+      Ok(c.to_seconds < 0 ? t.Clear("a", Mode::kRead, c.condition)
+                          : t.In("a", seconds(c.to_seconds), Mode::kRead, c.condition));
   EXPECT_EQ(set.effect[0], c.effect);
   EXPECT_EQ(set.applied, c.effect != Effect::kRefused);
   const Deadline after = Ok(t.Get("a")).side[0].deadline;
@@ -220,8 +221,7 @@ TEST(Deadline, C43_AHeartbeatNeedsATimeToCome) {
   Table t;
   Ok(t.Open("a"));
   EXPECT_EQ(ReasonOf(t.In("a", Nanos(0), Mode::kRead, Condition::kArmOrExtend)), Reason::kBadTime);
-  EXPECT_EQ(ReasonOf(t.In("a", Nanos(-1), Mode::kRead, Condition::kArmOrExtend)),
-            Reason::kBadTime);
+  EXPECT_EQ(ReasonOf(t.In("a", Nanos(-1), Mode::kRead, Condition::kArmOrExtend)), Reason::kBadTime);
   EXPECT_EQ(ReasonOf(t.Clear("a", Mode::kRead, Condition::kArmOrExtend)), Reason::kBadTime);
   EXPECT_EQ(ReasonOf(t.SetDeadline(At("a", t.now().wall, Condition::kArmOrExtend))),
             Reason::kBadTime);
@@ -376,9 +376,8 @@ TEST(Timers, C53_AMillionOnOneInstantAllExpireAndOthersGetInBetween) {
 
 TEST(Timers, C54_FarApartTheyAreKeptInOrder) {
   Table t;
-  const std::vector<Nanos> afters = {Nanos(100),     microseconds(1),        milliseconds(1),
-                                     seconds(1),     hours(1),               hours(24 * 365),
-                                     hours(24) * 365 * 200};
+  const std::vector<Nanos> afters = {Nanos(100), microseconds(1), milliseconds(1),      seconds(1),
+                                     hours(1),   hours(24 * 365), hours(24) * 365 * 200};
   std::vector<std::unique_ptr<TestWait>> waits;
   Ok(t.Open("a", Kind::kFifo));
   for (const Nanos after : afters) waits.push_back(t.Wait("a", after));

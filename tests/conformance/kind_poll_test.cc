@@ -85,8 +85,7 @@ TEST_P(EveryKind, C59_DeadlinesCloseAndCancelHoldForEveryKind) {
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kRemembered);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kCoalesced);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
-  EXPECT_EQ(t.Try("a").outcome,
-            GetParam() == Kind::kLatch ? Outcome::kReady : Outcome::kTimedOut);
+  EXPECT_EQ(t.Try("a").outcome, GetParam() == Kind::kLatch ? Outcome::kReady : Outcome::kTimedOut);
   Ok(t.Reset("a"));
   const auto closed = t.Wait("a");
   Ok(t.Close("a"));
@@ -105,7 +104,8 @@ TEST(Timeout, C59a_ZeroOrLessOnlyTries) {
     EXPECT_EQ(OutcomeOf(t.Wait("a", timeout)), Outcome::kReady);
   }
   const auto parked = t.Wait("a");
-  EXPECT_EQ(OutcomeOf(t.Wait("a", Nanos(0))), Outcome::kTimedOut) << "no double wait: it never parks";
+  EXPECT_EQ(OutcomeOf(t.Wait("a", Nanos(0))), Outcome::kTimedOut)
+      << "no double wait: it never parks";
   const auto over = t.Wait({.name = "a", .timeout = seconds(5), .sent_ago = seconds(5)});
   EXPECT_EQ(OutcomeOf(over), Outcome::kTimedOut) << "its limit counts from the first attempt";
   Ok(t.Close("a"));
@@ -151,9 +151,8 @@ TEST(Poll, C62_NeedTakesAllInOneStepAndHoldsNothingBefore) {
   EXPECT_TRUE(Ok(t.Reset("a")).forgot);
   Ok(t.Ready("a", Mode::kRead, "A"));
   EXPECT_FALSE(poll->done());
-  EXPECT_EQ(
-      Ok(t.Ready({.name = "a", .condition = ReadyCondition::kWaiting})).effect,
-      ReadyEffect::kRefused);
+  EXPECT_EQ(Ok(t.Ready({.name = "a", .condition = ReadyCondition::kWaiting})).effect,
+            ReadyEffect::kRefused);
   const auto completing = Ok(t.Ready("c", Mode::kRead, "C"));
   EXPECT_EQ(completing.effect, ReadyEffect::kWoke);
   EXPECT_EQ(completing.woken, 1U);

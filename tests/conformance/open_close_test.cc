@@ -135,9 +135,8 @@ TEST(Close, C8_TheNameIsFreeAndTheOldGenerationNeverOpens) {
   EXPECT_EQ(ReasonOf(t.Reset("a")), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Get("a")), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Close("a")), Reason::kNoDescriptor);
-  EXPECT_EQ(
-      ReasonOf(t.Wait({.name = "a", .generation = old, .open_if_missing = &open})->result),
-      Reason::kNoDescriptor);
+  EXPECT_EQ(ReasonOf(t.Wait({.name = "a", .generation = old, .open_if_missing = &open})->result),
+            Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .generation = old, .open_if_missing = &open})),
             Reason::kNoDescriptor);
   EXPECT_EQ(Ok(t.List({})).descriptors.size(), 0U);
@@ -147,8 +146,9 @@ TEST(Close, C8_TheNameIsFreeAndTheOldGenerationNeverOpens) {
   EXPECT_EQ(ReasonOf(t.Close("a", old)), Reason::kStaleGeneration);
 }
 
-// Goal: C9 and C10. Method: Close races a Ready and a Wait on the same name from other threads, many
-// times; whatever came first, the parked wait gets one outcome, and the late one parks on nothing.
+// Goal: C9 and C10. Method: Close races a Ready and a Wait on the same name from other threads,
+// many times; whatever came first, the parked wait gets one outcome, and the late one parks on
+// nothing.
 TEST(Close, C9_C10_RacingReadyAndWaitEndsEveryWaitOnce) {
   MemoryJournal journal;
   Poller poller({}, journal, nullptr);

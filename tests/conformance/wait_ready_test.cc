@@ -369,8 +369,8 @@ TEST(Ready, C44a_ConditionsThatHoldWake) {
 TEST(Ready, C44a_WaitingOpensNoNameAndLeavesALatchClosed) {
   Table t;
   const OpenOptions open;
-  const auto refused = Ok(t.Ready(
-      {.name = "a", .condition = ReadyCondition::kWaiting, .open_if_missing = &open}));
+  const auto refused =
+      Ok(t.Ready({.name = "a", .condition = ReadyCondition::kWaiting, .open_if_missing = &open}));
   EXPECT_EQ(refused.effect, ReadyEffect::kRefused);
   EXPECT_EQ(ReasonOf(t.Get("a")), Reason::kNoDescriptor);
   Ok(t.Open("l", Kind::kLatch));

@@ -49,9 +49,7 @@ class Parked : public Answered<Base> {
 using TestWait = Parked<WaitCall>;
 using TestPoll = Parked<PollCall>;
 
-inline Payload Bytes(std::string_view bytes) {
-  return std::make_shared<const std::string>(bytes);
-}
+inline Payload Bytes(std::string_view bytes) { return std::make_shared<const std::string>(bytes); }
 
 /// A poller under a manual clock: time stands still until Advance, and timers run when told.
 class Table {

@@ -1,6 +1,7 @@
 // C22 and C25: the race between a waiter that parks and whoever wants to wake it. Each of Close,
-// SetDeadline into the past, the timer, and Ready meets a wait, and a poll over two shards, before it
-// is published, published and not yet committed to parking, parked, and claimed and not yet answered.
+// SetDeadline into the past, the timer, and Ready meets a wait, and a poll over two shards, before
+// it is published, published and not yet committed to parking, parked, and claimed and not yet
+// answered.
 //
 // Method: the machine's own probe lets the intruder run between the steps, on the same thread; so
 // each cell is forced, not hoped for. The steps are those of poll_desc.h and are right even without
@@ -188,12 +189,11 @@ TEST_P(LostWake, C22_APollOverTwoShardsDoesNotParkPastIt) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    SixteenCells, LostWake,
-    testing::Combine(testing::Values(Intruder::kClose, Intruder::kPast, Intruder::kTimer,
-                                     Intruder::kReady),
-                     testing::Values(When::kBefore, When::kPublished, When::kParked,
-                                     When::kClaimed)));
+INSTANTIATE_TEST_SUITE_P(SixteenCells, LostWake,
+                         testing::Combine(testing::Values(Intruder::kClose, Intruder::kPast,
+                                                          Intruder::kTimer, Intruder::kReady),
+                                          testing::Values(When::kBefore, When::kPublished,
+                                                          When::kParked, When::kClaimed)));
 
 // The same cell through the poller, where the loser is in another shard: the poll is claimed by one
 // Ready and has no answer yet, when the other target gets its Ready, and then a wait.

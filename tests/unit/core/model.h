@@ -12,9 +12,9 @@
 
 namespace waitd::core {
 
-/// The poller as plainly as it can be said: one list of waits, no shards, no timers, no claims. Time
-/// passes by letting everything happen that was due, in the order of the instants, a tie to the
-/// deadline.
+/// The poller as plainly as it can be said: one list of waits, no shards, no timers, no claims.
+/// Time passes by letting everything happen that was due, in the order of the instants, a tie to
+/// the deadline.
 class Model {
  public:
   struct Place {
@@ -33,8 +33,8 @@ class Model {
     bool ignore_deadline = false;
     bool over = false;
     std::optional<Reason> refused;
-    WaitResult result;     // of a single wait
-    PollResult polled;     // of a poll
+    WaitResult result;  // of a single wait
+    PollResult polled;  // of a poll
   };
   struct SideOf {
     bool ready = false;
@@ -165,7 +165,8 @@ class Model {
   }
 
   void Cancel(Waiting& waiting) {
-    if (!waiting.over && !waiting.refused) End(waiting, Outcome::kCancelled, TimeoutCause::kNone, now_);
+    if (!waiting.over && !waiting.refused)
+      End(waiting, Outcome::kCancelled, TimeoutCause::kNone, now_);
   }
 
   std::optional<ReadyResult> Ready(const std::string& name, Mode mode, const std::string& data,
@@ -219,9 +220,7 @@ class Model {
 
  private:
   SideOf& At(const Place& place) { return descs[place.name].sides[Index(place.side)]; }
-  bool Expired(const Place& place) {
-    return At(place).deadline.state == Deadline::State::kExpired;
-  }
+  bool Expired(const Place& place) { return At(place).deadline.state == Deadline::State::kExpired; }
   // An open latch, which is open whatever its deadline.
   bool Open(const Place& place) {
     return descs[place.name].kind == Kind::kLatch && At(place).ready;
@@ -310,9 +309,9 @@ class Model {
     uint32_t woken = 0;
     for (const auto& waiting : std::vector(waits)) {
       if (!side.ready) break;
-      const bool stands = std::any_of(
-          waiting->places.begin(), waiting->places.end(),
-          [&](const Place& p) { return !p.lost && p.name == name && p.side == s; });
+      const bool stands =
+          std::any_of(waiting->places.begin(), waiting->places.end(),
+                      [&](const Place& p) { return !p.lost && p.name == name && p.side == s; });
       if (!stands || waiting->over || !CanTake(*waiting)) continue;
       Take(*waiting);
       ++woken;
@@ -336,7 +335,9 @@ class Model {
     const Instant at = clears ? kNever : now_ + std::max(*timeout, Nanos(0));
     // No deadline is the latest, an expired one the earliest.
     const auto rank = [](State state, Instant when) {
-      return state == State::kNone ? Instant::max() : state == State::kExpired ? Instant::min() : when;
+      return state == State::kNone      ? Instant::max()
+             : state == State::kExpired ? Instant::min()
+                                        : when;
     };
     const State to = clears ? State::kNone : expires ? State::kExpired : State::kArmed;
     const Instant before = rank(deadline.state, deadline.at);

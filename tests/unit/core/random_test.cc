@@ -31,7 +31,7 @@ std::optional<Nanos> TimeoutOf(uint32_t n) {
 }
 
 std::string Print(const std::vector<Op>& ops) {
-  constexpr const char* kNames[] = {"open", "close", "reset", "wait",   "ready",
+  constexpr const char* kNames[] = {"open", "close", "reset",  "wait", "ready",
                                     "set",  "poll",  "cancel", "pass", "run"};
   std::ostringstream text;
   for (const Op& op : ops) {
@@ -175,8 +175,8 @@ class Both {
     }
   }
 
-  // No timer runs before the next step: what that touches is settled by it. But a poll's targets are
-  // settled each by itself, so that with a poll parked time passes from event to event.
+  // No timer runs before the next step: what that touches is settled by it. But a poll's targets
+  // are settled each by itself, so that with a poll parked time passes from event to event.
   void Pass(Nanos by) {
     const Instant end = table_.now().mono + by;
     while (model_.polls() && table_.now().mono < end) {
@@ -314,10 +314,10 @@ std::vector<Op> Shrink(std::vector<Op> ops) {
 TEST(Random, AMillionStepsAgreeWithTheModel) {
   constexpr unsigned kHistories = 5000;
   constexpr int kSteps = 200;
-  constexpr Op::What kMix[] = {Op::kOpen, Op::kOpen, Op::kClose, Op::kReset,  Op::kWait,
-                               Op::kWait, Op::kWait, Op::kWait,  Op::kReady,  Op::kReady,
-                               Op::kReady, Op::kSet, Op::kSet,   Op::kPoll,   Op::kPoll,
-                               Op::kCancel, Op::kPass, Op::kPass, Op::kPass,  Op::kRun};
+  constexpr Op::What kMix[] = {Op::kOpen,   Op::kOpen, Op::kClose, Op::kReset, Op::kWait,
+                               Op::kWait,   Op::kWait, Op::kWait,  Op::kReady, Op::kReady,
+                               Op::kReady,  Op::kSet,  Op::kSet,   Op::kPoll,  Op::kPoll,
+                               Op::kCancel, Op::kPass, Op::kPass,  Op::kPass,  Op::kRun};
   for (unsigned seed = 1; seed <= kHistories; ++seed) {
     std::mt19937 random(seed);
     std::vector<Op> ops;

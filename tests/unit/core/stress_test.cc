@@ -1,7 +1,7 @@
-// Goal: C25 to C27 with real threads and real time, under ThreadSanitizer too: Readys handed out are
-// no more than were accepted, every wait ends once, at rest nobody is parked.
-// Method: eight threads wait, poll, signal, move deadlines, cancel and close on few names; one runs
-// the timers; what they saw is added up at the end.
+// Goal: C25 to C27 with real threads and real time, under ThreadSanitizer too: Readys handed out
+// are no more than were accepted, every wait ends once, at rest nobody is parked. Method: eight
+// threads wait, poll, signal, move deadlines, cancel and close on few names; one runs the timers;
+// what they saw is added up at the end.
 #include <atomic>
 #include <random>
 #include <thread>
@@ -71,12 +71,13 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
         case 2: {
           auto& call = waits.emplace_back(std::make_unique<Counted<WaitCall>>(tally));
           ++started;
-          poller.Wait(now,
-                      {.name = name,
-                       .timeout = random() % 2 == 0 ? std::optional<Nanos>(microseconds(random() % 900))
-                                                    : std::nullopt,
-                       .open_if_missing = &fifo},
-                      *call);
+          poller.Wait(
+              now,
+              {.name = name,
+               .timeout = random() % 2 == 0 ? std::optional<Nanos>(microseconds(random() % 900))
+                                            : std::nullopt,
+               .open_if_missing = &fifo},
+              *call);
           break;
         }
         case 3:
@@ -105,13 +106,13 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
         case 9: {
           Answered<SetDeadlineCall> call;
           const bool clears = random() % 3 == 0;
-          poller.SetDeadline(now,
-                             {.name = name,
-                              .what = clears ? SetDeadlineArgs::What::kClear
-                                             : SetDeadlineArgs::What::kTimeout,
-                              .timeout = microseconds(static_cast<int>(random() % 2000) - 100),
-                              .open_if_missing = &fifo},
-                             call);
+          poller.SetDeadline(
+              now,
+              {.name = name,
+               .what = clears ? SetDeadlineArgs::What::kClear : SetDeadlineArgs::What::kTimeout,
+               .timeout = microseconds(static_cast<int>(random() % 2000) - 100),
+               .open_if_missing = &fifo},
+              call);
           break;
         }
         case 10:
@@ -126,11 +127,14 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
           break;
       }
     }
-    // Nothing outlives its thread's calls: cancel what is left, and wait for what others are ending.
+    // Nothing outlives its thread's calls: cancel what is left, and wait for what others are
+    // ending.
     for (const auto& call : waits) poller.Cancel(clock.Read(), *call);
     for (const auto& call : polls) poller.Cancel(clock.Read(), *call);
-    for (const auto& call : waits) while (!call->done()) std::this_thread::yield();
-    for (const auto& call : polls) while (!call->done()) std::this_thread::yield();
+    for (const auto& call : waits)
+      while (!call->done()) std::this_thread::yield();
+    for (const auto& call : polls)
+      while (!call->done()) std::this_thread::yield();
   };
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < kThreads; ++t) threads.emplace_back(work, t + 1);

@@ -106,10 +106,10 @@ TEST(ConvertReady, EveryEffectHasItsNumber) {
 }
 
 TEST(ConvertDeadline, NoneIsUnsetAndAnotherSaysWhatIsLeft) {
-  core::SetDeadlineResult result{.applied = true,
-                                 .deadline = {Armed(milliseconds(2500)), Deadline{}},
-                                 .effect = {core::DeadlineEffect::kArmed,
-                                            core::DeadlineEffect::kNone}};
+  core::SetDeadlineResult result{
+      .applied = true,
+      .deadline = {Armed(milliseconds(2500)), Deadline{}},
+      .effect = {core::DeadlineEffect::kArmed, core::DeadlineEffect::kNone}};
   v1::SetDeadlineResponse response;
   Write(kNow, result, response);
   EXPECT_TRUE(response.applied());
@@ -136,7 +136,8 @@ TEST(ConvertDeadline, AnExpiredOneIsSoLongAgo) {
 TEST(ConvertDeadline, NeverAndTheFarPastStayInRange) {
   v1::SetDeadlineResponse response;
   Deadline far = Armed(core::kForever);
-  Deadline old{.at = core::Instant::min(), .wall = core::WallTime::min(),
+  Deadline old{.at = core::Instant::min(),
+               .wall = core::WallTime::min(),
                .state = Deadline::State::kExpired};
   Write(kNow, {.deadline = {far, old}, .effect = {}}, response);
   EXPECT_EQ(response.read().at().seconds(), 9'223'372'036);
@@ -168,14 +169,13 @@ TEST(ConvertDescriptor, ShowsBothSidesAndWhoWaits) {
   info.generation = 12;
   info.open_time = core::WallTime(seconds(77));
   info.labels = {{"a", "1"}, {"b", "2"}};
-  info.side[0] = {.state = core::SemaphoreState::kWaiting,
-                  .waiters = 2,
-                  .payload_bytes = 0,
-                  .deadline = Armed(seconds(1)),
-                  .waiter_details = {{.client = "one", .since = kNow.wall, .until = std::nullopt},
-                                     {.client = "two",
-                                      .since = kNow.wall,
-                                      .until = kNow.wall + seconds(3)}}};
+  info.side[0] = {
+      .state = core::SemaphoreState::kWaiting,
+      .waiters = 2,
+      .payload_bytes = 0,
+      .deadline = Armed(seconds(1)),
+      .waiter_details = {{.client = "one", .since = kNow.wall, .until = std::nullopt},
+                         {.client = "two", .since = kNow.wall, .until = kNow.wall + seconds(3)}}};
   info.side[1].state = core::SemaphoreState::kReady;
   info.side[1].payload_bytes = 5;
   v1::PollDescriptor shown;

@@ -71,14 +71,20 @@ class CoreMetricsTest : public testing::Test {
 
 TEST_F(CoreMetricsTest, EveryLabelSetIsThereFromTheStart) {
   const Families families = Collect(metrics_);
-  const std::map<std::string, size_t> sizes = {
-      {"waitd_descriptors", 3},         {"waitd_waiters", 3},
-      {"waitd_waits_total", 3 * 5},     {"waitd_ready_total", 2 * 4},
-      {"waitd_timeouts_total", 3 * 3},  {"waitd_deadlines_set_total", 2 * 7},
-      {"waitd_stale_timers_total", 1},  {"waitd_double_waits_total", 1},
-      {"waitd_idle_closed_total", 1},   {"waitd_wait_duration_seconds", 5},
-      {"waitd_draining", 1},            {"waitd_oldest_waiter_seconds", 1},
-      {"waitd_timers", 1},              {"waitd_timeout_lateness_seconds", 1}};
+  const std::map<std::string, size_t> sizes = {{"waitd_descriptors", 3},
+                                               {"waitd_waiters", 3},
+                                               {"waitd_waits_total", 3 * 5},
+                                               {"waitd_ready_total", 2 * 4},
+                                               {"waitd_timeouts_total", 3 * 3},
+                                               {"waitd_deadlines_set_total", 2 * 7},
+                                               {"waitd_stale_timers_total", 1},
+                                               {"waitd_double_waits_total", 1},
+                                               {"waitd_idle_closed_total", 1},
+                                               {"waitd_wait_duration_seconds", 5},
+                                               {"waitd_draining", 1},
+                                               {"waitd_oldest_waiter_seconds", 1},
+                                               {"waitd_timers", 1},
+                                               {"waitd_timeout_lateness_seconds", 1}};
   for (const auto& [name, size] : sizes) {
     ASSERT_TRUE(families.contains(name)) << name;
     ExpectZeros(families.at(name), size);
@@ -132,9 +138,8 @@ TEST(RpcMetrics, CountsAreUnderTheirLabels) {
                   std::chrono::milliseconds(7));
   metrics.Refused("DOUBLE_WAIT");
   const Families families = Collect(metrics);
-  std::map<std::string, std::string> labels = {{"grpc_type", "unary"},
-                                               {"grpc_service", "waitd.v1.WaitService"},
-                                               {"grpc_method", "Wait"}};
+  std::map<std::string, std::string> labels = {
+      {"grpc_type", "unary"}, {"grpc_service", "waitd.v1.WaitService"}, {"grpc_method", "Wait"}};
   EXPECT_EQ(Find(families.at("grpc_server_started_total"), labels).counter.value, 1);
   const auto& took = Find(families.at("grpc_server_handling_seconds"), labels).histogram;
   EXPECT_EQ(took.sample_count, 1U);

@@ -61,11 +61,10 @@ TEST_F(OptionsTest, NothingGivenMeansTheDocumentedDefaults) {
 }
 
 TEST_F(OptionsTest, EachOptionIsTakenFromAFlag) {
-  const CommandLine line =
-      Read({"--listen-address=unix:/run/w", "--metrics-address", "[::1]:0", "--log-level=debug",
-            "--log-format", "json", "--max-descriptors=1", "--max-waiters", "2",
-            "--max-payload-bytes=3", "--max-wait=0", "--default-idle-ttl", "1h30m",
-            "--drain_timeout=250ms"});
+  const CommandLine line = Read({"--listen-address=unix:/run/w", "--metrics-address", "[::1]:0",
+                                 "--log-level=debug", "--log-format", "json", "--max-descriptors=1",
+                                 "--max-waiters", "2", "--max-payload-bytes=3", "--max-wait=0",
+                                 "--default-idle-ttl", "1h30m", "--drain_timeout=250ms"});
   ASSERT_EQ(line.action, Action::kRun) << line.error;
   EXPECT_EQ(line.options.listen_address, "unix:/run/w");
   EXPECT_EQ(line.options.metrics_address, "[::1]:0");

@@ -278,8 +278,8 @@ TEST(ServerOnAUnixSocket, ServesAndIsNotPushedAside) {
   Server second(OptionsOn(address));
   EXPECT_FALSE(second.Start(&error));
   EXPECT_NE(error.find("another server"), std::string::npos) << error;
-  const auto stub = v1::WaitService::NewStub(
-      grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  const auto stub =
+      v1::WaitService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::GetPollDescriptorRequest request;
   v1::GetPollDescriptorResponse response;

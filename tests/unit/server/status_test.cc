@@ -95,16 +95,11 @@ TEST(Status, AFieldAtFaultIsNamedAndElseThereIsNoBadRequest) {
 TEST(Status, EveryRefusalOfTheCoreHasItsReason) {
   using core::Reason;
   const std::map<Reason, std::string_view> reasons = {
-      {Reason::kNoDescriptor, "NO_DESCRIPTOR"},
-      {Reason::kExists, "EXISTS"},
-      {Reason::kKindMismatch, "KIND_MISMATCH"},
-      {Reason::kStaleGeneration, "STALE_GENERATION"},
-      {Reason::kDoubleWait, "DOUBLE_WAIT"},
-      {Reason::kBadTime, "BAD_TIME"},
-      {Reason::kBadPoll, "BAD_POLL"},
-      {Reason::kLimitDescriptors, "LIMIT_DESCRIPTORS"},
-      {Reason::kLimitWaiters, "LIMIT_WAITERS"},
-      {Reason::kDraining, "DRAINING"},
+      {Reason::kNoDescriptor, "NO_DESCRIPTOR"}, {Reason::kExists, "EXISTS"},
+      {Reason::kKindMismatch, "KIND_MISMATCH"}, {Reason::kStaleGeneration, "STALE_GENERATION"},
+      {Reason::kDoubleWait, "DOUBLE_WAIT"},     {Reason::kBadTime, "BAD_TIME"},
+      {Reason::kBadPoll, "BAD_POLL"},           {Reason::kLimitDescriptors, "LIMIT_DESCRIPTORS"},
+      {Reason::kLimitWaiters, "LIMIT_WAITERS"}, {Reason::kDraining, "DRAINING"},
   };
   std::set<std::string> messages;
   for (const auto& [reason, expected] : reasons) {

@@ -62,12 +62,10 @@ class TimerThreadTest : public testing::Test {
   }
   void SetDeadline(core::Nanos timeout) {
     Moved moved;
-    poller_.SetDeadline(clock_.Read(),
-                        {.name = "a",
-                         .what = core::SetDeadlineArgs::What::kTimeout,
-                         .timeout = timeout,
-                         .at = {}},
-                        moved);
+    poller_.SetDeadline(
+        clock_.Read(),
+        {.name = "a", .what = core::SetDeadlineArgs::What::kTimeout, .timeout = timeout, .at = {}},
+        moved);
     EXPECT_TRUE(std::get<core::SetDeadlineResult>(moved.result).applied);
   }
 

@@ -17,19 +17,19 @@ using google::protobuf::Timestamp;
 
 constexpr int64_t kYearsMax = 315'576'000'000;  // seconds of the longest Duration
 
-#define EXPECT_FAULT(expression, reason_text, field_text)      \
-  do {                                                         \
-    const Fault fault_found = (expression);                    \
-    ASSERT_TRUE(fault_found.has_value()) << #expression;       \
-    EXPECT_EQ(fault_found->reason, reason_text);               \
-    EXPECT_EQ(fault_found->field, field_text);                 \
-    EXPECT_FALSE(fault_found->message.empty());                \
+#define EXPECT_FAULT(expression, reason_text, field_text) \
+  do {                                                    \
+    const Fault fault_found = (expression);               \
+    ASSERT_TRUE(fault_found.has_value()) << #expression;  \
+    EXPECT_EQ(fault_found->reason, reason_text);          \
+    EXPECT_EQ(fault_found->field, field_text);            \
+    EXPECT_FALSE(fault_found->message.empty());           \
   } while (false)
 
-#define EXPECT_NO_FAULT(expression)                                      \
-  do {                                                                   \
-    const Fault fault_found = (expression);                              \
-    EXPECT_FALSE(fault_found.has_value()) << fault_found->message;       \
+#define EXPECT_NO_FAULT(expression)                                \
+  do {                                                             \
+    const Fault fault_found = (expression);                        \
+    EXPECT_FALSE(fault_found.has_value()) << fault_found->message; \
   } while (false)
 
 Duration DurationOf(int64_t seconds, int32_t nanos) {
@@ -51,8 +51,7 @@ TEST(ValidateName, HasOneTo512Bytes) {
   EXPECT_NO_FAULT(CheckName("a", "name"));
   EXPECT_NO_FAULT(CheckName(std::string(511, 'a'), "name"));
   EXPECT_NO_FAULT(CheckName(std::string(512, 'a'), "name"));
-  EXPECT_FAULT(CheckName(std::string(513, 'a'), "targets[1].name"), "BAD_NAME",
-               "targets[1].name");
+  EXPECT_FAULT(CheckName(std::string(513, 'a'), "targets[1].name"), "BAD_NAME", "targets[1].name");
 }
 
 TEST(ValidateName, BytesCountNotCharacters) {
@@ -224,8 +223,8 @@ TEST(ValidateCondition, UnknownOnesAreRefused) {
   core::DeadlineCondition deadline{};
   EXPECT_NO_FAULT(ToDeadlineCondition(v1::DEADLINE_CONDITION_ARM_OR_EXTEND, &deadline));
   EXPECT_EQ(deadline, core::DeadlineCondition::kArmOrExtend);
-  EXPECT_FAULT(ToDeadlineCondition(static_cast<v1::DeadlineCondition>(4), &deadline),
-               "BAD_OPTIONS", "condition");
+  EXPECT_FAULT(ToDeadlineCondition(static_cast<v1::DeadlineCondition>(4), &deadline), "BAD_OPTIONS",
+               "condition");
 }
 
 TEST(ValidateAbsent, WhatIsNotOfferedIsNamed) {

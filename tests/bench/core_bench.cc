@@ -1,0 +1,201 @@
+// What the core costs, without gRPC: one thread, the real clock read once for each operation, as
+// the server does it.
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/mutex.h"
+#include "core/poll_cache.h"
+#include "core/poll_desc.h"
+#include "core/poller.h"
+
+namespace waitd::core {
+namespace {
+
+template <class Base>
+struct Call : Base {
+  void Done() override {}
+};
+struct Wait : WaitCall {
+  void Done() override {}
+  std::string_view client() const override { return "bench"; }
+};
+
+Poller::Options ManyOptions() {
+  Poller::Options options;
+  options.max_descriptors = 1 << 22;
+  options.max_waiters = 1 << 22;
+  return options;
+}
+
+class Table {
+ public:
+  explicit Table(int64_t names) {
+    for (int64_t i = 0; i < names; ++i) {
+      names_.push_back("bench/descriptor/" + std::to_string(1'000'000 + i));
+      Call<OpenCall> call;
+      poller.Open(clock.Read(), {.name = names_.back()}, call);
+    }
+    // Far from the order of creation, as names come in life; the same for every run.
+    for (size_t i = names_.size() - 1; i > 0; --i) {
+      std::swap(names_[i], names_[(i * 2654435761U) % (i + 1)]);
+    }
+  }
+
+  const std::string& Next() {
+    if (++at_ == names_.size()) at_ = 0;
+    return names_[at_];
+  }
+
+  RealClock clock;
+  MemoryJournal journal;
+  Poller poller{ManyOptions(), journal, nullptr};
+
+ private:
+  std::vector<std::string> names_;
+  size_t at_ = 0;
+};
+
+// A wait parks and a Ready wakes it: two operations by name, and a wake between them.
+void BM_BlockUnblock(benchmark::State& state) {
+  Table table(state.range(0));
+  for (auto _ : state) {
+    const std::string& name = table.Next();
+    Wait wait;
+    table.poller.Wait(table.clock.Read(), {.name = name}, wait);
+    Call<ReadyCall> ready;
+    table.poller.Ready(table.clock.Read(), {.name = name}, ready);
+    benchmark::DoNotOptimize(wait.result);
+  }
+}
+BENCHMARK(BM_BlockUnblock)->Arg(1)->Arg(1'000'000);
+
+// The wake alone: from the Ready to the wait's answer, with the wait parked beforehand.
+void BM_Wake(benchmark::State& state) {
+  constexpr int kBatch = 4096;
+  Table table(kBatch);
+  std::vector<Wait> waits(kBatch);
+  while (state.KeepRunningBatch(kBatch)) {
+    state.PauseTiming();
+    std::vector<const std::string*> names;
+    for (Wait& wait : waits) {
+      names.push_back(&table.Next());
+      wait.result = WaitResult{};
+      table.poller.Wait(table.clock.Read(), {.name = *names.back()}, wait);
+    }
+    state.ResumeTiming();
+    for (const std::string* name : names) {
+      Call<ReadyCall> ready;
+      table.poller.Ready(table.clock.Read(), {.name = *name}, ready);
+    }
+  }
+}
+BENCHMARK(BM_Wake);
+
+// Each deadline later than the one before, as a heartbeat moves it, among so many others that are
+// armed; on one descriptor by its name.
+void BM_SetDeadlineByName(benchmark::State& state) {
+  Table table(state.range(0));
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    Call<SetDeadlineCall> call;
+    table.poller.SetDeadline(table.clock.Read(),
+                             {.name = table.Next(),
+                              .what = SetDeadlineArgs::What::kTimeout,
+                              .timeout = std::chrono::hours(1)},
+                             call);
+  }
+  const std::string name = table.Next();
+  for (auto _ : state) {
+    Call<SetDeadlineCall> call;
+    table.poller.SetDeadline(
+        table.clock.Read(),
+        {.name = name, .what = SetDeadlineArgs::What::kTimeout, .timeout = std::chrono::hours(1)},
+        call);
+    benchmark::DoNotOptimize(call.result);
+  }
+}
+BENCHMARK(BM_SetDeadlineByName)->Arg(1)->Arg(1'000'000);
+
+// The same on a descriptor at hand, under a lock, as Go's SetReadDeadline has it: cleared and armed
+// in turn, or extended; alone, or among a million armed timers, of which each is moved in turn.
+class Descriptors {
+ public:
+  explicit Descriptors(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      PollDesc& desc = cache_.Get(env);
+      desc.Init("d", Kind::kExclusive, static_cast<uint64_t>(i), clock.Read());
+      all.push_back(&desc);
+      Set(desc, true);
+    }
+  }
+
+  void Set(PollDesc& desc, bool arm) {
+    const MutexLock lock(mutex);
+    Moment m{clock.Read()};
+    PollDesc::NewDeadline to;
+    if (arm) {
+      to.state = Deadline::State::kArmed;
+      to.at = m.now.mono + std::chrono::hours(1);
+      to.wall = m.now.wall + std::chrono::hours(1);
+    }
+    SetDeadlineResult result;
+    desc.SetDeadline(m, Mode::kRead, to, DeadlineCondition::kAlways, result);
+    benchmark::DoNotOptimize(result);
+  }
+
+  RealClock clock;
+  Mutex mutex;
+  DescEnv env;
+  std::vector<PollDesc*> all;
+
+ private:
+  PollCache<PollDesc> cache_;
+};
+
+void BM_SetDeadlineArmed(benchmark::State& state) {
+  Descriptors descriptors(state.range(0));
+  size_t at = 0;
+  for (auto _ : state) {
+    PollDesc& desc = *descriptors.all[at];
+    descriptors.Set(desc, false);
+    descriptors.Set(desc, true);
+    if (++at == descriptors.all.size()) at = 0;
+  }
+  state.SetItemsProcessed(2 * state.iterations());
+}
+BENCHMARK(BM_SetDeadlineArmed)->Arg(1)->Arg(1'000'000);
+
+void BM_SetDeadlineExtended(benchmark::State& state) {
+  Descriptors descriptors(state.range(0));
+  size_t at = 0;
+  for (auto _ : state) {
+    descriptors.Set(*descriptors.all[at], true);
+    if (++at == descriptors.all.size()) at = 0;
+  }
+}
+BENCHMARK(BM_SetDeadlineExtended)->Arg(1)->Arg(1'000'000);
+
+// A name found among a million, as every operation does it.
+void BM_LookUp(benchmark::State& state) {
+  Table table(state.range(0));
+  for (auto _ : state) {
+    Call<ResetCall> call;
+    table.poller.Reset(table.clock.Read(), {.name = table.Next()}, call);
+    benchmark::DoNotOptimize(call.result);
+  }
+}
+BENCHMARK(BM_LookUp)->Arg(1)->Arg(1'000'000);
+
+// What the clock alone costs: it is read in each of the above.
+void BM_ReadClock(benchmark::State& state) {
+  const RealClock clock;
+  for (auto _ : state) benchmark::DoNotOptimize(clock.Read());
+}
+BENCHMARK(BM_ReadClock);
+
+}  // namespace
+}  // namespace waitd::core
+
+BENCHMARK_MAIN();

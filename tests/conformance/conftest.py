@@ -1,0 +1,106 @@
+"""Fixtures: the contract's stubs, a server, a client of it, and a name that no other test has.
+
+The stubs are generated anew for each run, from the contract in the repository alone.
+"""
+
+import faulthandler
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import grpc
+import pytest
+
+_PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
+_GENERATED = pathlib.Path(tempfile.mkdtemp(prefix="waitd-stubs-"))
+_RUN_LIMIT_S = 280
+_TEST_LIMIT_S = 90
+
+
+def _generate_stubs():
+    subprocess.run(
+        ["/usr/bin/protoc", f"--python_out={_GENERATED}", f"--grpc_python_out={_GENERATED}",
+         "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin", f"-I{_PROTO}",
+         "waitd/v1/waitd.proto", "google/rpc/status.proto", "google/rpc/error_details.proto",
+         "grpc/health/v1/health.proto"], check=True)
+    sys.path.insert(0, str(_GENERATED))
+    # The installed grpc package is a closed one, so its part of the stubs has to be added to it.
+    grpc.__path__.append(str(_GENERATED / "grpc"))
+
+
+# Before the tests are imported: they import the stubs.
+_generate_stubs()
+
+import harness  # noqa: E402  needs the stubs
+
+
+def pytest_configure(config):
+    """Turns a run that hangs into one that fails, and says where it hung."""
+    del config
+    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+
+
+def pytest_unconfigure(config):
+    del config
+    faulthandler.cancel_dump_traceback_later()
+    shutil.rmtree(_GENERATED, ignore_errors=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A limit for each test: one that hangs shows its stacks and ends the run."""
+    del item
+    faulthandler.dump_traceback_later(_TEST_LIMIT_S, exit=True)
+    yield
+    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+
+
+@pytest.fixture(scope="session")
+def waitd():
+    """The path of the binary under test."""
+    path = pathlib.Path(os.environ["WAITD_BIN_DIR"]) / "waitd"
+    assert os.access(path, os.X_OK), f"{path} is no program"
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def shared_server(waitd):
+    """The server that most tests share; each keeps to names of its own."""
+    with harness.Server(waitd, "--drain-timeout=1s") as server:
+        yield server
+
+
+@pytest.fixture
+def c(shared_server):
+    """A client of the shared server. At the end nobody may be left parked there."""
+    with shared_server.client() as client:
+        yield client
+    shared_server.await_at_rest()
+
+
+@pytest.fixture
+def start(waitd):
+    """Starts servers of a test's own: start(flag, ..., env=..., config=...)."""
+    servers = []
+
+    def _start(*flags, **options):
+        server = harness.Server(waitd, *flags, **options)
+        servers.append(server)
+        return server.start()
+
+    yield _start
+    for server in reversed(servers):
+        server.stop()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def name(request):
+    """A name of the test's own."""
+    return f"{request.node.originalname}/{next(_numbers)}"
