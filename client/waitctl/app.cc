@@ -166,30 +166,34 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 std::string Suggestion(CLI::App& app, std::span<const char* const> words) {
   std::vector<std::string> commands;
   for (const CLI::App* each : app.get_subcommands({})) commands.push_back(each->get_name());
-  std::vector<std::string> flags;
-  const auto add_flags = [&flags](const CLI::App& from) {
-    for (const CLI::Option* option : from.get_options()) {
-      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
-    }
-  };
-  add_flags(app);
-  bool has_command = false;
-  for (const char* word : words) {
-    const std::string text = word;
-    if (!text.starts_with("-") && !has_command) {
-      has_command = std::find(commands.begin(), commands.end(), text) != commands.end();
-      if (has_command) {
-        add_flags(*app.get_subcommand(text));
+  CLI::App* command = nullptr;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string word = words[i];
+    if (!word.starts_with("-")) {
+      if (command != nullptr) continue;
+      if (std::find(commands.begin(), commands.end(), word) != commands.end()) {
+        command = app.get_subcommand(word);
         continue;
       }
-      const std::string near = Nearest(text, commands);
+      const std::string near = Nearest(word, commands);
       return near.empty() ? "" : absl::StrCat("; did you mean waitctl ", near, "?");
     }
-    const std::string flag = text.substr(0, text.find('='));
-    if (!flag.starts_with("--") || flag.size() == 2) continue;
-    if (std::find(flags.begin(), flags.end(), flag) != flags.end()) continue;
-    const std::string near = Nearest(flag, flags);
-    if (!near.empty()) return absl::StrCat("; did you mean ", near, "?");
+    std::vector<std::string> flags;
+    const CLI::Option* known = nullptr;
+    for (CLI::App* const from : {command, &app}) {
+      if (from == nullptr) continue;
+      for (const CLI::Option* option : from->get_options()) {
+        for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+        if (option->check_name(word)) known = option;
+      }
+    }
+    if (known != nullptr) {
+      if (known->get_items_expected_min() > 0) ++i;  // its value
+      continue;
+    }
+    const std::string near = Nearest(word.substr(0, word.find('=')), flags);
+    const bool itself = word.starts_with(near + "=");
+    if (!near.empty() && !itself) return absl::StrCat("; did you mean ", near, "?");
   }
   return "";
 }

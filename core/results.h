@@ -1,0 +1,98 @@
+#ifndef WAITD_CORE_RESULTS_H_
+#define WAITD_CORE_RESULTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/types.h"
+
+namespace waitd::core {
+
+/// What the operations of the poller answer.
+struct WaitResult {
+  Outcome outcome = Outcome::kReady;
+  TimeoutCause cause = TimeoutCause::kNone;
+  uint32_t coalesced = 0;  ///< READY: how many earlier ones this one replaced
+  uint64_t generation = 0;
+  Payload signal;
+  Nanos parked{0};
+  Nanos late{0};          ///< timed out: from its instant, or the wait's begin, to the decision
+  uint64_t delivery = 0;  ///< READY: grows with each that the side hands out
+  WallTime ready_time;    ///< READY: when it was accepted
+};
+
+struct PollResult {
+  struct Target {
+    uint32_t index = 0;  ///< in PollArgs::targets
+    WaitResult result;
+  };
+  Outcome outcome = Outcome::kReady;
+  TimeoutCause cause = TimeoutCause::kNone;
+  Nanos parked{0};
+  Nanos late{0};
+  std::vector<Target> targets;  ///< those taken, or those whose end left too few
+};
+
+struct CloseResult {
+  uint32_t woken = 0;
+};
+
+struct ResetResult {
+  bool reset = true;
+  bool forgot = false;
+};
+
+struct ReadyResult {
+  ReadyEffect effect = ReadyEffect::kRefused;
+  uint32_t woken = 0;
+  uint64_t generation = 0;
+  bool expired = false;  ///< remembered on a side whose deadline has passed
+};
+
+struct SetDeadlineResult {
+  bool applied = false;
+  uint32_t woken = 0;
+  uint64_t generation = 0;
+  Deadline deadline[2];           ///< by Side
+  DeadlineEffect effect[2] = {};  ///< by Side
+};
+
+/// A descriptor as Open, Get and List show it, at one instant.
+struct DescriptorInfo {
+  struct Waiter {
+    std::string client;
+    WallTime since;
+    std::optional<WallTime> until;
+  };
+  struct SideInfo {
+    SemaphoreState state = SemaphoreState::kNil;
+    uint32_t waiters = 0;
+    uint64_t payload_bytes = 0;
+    Deadline deadline;
+    std::vector<Waiter> waiter_details;  ///< of Get only, the first hundred
+  };
+  std::string name;
+  Kind kind = Kind::kExclusive;
+  uint64_t generation = 0;
+  WallTime open_time;
+  Nanos idle_ttl = kForever;
+  Labels labels;
+  SideInfo side[2];  ///< by Side
+};
+
+struct OpenResult {
+  DescriptorInfo descriptor;
+  bool created = false;
+};
+
+struct ListResult {
+  std::vector<DescriptorInfo> descriptors;  ///< by name
+  std::string next_after;                   ///< not empty: there may be more behind this name
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_RESULTS_H_
