@@ -460,11 +460,9 @@ const Waiter* PollDesc::Occupant(Moment& m, Side s) {
   while (side.places > 0) {
     Place& place = *side.first;
     const Waiter& waiter = *place.waiter;
-    if (waiter.claimed()) {
-      Unlink(place);
-    } else if (!OwnBoundDue(waiter, side, m.now.mono)) {
-      return &waiter;
-    } else if (waiter.poll) {
+    const bool due = OwnBoundDue(waiter, side, m.now.mono);
+    if (!waiter.claimed() && !due) return &waiter;
+    if (waiter.claimed() || waiter.poll) {
       Unlink(place);
     } else {
       EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until);

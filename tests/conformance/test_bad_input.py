@@ -36,12 +36,12 @@ def call(c, kind, name, opening=None):
     }[kind]()
 
 
-def call_opening(c, kind, name, **fields):
+def call_opening(c, call_kind, name, **fields):
     """A call that opens a missing name with these options; the path of its options is its field."""
-    if kind == "open":
+    if call_kind == "open":
         c.open(name, **fields)
     else:
-        call(c, kind, name, options(**fields))
+        call(c, call_kind, name, options(**fields))
 
 
 def options_field(kind):

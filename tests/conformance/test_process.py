@@ -1,0 +1,363 @@
+"""The process around the service: health, reflection, limits, drain, flags and their precedence."""
+
+import signal as signals
+import socket
+import subprocess
+import time
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.internal import decoder, encoder
+from grpc.health.v1 import health_pb2
+from harness import (
+    CALL_LIMIT_S, CLOSED, EXCLUSIVE, FIFO, READ, READY, REMEMBERED, WOKE, WRITE,
+    clean_environment, eventually, options, refusal_of, refused)
+from waitd.v1 import waitd_pb2 as pb
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICES = ["", "waitd.v1.WaitService", "waitd-liveness", "waitd-readiness"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_health_of_each_service(c, service):
+    assert c.health(service) == SERVING
+
+
+def test_health_of_an_unknown_service(c):
+    with pytest.raises(grpc.RpcError) as caught:
+        c.health("nobody")
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def length_delimited(number, value):
+    """One field of a message, for a protocol whose proto nobody installs."""
+    return encoder.TagBytes(number, 2) + encoder._VarintBytes(len(value)) + value
+
+
+def fields_of(message):
+    """(number, bytes) of each length-delimited field."""
+    position = 0
+    while position < len(message):
+        tag, position = decoder._DecodeVarint(message, position)
+        value, position = decoder._DecodeVarint(message, position)
+        if tag & 7 == 2:
+            yield tag >> 3, message[position:position + value]
+            position += value
+
+
+def reflect(c, field, value):
+    """What v1alpha reflection answers to one request."""
+    call = c.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    return next(call(iter([length_delimited(field, value)]), timeout=CALL_LIMIT_S))
+
+
+def test_reflection_lists_the_services(c):
+    listing = dict(fields_of(reflect(c, 7, b"*")))[6]
+    services = [dict(fields_of(service))[1].decode() for _, service in fields_of(listing)]
+    assert {"waitd.v1.WaitService", "grpc.health.v1.Health"} <= set(services)
+
+
+def test_reflection_gives_what_a_client_needs_for_a_call(c, name):
+    """A client without the contract gets it, and waits by it."""
+    answer = dict(fields_of(reflect(c, 4, b"waitd.v1.WaitService")))[4]
+    pool = descriptor_pool.DescriptorPool()
+    waiting = [descriptor_pb2.FileDescriptorProto.FromString(file)
+               for _, file in fields_of(answer)]
+    seen = {file.name for file in waiting}
+    for file in waiting:
+        for needed in file.dependency:
+            if needed not in seen:
+                seen.add(needed)
+                more = dict(fields_of(reflect(c, 3, needed.encode())))[4]
+                waiting += [descriptor_pb2.FileDescriptorProto.FromString(one)
+                            for _, one in fields_of(more)]
+    for file in sorted(waiting, key=lambda one: len(one.dependency)):
+        pool.Add(file)
+    method = pool.FindServiceByName("waitd.v1.WaitService").methods_by_name["Ready"]
+    factory = message_factory.MessageFactory(pool)
+    request, response = (factory.GetPrototype(one)
+                         for one in (method.input_type, method.output_type))
+    c.open(name)
+    ready = c.channel.unary_unary("/waitd.v1.WaitService/Ready",
+                                  request_serializer=request.SerializeToString,
+                                  response_deserializer=response.FromString)
+    assert ready(request(name=name), timeout=CALL_LIMIT_S).effect == REMEMBERED
+
+
+def test_the_limit_of_descriptors(start, name):
+    server = start("--max-descriptors=3")
+    with server.client() as c:
+        for i in range(3):
+            c.open(f"{name}/{i}")
+        with refused("RESOURCE_EXHAUSTED", "LIMIT_DESCRIPTORS") as said:
+            c.open(f"{name}/3")
+        assert said[0].quota
+        for call in (lambda: c.wait(f"{name}/3", 0, open_if_missing=options()),
+                     lambda: c.ready(f"{name}/3", open_if_missing=options()),
+                     lambda: c.deadline(f"{name}/3", 1, open_if_missing=options()),
+                     lambda: c.poll([f"{name}/0", f"{name}/3"], timeout=0,
+                                    open_if_missing=options())):
+            with refused("RESOURCE_EXHAUSTED", "LIMIT_DESCRIPTORS"):
+                call()
+        assert not c.open(f"{name}/0").created
+        c.close(f"{name}/1")
+        assert c.open(f"{name}/3").created
+
+
+def test_a_poll_that_would_pass_the_limit_opens_nothing(start, name):
+    server = start("--max-descriptors=2")
+    with server.client() as c:
+        with refused("RESOURCE_EXHAUSTED", "LIMIT_DESCRIPTORS"):
+            c.poll([f"{name}/{i}" for i in range(3)], timeout=0, open_if_missing=options())
+        assert not any(c.is_open(f"{name}/{i}") for i in range(3))
+
+
+def test_the_limit_of_waiters(start, name):
+    server = start("--max-waiters=2")
+    with server.client() as c:
+        c.open(name, kind=FIFO)
+        calls = [c.park(name, count=n) for n in (1, 2)]
+        refusal = refusal_of(c.start_wait(name), "RESOURCE_EXHAUSTED", "LIMIT_WAITERS")
+        assert refusal.quota
+        c.open(f"{name}/poll")
+        refusal_of(c.start_poll([f"{name}/poll"]), "RESOURCE_EXHAUSTED", "LIMIT_WAITERS")
+        assert c.side(f"{name}/poll").waiters == 0
+        c.ready(f"{name}/poll")
+        assert c.takes(f"{name}/poll"), "a try needs no place"
+        assert c.ready(name).woken == 1
+        assert calls[0].result().outcome == READY
+        calls.append(c.park(name, count=2))
+        assert c.close(name).woken == 2
+        assert [call.result().outcome for call in calls[1:]] == [CLOSED] * 2
+
+
+def test_the_limit_of_payloads(start, name):
+    server = start("--max-payload-bytes=100")
+    with server.client() as c:
+        c.open(name)
+        signal = pb.Signal(data=bytes(98))
+        assert signal.ByteSize() == 100
+        assert c.ready(name, signal=signal).effect == REMEMBERED
+        with refused("INVALID_ARGUMENT", "PAYLOAD_TOO_LARGE", "signal"):
+            c.ready(name, signal=pb.Signal(data=bytes(99)))
+        assert c.wait(name).signal == signal
+
+
+DRAIN_S = 2
+
+
+def test_a_drain_refuses_waits_and_lets_parked_ones_end(start, name):
+    server = start(f"--drain-timeout={DRAIN_S}s")
+    with server.client() as c, server.client() as watcher:
+        c.open(name)
+        c.open(f"{name}/2")
+        released, left = c.park(name), c.park(f"{name}/2")
+        poll = c.park_poll([(name, WRITE)])
+        begin = time.monotonic()
+        server.terminate()
+        eventually(lambda: watcher.health() == NOT_SERVING, "it says NOT_SERVING")
+        for service in ("waitd.v1.WaitService", "waitd-readiness"):
+            assert watcher.health(service) == NOT_SERVING
+        refusal_of(c.start_wait(name), "UNAVAILABLE", "DRAINING")
+        refusal_of(c.start_poll([name]), "UNAVAILABLE", "DRAINING")
+        assert server.metrics()("waitd_draining") == 1
+        assert server.http("/readyz")[0] == 503
+        assert server.http("/healthz")[0] == 200
+        assert c.get(name).read.waiters == 1
+        assert c.ready(name, b"in time").effect == WOKE
+        assert released.result().signal.data == b"in time"
+        for call in (left, poll):
+            refusal_of(call, "UNAVAILABLE", "DRAINING")
+        assert time.monotonic() - begin >= DRAIN_S
+        assert server.exit_code() == 0
+
+
+def test_a_drain_ends_when_nobody_is_parked(start, name):
+    server = start("--drain-timeout=1h")
+    with server.client() as c:
+        c.open(name)
+        call = c.park(name)
+        server.terminate()
+        eventually(lambda: c.health() == NOT_SERVING, "it says NOT_SERVING")
+        assert c.ready(name).effect == WOKE
+        assert call.result().outcome == READY
+        assert server.exit_code() == 0
+
+
+def test_a_drain_lets_timeouts_come(start, name):
+    server = start("--drain-timeout=1h")
+    with server.client() as c:
+        c.open(name)
+        call = c.park(name)
+        server.terminate()
+        eventually(lambda: c.health() == NOT_SERVING, "it says NOT_SERVING")
+        c.deadline(name, 0.05)
+        assert call.result().timeout_cause == pb.TIMEOUT_CAUSE_DEADLINE
+        assert server.exit_code() == 0
+
+
+def test_a_second_sigterm_ends_the_drain_at_once(start, name):
+    server = start("--drain-timeout=1h")
+    with server.client() as c:
+        c.open(name)
+        call = c.park(name)
+        server.terminate()
+        eventually(lambda: c.health() == NOT_SERVING, "it says NOT_SERVING")
+        assert not call.done()
+        server.terminate()
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result()
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        # Cut short, it may say so by its code, or as one that the signal ended.
+        assert server.exit_code() in (0, -signals.SIGTERM, 128 + signals.SIGTERM)
+
+
+def test_an_idle_server_stops_at_once(start):
+    server = start("--drain-timeout=1h")
+    server.terminate()
+    assert server.exit_code() == 0
+
+
+def test_sigint_drains_too(start):
+    server = start("--drain-timeout=1h")
+    server.process.send_signal(signals.SIGINT)
+    assert server.exit_code() == 0
+
+
+def assert_refused_at_start(waitd, arguments, env=None, mention=None):
+    """It exits with 2, and says why in one line."""
+    result = subprocess.run([waitd, *arguments], env=clean_environment(env), text=True,
+                            capture_output=True, timeout=CALL_LIMIT_S, check=False)
+    assert result.returncode == 2, result
+    assert not result.stdout, result
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].strip(), result
+    if mention:
+        assert mention in lines[0], result
+
+
+SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"]
+
+
+@pytest.mark.parametrize("flag", [
+    "--no-such-flag=1", "--max-wait=soon", "--max-wait=-5s", "--max-waiters=many",
+    "--max-waiters=-1", "--max-payload-bytes=1.5", "--log-level=loud", "--log-format=xml",
+    "--drain-timeout=x", "--default-idle-ttl=-1s", "--listen-address=nowhere",
+    "--listen-address=127.0.0.1:99999", "--listen-address=unix:/no/such/folder/socket",
+    "--metrics-address=nowhere", "--metrics-address=127.0.0.1:x", "--max-descriptors=",
+    "--config=/no/such/file"])
+def test_a_wrong_flag_is_refused(waitd, flag):
+    assert_refused_at_start(waitd, [*SOMEWHERE, flag], mention=flag[2:].split("=")[0])
+
+
+def test_a_stray_argument_is_refused(waitd):
+    assert_refused_at_start(waitd, [*SOMEWHERE, "stray"], mention="stray")
+
+
+def test_a_wrong_variable_is_refused(waitd):
+    assert_refused_at_start(waitd, SOMEWHERE, {"WAITD_MAX_WAIT": "soon"})
+
+
+@pytest.mark.parametrize("line", ["no-such-flag = 1", "max-wait = soon", "max-wait", "= 5"])
+def test_a_wrong_config_file_is_refused(waitd, tmp_path, line):
+    config = tmp_path / "config"
+    config.write_text(f"# waitd\n\nmax-waiters = 5\n{line}\n", encoding="utf-8")
+    assert_refused_at_start(waitd, [*SOMEWHERE, f"--config={config}"])
+
+
+def test_a_grpc_port_in_use_is_refused(waitd, start):
+    server = start(listen="127.0.0.1:0")
+    assert not server.address.endswith(":0")
+    assert_refused_at_start(
+        waitd, [f"--listen-address={server.address}", "--metrics-address=127.0.0.1:0"],
+        mention=server.address)
+    with server.client() as c:
+        assert c.health() == SERVING
+
+
+def test_a_grpc_port_of_another_program_is_refused(waitd):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        assert_refused_at_start(waitd, [*SOMEWHERE, f"--listen-address={address}"],
+                                mention=address)
+
+
+def test_a_metrics_port_in_use_is_refused(waitd, start):
+    server = start()
+    assert_refused_at_start(
+        waitd, [*SOMEWHERE, f"--metrics-address={server.metrics_address}"],
+        mention=server.metrics_address)
+
+
+def test_a_unix_socket_in_use_is_not_taken_over(waitd, start):
+    server = start()
+    assert_refused_at_start(
+        waitd, [*SOMEWHERE, f"--listen-address={server.address}"],
+        mention=server.address.removeprefix("unix:"))
+    with server.client() as c:
+        assert c.health() == SERVING
+
+
+def test_a_unix_socket_left_by_a_killed_server_is_used_again(start, waitd, name):
+    first = start()
+    stale = subprocess.Popen(
+        [waitd, f"--listen-address=unix:{first.directory}/stale",
+         "--metrics-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
+        env=clean_environment())
+    with stale:
+        assert stale.stderr.readline()
+        stale.kill()
+    server = start(listen=f"unix:{first.directory}/stale")
+    with server.client() as c:
+        assert c.open(name).created
+
+
+def payload_limit(server):
+    return server.metrics()("waitd_limit", resource="payload_bytes")
+
+
+def test_flags_go_before_the_environment_and_that_before_the_file(start):
+    config = "# comment\n\n  max-payload-bytes = 101  \nmax-waiters=7\ndrain-timeout = 5s\n"
+    env = {"WAITD_MAX_PAYLOAD_BYTES": "202", "WAITD_MAX_DESCRIPTORS": "8"}
+    assert payload_limit(start(config=config)) == 101
+    assert payload_limit(start(config=config, env=env)) == 202
+    server = start("--max-payload-bytes=303", config=config, env=env)
+    assert payload_limit(server) == 303
+    metrics = server.metrics()
+    assert metrics("waitd_limit", resource="waiters") == 7
+    assert metrics("waitd_limit", resource="descriptors") == 8
+
+
+def test_the_config_file_may_be_named_in_the_environment(start, tmp_path):
+    path = tmp_path / "config"
+    path.write_text("max-payload-bytes = 404\n", encoding="utf-8")
+    assert payload_limit(start(env={"WAITD_CONFIG": str(path)})) == 404
+
+
+def test_help_and_version(waitd):
+    for flag in ("--help", "--version"):
+        result = subprocess.run([waitd, flag], env=clean_environment(), text=True,
+                                capture_output=True, timeout=CALL_LIMIT_S, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "waitd" in result.stdout
+
+
+def test_json_log_lines(start):
+    import json
+    server = start("--log-format=json")
+    server.terminate()
+    assert server.exit_code() == 0
+    assert all(isinstance(json.loads(line), dict) for line in server._lines)
+
+
+def test_tcp_serves_like_a_unix_socket(start, name):
+    server = start(listen="127.0.0.1:0")
+    with server.client() as c:
+        c.open(name, kind=EXCLUSIVE)
+        call = c.park(name, mode=READ)
+        assert c.side(name).waiter_details[0].client
+        assert c.ready(name, b"x").effect == WOKE
+        assert call.result().signal.data == b"x"
