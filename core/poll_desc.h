@@ -127,7 +127,7 @@ class PollDesc {
   ShardSet PollShards(Mode mode) const;
 
   /// Sets the deadline of the sides, each by itself under the condition (pollSetDeadline).
-  void SetDeadline(Moment& m, Mode mode, const NewDeadline& to, DeadlineCondition condition,
+  void SetDeadline(Moment& m, Mode mode, const NewDeadline& asked, DeadlineCondition condition,
                    SetDeadlineResult& result);
 
   /// The timer of a side, or of both, has fired with this number (netpolldeadlineimpl). Returns
@@ -161,7 +161,7 @@ class PollDesc {
   static void Gather(PollWaiter& poll);
 
   /// What a condition makes of a change from one deadline to another.
-  static DeadlineEffect Judge(const Deadline& from, const NewDeadline& to,
+  static DeadlineEffect Judge(const Deadline& from, const Deadline& to,
                               DeadlineCondition condition);
 
   /// Takes the place out of its queue; nothing when it stands nowhere.

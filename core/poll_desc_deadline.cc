@@ -53,11 +53,10 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to, Deadline
   }
 }
 
-DeadlineEffect PollDesc::Judge(const Deadline& from, const NewDeadline& to,
+DeadlineEffect PollDesc::Judge(const Deadline& from, const Deadline& to,
                                DeadlineCondition condition) {
   using State = Deadline::State;
-  const bool same = from.state == to.state && (to.state != State::kArmed || from.at == to.at ||
-                                               (to.absolute && from.wall == to.wall));
+  const bool same = from.state == to.state && (to.state != State::kArmed || from.at == to.at);
   const bool revives = from.state == State::kExpired && to.state != State::kExpired;
   // No deadline is the latest of all, an expired one the earliest.
   const bool later =

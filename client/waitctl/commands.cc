@@ -341,7 +341,7 @@ grpc::Status Park(Caller& s,
           absl::ToChronoTime(absl::Now() + std::max(left, absl::ZeroDuration()) + kGrace));
     }
     response->Clear();
-    const grpc::Status status = (s.stub.get()->*method)(&call.context, request, response);
+    grpc::Status status = (s.stub.get()->*method)(&call.context, request, response);
     if (status.ok() && response->timeout_cause() == v1::TIMEOUT_CAUSE_MAX_WAIT) continue;
     const bool gone = status.error_code() == grpc::StatusCode::UNAVAILABLE;
     if (!gone || absl::Now() >= end || s.interrupts.code() != 0) return status;

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from harness import (
-    BY_DEADLINE, BY_MAX_WAIT, BY_WAIT, CLEAR, CLOSED, COALESCED, EXCLUSIVE, FIFO, HELD,
+    BY_DEADLINE, BY_MAX_WAIT, BY_WAIT, CLEAR, CLOSED, COALESCED, FIFO, HELD,
     IF_WAITING, KINDS, LATCH, NIL, READ, READ_WRITE, READY, REFUSED, REMEMBERED, WOKE, WRITE,
     check_refusal, eventually, nanos, options, refusal_of, refused, seconds, timed_out)
 from waitd.v1 import waitd_pb2 as pb

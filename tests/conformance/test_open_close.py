@@ -97,6 +97,7 @@ def test_C5_open_returns_an_open_name_unchanged(c, name):
     c.open(name, kind=FIFO, labels={"first": "1"})
     c.ready(name, b"x")
     before = c.get(name)
+    assert before.read.state == HELD and before.labels["first"] == "1"
     for kind in (FIFO, pb.KIND_UNSPECIFIED):
         again = c.open(name, kind=kind, labels={"second": "2"}, idle_ttl=5)
         assert not again.created
