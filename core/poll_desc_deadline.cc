@@ -23,8 +23,16 @@ void PollDesc::ExpireSides(Moment& m, bool read, bool write) {
   }
 }
 
-void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& to, DeadlineCondition condition,
-                           SetDeadlineResult& result) {
+void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
+                           DeadlineCondition condition, SetDeadlineResult& result) {
+  // The same wall time is the same deadline, though the clocks are read anew for each message.
+  Deadline to = asked;
+  for (const SideState& side : sides_) {
+    if (asked.absolute && CanExpire(to) && CanExpire(side.deadline) &&
+        side.deadline.wall == asked.wall) {
+      to.at = side.deadline.at;
+    }
+  }
   std::array<bool, 2> expires{};
   std::array<bool, 2> was_armed{};
   for (const Side s : kSides) {
