@@ -51,7 +51,8 @@ void Step::Changed(ShardSet shards, PollDesc* desc) {
 void Step::Took(const PollWaiter& poll, ShardSet shards) {
   Changed(shards, nullptr);
   for (const PollWaiter::Target& target : poll.targets) {
-    if (!target.lost && (SetOf(target.shard) & shards) != 0) target.desc->changed = number_;
+    // The shard first: what became of a target is guarded by its lock.
+    if ((SetOf(target.shard) & shards) != 0 && !target.lost) target.desc->changed = number_;
   }
 }
 

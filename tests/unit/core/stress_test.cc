@@ -22,13 +22,13 @@ struct Tally {
   std::atomic<uint64_t> ended{0};
 };
 
-// A call that deletes itself, and counts what it got.
+// A call that counts what it got. Its owner may free it once it is done.
 template <class Base>
 class Counted : public Base {
  public:
   explicit Counted(Tally& tally) : tally_(tally) {}
   void Done() override {
-    EXPECT_FALSE(done_.exchange(true)) << "ended twice";
+    EXPECT_FALSE(ending_.exchange(true)) << "ended twice";
     if (const auto* wait = std::get_if<0>(&this->result)) {
       if constexpr (requires { wait->targets; }) {
         if (wait->outcome == Outcome::kReady) tally_.handed_out += wait->targets.size();
@@ -37,12 +37,14 @@ class Counted : public Base {
       }
     }
     ++tally_.ended;
+    done_ = true;
   }
   std::string_view client() const override { return "stress"; }
   bool done() const { return done_; }
 
  private:
   Tally& tally_;
+  std::atomic<bool> ending_{false};
   std::atomic<bool> done_{false};
 };
 
