@@ -83,7 +83,7 @@ fuzz: deps-test ## Fuzz each parser for FUZZ_SECONDS (60)
 .PHONY: bench
 bench: deps-test configure-release ## Measure the core, beside Go's network poller
 	cmake --build --preset release -j $(JOBS) --target core_bench
-	tests/bench/run.sh build/release/bin/core_bench
+	tests/bench/core_bench.py build/release/bin/core_bench
 
 .PHONY: clean
 clean: ## Remove what was built

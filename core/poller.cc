@@ -38,17 +38,17 @@ Poller::Poller(const Options& options, Journal& journal, std::function<void(Inst
 
 Poller::~Poller() = default;
 
-// Under the lock of the name's shard. Null: refused, and nothing was changed.
-PollDesc* Poller::Resolve(Step& step, std::string_view name, uint64_t generation,
-                          const OpenOptions* open_if_missing, Refusal& refusal) {
-  Shard& home = shard(ShardOf(name));
+// What an operation works on: `desc`, which its shard found under the name, or a new one. Null:
+// refused, and nothing was changed.
+PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
+                          uint64_t generation, const OpenOptions* open_if_missing,
+                          Refusal& refusal) {
   home.mutex().AssertHeld();
-  PollDesc* const desc = home.Find(name);
   if (desc == nullptr) {
     refusal.reason = Reason::kNoDescriptor;
     if (generation != 0 || open_if_missing == nullptr) return nullptr;
     if (!ReserveDescriptors(1, refusal)) return nullptr;
-    return &Create(step, name, *open_if_missing, options_.default_idle_ttl);
+    return &Create(step, home, name, *open_if_missing, options_.default_idle_ttl);
   }
   refusal.generation = desc->generation();
   if (generation != 0 && generation != desc->generation()) {
@@ -84,9 +84,8 @@ bool Poller::ReserveWaiter() {
 void Poller::ReleaseWaiter() { waiters_.fetch_sub(1, std::memory_order_relaxed); }
 
 // A name that is not open, for which a descriptor was reserved.
-PollDesc& Poller::Create(Step& step, std::string_view name, const OpenOptions& options,
-                         Nanos default_idle_ttl) {
-  Shard& home = shard(ShardOf(name));
+PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name,
+                         const OpenOptions& options, Nanos default_idle_ttl) {
   home.mutex().AssertHeld();
   const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
   const Now& now = step.moment.now;
@@ -115,26 +114,24 @@ void Poller::Open(const Now& now, const OpenArgs& args, OpenCall& call) {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* desc = home.Find(args.name);
-    const bool created = desc == nullptr;
-    if (created) {
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* desc = nullptr;
+    if (found == nullptr) {
       if (ReserveDescriptors(1, refusal)) {
-        desc = &Create(step, args.name, args.options, kForever);
+        desc = &Create(step, home, args.name, args.options, kForever);
       }
     } else if (args.must_create) {
-      refusal = {.reason = Reason::kExists, .generation = desc->generation()};
-      desc = nullptr;
+      refusal = {.reason = Reason::kExists, .generation = found->generation()};
     } else {
-      desc = Resolve(step, args.name, 0, &args.options, refusal);
+      desc = Resolve(step, home, found, args.name, 0, &args.options, refusal);
     }
     if (desc == nullptr) {
       call.result = std::move(refusal);
-      desc = home.Find(args.name);
     } else {
-      call.result = OpenResult{Describe(step, *desc, false), created};
+      call.result = OpenResult{Describe(step, *desc, false), found == nullptr};
     }
     step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, desc));
+    step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
   }
   step.Finish();
 }
@@ -147,7 +144,9 @@ void Poller::Close(const Now& now, const CloseArgs& args, CloseCall& call) {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* const desc = Resolve(step, args.name, args.generation, nullptr, refusal);
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* const desc =
+        Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
@@ -169,7 +168,9 @@ void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* const desc = Resolve(step, args.name, args.generation, nullptr, refusal);
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* const desc =
+        Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
@@ -181,7 +182,7 @@ void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
       if (result.forgot) step.Changed(set, desc);
     }
     step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, desc));
+    step.Answer(home, call, step.NumberFor(home, found));
   }
   step.Finish();
 }
@@ -208,16 +209,16 @@ void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) {
     const bool park = waiter.until > now.mono;
     const bool slot = park && ReserveWaiter();
     Refusal refusal;
-    PollDesc* desc = home.Find(args.name);
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* desc = nullptr;
     // MO[draining]: acquire; pairs with RefuseWaits, which EndWaits follows lock by lock.
     if (draining_.load(std::memory_order_acquire)) {
       refusal.reason = Reason::kDraining;
-      desc = nullptr;
-    } else if (desc == nullptr && park && !slot && args.generation == 0 &&
+    } else if (found == nullptr && park && !slot && args.generation == 0 &&
                args.open_if_missing != nullptr) {
       refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
     } else {
-      desc = Resolve(step, args.name, args.generation, args.open_if_missing, refusal);
+      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
     }
     auto blocked = PollDesc::Blocked::kEnded;
     if (desc == nullptr) {
@@ -252,7 +253,7 @@ void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) {
       home.waits.Put(waiter);
       if (slot) ReleaseWaiter();
       step.Leave(set);
-      step.Answer(home, call, step.NumberFor(home, desc));
+      step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
     }
   }
   step.Finish();
@@ -286,7 +287,7 @@ void Poller::Ready(const Now& now, const ReadyArgs& args, ReadyCall& call) {
     if (found != nullptr || args.generation != 0 || args.open_if_missing == nullptr ||
         args.condition != ReadyCondition::kWaiting) {
       Refusal refusal;
-      desc = Resolve(step, args.name, args.generation, args.open_if_missing, refusal);
+      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
       if (desc == nullptr) call.result = std::move(refusal);
     }
     if (desc != nullptr) {
@@ -334,7 +335,7 @@ void Poller::SetDeadline(const Now& now, const SetDeadlineArgs& args, SetDeadlin
         if (Includes(args.mode, side)) result.effect[Index(side)] = DeadlineEffect::kRefused;
       }
     } else {
-      desc = Resolve(step, args.name, args.generation, args.open_if_missing, refusal);
+      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
       if (desc == nullptr) call.result = std::move(refusal);
     }
     if (desc != nullptr) {

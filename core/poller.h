@@ -91,9 +91,9 @@ class Poller {
   class Locks;
 
   Shard& shard(size_t index) const { return *shards_[index]; }
-  PollDesc* Resolve(Step& step, std::string_view name, uint64_t generation,
-                    const OpenOptions* open_if_missing, Refusal& refusal);
-  PollDesc& Create(Step& step, std::string_view name, const OpenOptions& options,
+  PollDesc* Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
+                    uint64_t generation, const OpenOptions* open_if_missing, Refusal& refusal);
+  PollDesc& Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
                    Nanos default_idle_ttl);
   bool ReserveDescriptors(uint64_t more, Refusal& refusal);
   bool ReserveWaiter();

@@ -62,7 +62,7 @@ void Poller::Get(const Now& now, std::string_view name, GetCall& call) {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* const desc = Resolve(step, name, 0, nullptr, refusal);
+    PollDesc* const desc = Resolve(step, home, home.Find(name), name, 0, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {

@@ -81,9 +81,11 @@ void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
     Shard& home = shard(ShardOf(from.name));
     home.mutex().AssertHeld();
     Refusal none;
-    target.desc = home.Find(from.name) != nullptr
-                      ? Resolve(step, from.name, from.generation, nullptr, none)
-                      : &Create(step, from.name, *args.open_if_missing, options_.default_idle_ttl);
+    PollDesc* const found = home.Find(from.name);
+    target.desc =
+        found != nullptr
+            ? Resolve(step, home, found, from.name, from.generation, nullptr, none)
+            : &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl);
     target.waiter = &poll;
     target.side = from.side;
     target.shard = static_cast<uint32_t>(home.index());

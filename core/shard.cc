@@ -1,6 +1,5 @@
 #include "core/shard.h"
 
-#include <algorithm>
 #include <cstring>
 #include <variant>
 
@@ -19,15 +18,21 @@ size_t ShardOf(std::string_view name) {
     }
   }
   // The same in every run, as a shard that is owned must be; so not absl::Hash, which is seeded.
-  // Eight bytes a step, each multiplied and folded: a name is a few steps long.
+  // Eight bytes a step, each multiplied and folded: a name is a few steps long. What is left behind
+  // the last whole step is read with the bytes before it, so that it takes one step, too.
   uint64_t hash = name.size();
-  while (!name.empty()) {
+  const auto mix = [&hash](const char* bytes, size_t size) {
     uint64_t piece = 0;
-    const size_t size = std::min(name.size(), sizeof(piece));
-    std::memcpy(&piece, name.data(), size);
+    std::memcpy(&piece, bytes, size);
     hash = (hash ^ piece) * 0x9E3779B97F4A7C15U;
     hash ^= hash >> 32;
-    name.remove_prefix(size);
+  };
+  constexpr size_t kStep = sizeof(uint64_t);
+  if (name.size() < kStep) {
+    mix(name.data(), name.size());
+  } else {
+    for (size_t at = 0; at + kStep < name.size(); at += kStep) mix(name.data() + at, kStep);
+    mix(name.data() + name.size() - kStep, kStep);
   }
   return hash % kShards;
 }

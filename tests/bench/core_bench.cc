@@ -72,12 +72,13 @@ void BM_BlockUnblock(benchmark::State& state) {
 }
 BENCHMARK(BM_BlockUnblock)->Arg(1)->Arg(1'000'000);
 
-// The wake alone: from the Ready to the wait's answer, with the wait parked beforehand.
+// The wake alone: from the Ready to the wait's answer, with so many waits parked beforehand. A few
+// fit into the processor's caches, many do not.
 void BM_Wake(benchmark::State& state) {
-  constexpr int kBatch = 4096;
-  Table table(kBatch);
-  std::vector<Wait> waits(kBatch);
-  while (state.KeepRunningBatch(kBatch)) {
+  const auto batch = static_cast<size_t>(state.range(0));
+  Table table(state.range(0));
+  std::vector<Wait> waits(batch);
+  while (state.KeepRunningBatch(static_cast<int64_t>(batch))) {
     state.PauseTiming();
     std::vector<const std::string*> names;
     for (Wait& wait : waits) {
@@ -92,7 +93,7 @@ void BM_Wake(benchmark::State& state) {
     }
   }
 }
-BENCHMARK(BM_Wake);
+BENCHMARK(BM_Wake)->Arg(256)->Arg(4096)->Arg(100'000);
 
 // Each deadline later than the one before, as a heartbeat moves it, among so many others that are
 // armed; on one descriptor by its name.
