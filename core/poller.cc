@@ -84,8 +84,8 @@ bool Poller::ReserveWaiter() {
 void Poller::ReleaseWaiter() { waiters_.fetch_sub(1, std::memory_order_relaxed); }
 
 // A name that is not open, for which a descriptor was reserved.
-PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name,
-                         const OpenOptions& options, Nanos default_idle_ttl) {
+PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
+                         Nanos default_idle_ttl) {
   home.mutex().AssertHeld();
   const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
   const Now& now = step.moment.now;
@@ -145,8 +145,7 @@ void Poller::Close(const Now& now, const CloseArgs& args, CloseCall& call) {
     home.mutex().AssertHeld();
     Refusal refusal;
     PollDesc* const found = home.Find(args.name);
-    PollDesc* const desc =
-        Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+    PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
@@ -169,8 +168,7 @@ void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
     home.mutex().AssertHeld();
     Refusal refusal;
     PollDesc* const found = home.Find(args.name);
-    PollDesc* const desc =
-        Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+    PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
