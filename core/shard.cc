@@ -24,8 +24,9 @@ size_t ShardOf(std::string_view name) {
   const auto mix = [&hash](const char* bytes, size_t size) {
     uint64_t piece = 0;
     std::memcpy(&piece, bytes, size);
-    hash = (hash ^ piece) * 0x9E3779B97F4A7C15U;
-    hash ^= hash >> 32;
+    // Both halves of the product, so that the last bytes reach the lowest bits, too.
+    const auto product = static_cast<unsigned __int128>(hash ^ piece) * 0x9E3779B97F4A7C15U;
+    hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64U);
   };
   constexpr size_t kStep = sizeof(uint64_t);
   if (name.size() < kStep) {
