@@ -6,6 +6,7 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "client/waitctl/text.h"
 #include "google/rpc/code.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -79,16 +80,21 @@ std::string ErrorLine(const grpc::Status& status, const std::string& server) {
   return absl::StrCat(status.error_message(), Hint(status, server));
 }
 
-std::string ErrorJson(const grpc::Status& status, const std::string& server) {
+std::string ErrorJson(const std::string& code, const std::string& reason,
+                      const std::string& message) {
   google::protobuf::Struct whole;
   auto& error = *(*whole.mutable_fields())["error"].mutable_struct_value()->mutable_fields();
-  error["code"].set_string_value(
-      google::rpc::Code_Name(static_cast<google::rpc::Code>(status.error_code())));
-  error["reason"].set_string_value(ReasonOf(status));
-  error["message"].set_string_value(ErrorLine(status, server));
+  error["code"].set_string_value(code);
+  error["reason"].set_string_value(reason);
+  // JSON is UTF-8, and an argument of the command line need not be.
+  error["message"].set_string_value(Printable(message));
   std::string json;
   (void)google::protobuf::util::MessageToJsonString(whole, &json);
   return json;
+}
+
+std::string CodeName(const grpc::Status& status) {
+  return google::rpc::Code_Name(static_cast<google::rpc::Code>(status.error_code()));
 }
 
 }  // namespace waitd::ctl

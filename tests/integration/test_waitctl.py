@@ -11,19 +11,6 @@ import pytest
 from conftest import BIN, pb, until
 
 
-@pytest.fixture
-def ctl(server):
-    def run(*words, code=0, stdin=None):
-        done = subprocess.run([BIN / "waitctl", "--server", server.address, *words], input=stdin,
-                              capture_output=True, timeout=60)
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        done.out, done.err = (text.decode(errors="replace")
-                              for text in (done.stdout, done.stderr))
-        return done
-
-    return run
-
-
 def test_wait_prints_the_data_and_nothing_else(ctl, name):
     ctl("ready", name, "--file", "-", stdin=b"bytes\x00\xff")
     done = ctl("wait", name)
