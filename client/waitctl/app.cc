@@ -223,12 +223,11 @@ void AddTables(CLI::App& app, Args& args) {
 
 // Begins with examples: a command's own, which stand in its footer, or those of the whole.
 std::string Help(CLI::App& app, const std::string& command) {
-  if (command.empty()) return absl::StrCat("Examples:\n", kExamples, app.help());
+  if (command.empty()) return absl::StrCat("Examples:\n", kExamples, "\n", app.help());
   CLI::App& shown = *app.get_subcommand(command);
   const std::string examples = shown.get_footer();
-  shown.footer("");
-  return absl::StrCat("Examples:\n", examples, shown.help("waitctl"),
-                      "\n--server and -o of waitctl --help go with it.\n");
+  shown.footer("Also --server and --output: see waitctl --help.");
+  return absl::StrCat("Examples:\n", examples, "\n", shown.help("waitctl"));
 }
 
 }  // namespace

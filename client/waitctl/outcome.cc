@@ -1,7 +1,7 @@
 #include "client/waitctl/outcome.h"
 
-#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/wrappers.pb.h>
 
 #include <array>
 
@@ -82,15 +82,16 @@ std::string ErrorLine(const grpc::Status& status, const std::string& server) {
 
 std::string ErrorJson(const std::string& code, const std::string& reason,
                       const std::string& message) {
-  google::protobuf::Struct whole;
-  auto& error = *(*whole.mutable_fields())["error"].mutable_struct_value()->mutable_fields();
-  error["code"].set_string_value(code);
-  error["reason"].set_string_value(reason);
-  // JSON is UTF-8, and an argument of the command line need not be.
-  error["message"].set_string_value(Printable(message));
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(whole, &json);
-  return json;
+  const auto quote = [](const std::string& text) {
+    google::protobuf::StringValue value;
+    // JSON is UTF-8, and an argument of the command line need not be.
+    value.set_value(Printable(text));
+    std::string json;
+    (void)google::protobuf::util::MessageToJsonString(value, &json);
+    return json;
+  };
+  return absl::StrCat(R"({"error":{"code":)", quote(code), R"(,"reason":)", quote(reason),
+                      R"(,"message":)", quote(message), "}}");
 }
 
 std::string CodeName(const grpc::Status& status) {

@@ -37,7 +37,7 @@ std::string WriteOut(std::string_view text) {
 
 std::optional<std::string> ReadIn(const std::string& path, size_t bytes_max, std::string* error) {
   const bool standard = path == "-";
-  const std::string shown = standard ? "standard input" : path;
+  const std::string shown = standard ? "standard input" : absl::StrCat("'", path, "'");
   const auto fail = [&] {
     *error = absl::StrCat("cannot read ", shown, ": ", std::strerror(errno),
                           "; give a file, or - for standard input");

@@ -78,6 +78,7 @@ bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request) {
   absl::Time at;
   std::string error;
   if (!absl::ParseTime(absl::RFC3339_full, text, &at, &error)) return false;
+  if (at == absl::InfiniteFuture() || at == absl::InfinitePast()) return false;  // words of Abseil
   const absl::Time second = absl::FromUnixSeconds(absl::ToUnixSeconds(at));
   request->mutable_at()->set_seconds(absl::ToUnixSeconds(at));
   request->mutable_at()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(at - second)));

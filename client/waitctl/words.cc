@@ -101,6 +101,11 @@ class Sorter {
     const std::string name = word.substr(0, end);
     const CLI::Option* const flag = Find(name);
     if (flag == nullptr) return Problem(Unknown(name));
+    const bool again = std::find(given_.begin(), given_.end(), flag) != given_.end();
+    if (again && flag->get_items_expected_max() <= 1) {
+      return Problem(absl::StrCat(name, " is given twice"));
+    }
+    given_.push_back(flag);
     flags_.push_back(name);
     helps_ = helps_ || flag->check_name("--help");
     const bool attached = end < word.size();
@@ -135,12 +140,9 @@ class Sorter {
     }
     const std::string near = Nearest(name, flags);
     if (!near.empty()) return absl::StrCat("there is no flag ", name, "; did you mean ", near, "?");
-    if (named_)
-      return absl::StrCat("there is no flag ", name,
-                          " here; a name that begins so "
-                          "stands behind --");
     return absl::StrCat("there is no flag ", name,
-                        " here; a command's flags stand behind the command");
+                        named_ ? " here (a name that begins so stands behind --)"
+                               : "; a command's flags stand behind the command");
   }
 
   CLI::App& app_;
@@ -150,6 +152,7 @@ class Sorter {
   bool named_ = false;  // the word for the command was there, right or wrong
   bool helps_ = false;
   CLI::App* command_ = nullptr;
+  std::vector<const CLI::Option*> given_;
   std::vector<std::string> flags_;
   std::vector<std::string> operands_;
   Words found_;
