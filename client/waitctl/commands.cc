@@ -111,10 +111,11 @@ int Ready(Caller& s) {
   int code = kDone;
   if (!s.Call(&Stub::Ready, request, &response, &code)) return code;
   std::string text = absl::StrCat(args.name, " ", Show(response.effect()));
+  const bool refused = response.effect() == v1::READY_EFFECT_REFUSED;
+  if (refused) text += args.only_if == "waiting" ? ": nobody waits" : ": the deadline has passed";
   if (response.woken() > 0) absl::StrAppend(&text, " ", response.woken());
   if (response.expired()) absl::StrAppend(&text, "; the deadline has passed, so waits time out");
-  return s.Print(response, text + "\n",
-                 response.effect() == v1::READY_EFFECT_REFUSED ? kRefused : kDone);
+  return s.Print(response, text + "\n", refused ? kRefused : kDone);
 }
 
 int SetDeadline(Caller& s) {
@@ -138,7 +139,9 @@ int SetDeadline(Caller& s) {
   std::string text;
   const auto add = [&](const char* side, v1::DeadlineEffect effect, const v1::Deadline& deadline) {
     if (effect == v1::DEADLINE_EFFECT_UNSPECIFIED) return;
-    absl::StrAppend(&text, args.name, " ", side, " ", Show(effect), ": ", Describe(deadline), "\n");
+    absl::StrAppend(&text, args.name, " ", side, " ", Show(effect),
+                    effect == v1::DEADLINE_EFFECT_REFUSED ? ", still " : ": ", Describe(deadline),
+                    "\n");
   };
   add("read", response.read_effect(), response.read());
   add("write", response.write_effect(), response.write());

@@ -104,7 +104,7 @@ grpc::Status ParkWait(Caller& caller, const v1::WaitRequest& wanted, v1::WaitRes
   v1::WaitRequest request = wanted;
   bool bound = false;
   for (;;) {
-    const grpc::Status status = attempts.Park(&Stub::Wait, request, response);
+    grpc::Status status = attempts.Park(&Stub::Wait, request, response);
     if (status.ok()) {
       if (response->timeout_cause() != v1::TIMEOUT_CAUSE_MAX_WAIT) return status;
       // It is this life that is waited for: one that is closed between two attempts is not opened
@@ -159,7 +159,7 @@ class PollTargets {
       v1::GetPollDescriptorRequest get;
       get.set_name(target.name());
       v1::GetPollDescriptorResponse got;
-      const grpc::Status status = caller.Try(&Stub::GetPollDescriptor, get, &got);
+      grpc::Status status = caller.Try(&Stub::GetPollDescriptor, get, &got);
       if (status.error_code() == grpc::StatusCode::NOT_FOUND) continue;
       if (!status.ok()) return status;
       const uint64_t generation = got.poll_descriptor().generation();

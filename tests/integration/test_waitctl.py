@@ -22,11 +22,12 @@ def test_exit_codes(ctl, name, server):
     ctl("ready", name, "--fail=3", "-m", "broken")
     assert "code 3: broken" in ctl("wait", name, code=8).err
     assert "waitctl open" in ctl("get", name + "/no", code=4).err
-    ctl("ready", name, "--if", "waiting", code=7)
+    assert "nobody waits" in ctl("ready", name, "--if", "waiting", code=7).out
     ctl("open", name, "--must-create", code=7)
     ctl("deadline", name, "10s")
-    ctl("deadline", name, "5s", "--arm-or-extend", code=7)
+    assert "still in 9" in ctl("deadline", name, "5s", "--arm-or-extend", code=7).out
     ctl("deadline", name, "now")
+    assert "deadline has passed" in ctl("ready", name, "--if", "not-expired", code=7).out
     assert "deadline has passed" in ctl("wait", name, code=124).err
     ctl("deadline", name, "clear")
     call = subprocess.Popen([BIN / "waitctl", "--server", server.address, "wait", name])
