@@ -1,6 +1,7 @@
 #include "client/waitctl/streams.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,19 @@
 #include "client/waitctl/text.h"
 
 namespace waitd::ctl {
+namespace {
+
+// After a call on `file` that failed: whether it may be made again. Who shares a stream with us may
+// have made it one that does not block; then this returns once the call would not.
+bool MayRepeat(int file, short events) {
+  if (errno == EINTR) return true;
+  if (errno != EAGAIN) return false;
+  pollfd ready = {.fd = file, .events = events, .revents = 0};
+  (void)poll(&ready, 1, -1);
+  return true;
+}
+
+}  // namespace
 
 void GuardStandardStreams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
@@ -28,7 +42,7 @@ std::string WriteOut(std::string_view text) {
     const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<size_t>(written));
-    } else if (errno != EINTR) {
+    } else if (!MayRepeat(STDOUT_FILENO, POLLOUT)) {
       return absl::StrCat("cannot write to standard output: ", std::strerror(errno));
     }
   }
@@ -49,8 +63,10 @@ std::optional<std::string> ReadIn(const std::string& path, size_t bytes_max, std
   std::array<char, 64 << 10> piece;
   for (;;) {
     const ssize_t got = read(file, piece.data(), piece.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail();
+    if (got < 0) {
+      if (MayRepeat(file, POLLIN)) continue;
+      return fail();
+    }
     if (got == 0) break;
     content.append(piece.data(), static_cast<size_t>(got));
     if (content.size() > bytes_max) {

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/waitctl/countdown.h"
 #include "client/waitctl/outcome.h"
@@ -224,8 +226,8 @@ int Wait(Caller& caller) {
   const bool ready = response.outcome() == v1::OUTCOME_READY;
   const int code = ready ? SayFailure(args, args.name, response.signal())
                          : SayEnd(args, args.name, response.outcome(), response.timeout_cause());
-  return ready || args.output != "text" ? caller.Print(response, response.signal().data(), code)
-                                        : code;
+  // The data, byte by byte, and nothing else.
+  return ready || args.json() ? caller.Print(response, response.signal().data(), code) : code;
 }
 
 int Poll(Caller& caller) {
@@ -243,16 +245,23 @@ int Poll(Caller& caller) {
   if (!status.ok()) return caller.Fail(status);
   const bool ready = response.outcome() == v1::OUTCOME_READY;
   int code = kDone;
-  if (!ready) code = SayEnd(args, "the poll", response.outcome(), response.timeout_cause());
-  std::string names;
+  std::vector<std::string> names;
   for (const auto& result : response.results()) {
     if (result.target() >= args.names.size()) continue;
-    const std::string& name = args.names[result.target()];
-    absl::StrAppend(&names, name, "\n");
+    names.push_back(args.names[result.target()]);
     if (!ready) continue;
-    if (SayFailure(args, name, result.response().signal()) != kDone) code = kFailure;
+    if (SayFailure(args, names.back(), result.response().signal()) != kDone) code = kFailure;
   }
-  return args.json() ? caller.Print(response, "", code) : Print(args, names, code);
+  if (!ready) {
+    const std::string which = names.empty() ? "" : absl::StrCat(" of ", absl::StrJoin(names, ", "));
+    code = SayEnd(args, "the poll" + which, response.outcome(), response.timeout_cause());
+  }
+  if (args.json()) return caller.Print(response, "", code);
+  std::string lines;
+  if (ready) {
+    for (const std::string& name : names) absl::StrAppend(&lines, name, "\n");
+  }
+  return Print(args, lines, code);
 }
 
 }  // namespace waitd::ctl

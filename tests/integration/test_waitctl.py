@@ -87,6 +87,18 @@ def test_poll_names_what_is_ready(ctl, name):
     ctl("poll", a, b, "--all", "--timeout", "20ms", code=124)
 
 
+def test_a_poll_that_fails_prints_no_name_as_ready(ctl, name):
+    ctl("deadline", name, "now")
+    done = ctl("poll", name, f"{name}/other", "--all", code=124)
+    assert not done.out and f"the poll of {name} timed out: its deadline" in done.err
+
+
+def test_a_wait_that_fails_prints_no_name(ctl, name):
+    assert not ctl("wait", name, "--timeout=10ms", "-o", "name", code=124).out
+    ctl("ready", name, "--data", "x")
+    assert ctl("wait", name, "-o", "name").out == name + "\n"
+
+
 def test_wait_parks_again_after_a_restart(waitd, tmp_path):
     first = waitd()
     call = subprocess.Popen([BIN / "waitctl", "--server", first.address, "wait", "a"],

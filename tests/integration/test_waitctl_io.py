@@ -51,6 +51,29 @@ def test_a_closed_output_is_an_error(ctl, server, name):
     assert done.returncode == 1 and b"cannot write" in done.stderr
 
 
+def test_streams_that_do_not_block_are_waited_for(ctl, server, name):
+    """As who shares the stream may make it so."""
+    data = bytes(range(256)) * 200
+    inner, feed = os.pipe()
+    os.set_blocking(inner, False)
+    call = subprocess.Popen([BIN / "waitctl", "--server", server.address, "ready", name, "--file",
+                             "-"], stdin=inner)
+    until(lambda: awaits_signals(call))
+    os.write(feed, data)
+    os.close(feed)
+    assert call.wait(10) == 0
+    drain, out = os.pipe()
+    fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(out, False)
+    call = subprocess.Popen([BIN / "waitctl", "--server", server.address, "wait", name],
+                            stdout=out)
+    os.close(out)
+    until(lambda: server.get(name).read.state != pb.SEMAPHORE_STATE_READY)
+    with os.fdopen(drain, "rb") as file:
+        assert file.read() == data
+    assert call.wait(10) == 0
+
+
 @pytest.mark.parametrize("words,hint", [
     (["/"], "directory"), (["/nowhere"], "No such file"), (["/dev/zero"], "64 MiB"),
     (["/proc/self/mem"], "cannot read"),
