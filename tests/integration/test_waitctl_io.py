@@ -235,7 +235,7 @@ def test_a_wait_parks_again_soon_after_a_long_absence(waitd):
     begin = time.monotonic()
     try:
         second.parked("a")
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 2.5
         second.stub.Ready(pb.ReadyRequest(name="a", signal=pb.Signal(data=b"x")))
         out, err = call.communicate(timeout=10)
         assert out == b"x" and err.count(b"trying again") == 1
