@@ -2,23 +2,58 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
+#include <array>
+#include <functional>
 #include <span>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/waitctl/outcome.h"
+#include "client/waitctl/streams.h"
+#include "client/waitctl/text.h"
+#include "client/waitctl/words.h"
 
 namespace waitd::ctl {
 namespace {
 
 constexpr const char* kExamples =
-    "Examples:\n"
     "  waitctl wait build/42 --timeout 10m && deploy    wait for a build, ten minutes at most\n"
     "  waitctl ready build/42 --data ok                 say that it is done\n"
     "  waitctl ready build/42 --fail=3 -m 'tests fail'  say that it went wrong\n"
     "  waitctl deadline worker/7 10s --arm-or-extend    a heartbeat\n"
     "  waitctl poll a b c --need 2                      wait for two of three\n"
     "  waitctl ls build/ --waiting                      who waits for what\n";
+
+struct Example {
+  const char* command;
+  const char* lines;
+};
+constexpr std::array kExamplesOf = {
+    Example{
+        "wait",
+        "  body=$(waitctl wait hook/1)                      its data, and nothing else\n"
+        "  waitctl wait build/42 --timeout 10m && deploy    exits with 124 when it takes longer\n"},
+    Example{"poll",
+            "  waitctl poll a b c --need 2 --timeout 1m         two of three\n"
+            "  waitctl poll a b c --all                         all of them\n"},
+    Example{"ready",
+            "  waitctl ready build/42 --data ok\n"
+            "  make 2>&1 | waitctl ready build/42 --file -      what a program said\n"
+            "  waitctl ready build/42 --fail=3 -m 'tests fail'  the wait exits with 8\n"},
+    Example{"deadline",
+            "  waitctl deadline worker/7 10s --arm-or-extend    a heartbeat\n"
+            "  waitctl deadline worker/7 2026-01-02T15:04:05Z\n"
+            "  waitctl deadline worker/7 clear\n"},
+    Example{"open", "  waitctl open rollout/v2 --kind latch --label team=web --idle-ttl 1h\n"},
+    Example{"close", "  waitctl close build/42\n"},
+    Example{"reset", "  waitctl reset rollout/v2\n"},
+    Example{"get", "  waitctl get build/42 -o json\n"},
+    Example{"ls", "  waitctl ls build/ --waiting\n"},
+    Example{"watch", "  waitctl watch build/\n"},
+    Example{"health", "  waitctl health waitd-readiness\n"},
+    Example{"version", "  waitctl version\n"},
+    Example{"completion", "  source <(waitctl completion bash)\n"},
+};
 
 // Flags that several commands share, each written once.
 enum Shared : unsigned {
@@ -30,6 +65,36 @@ enum Shared : unsigned {
   kName = 32,
   kLabels = 64,
 };
+
+// An option for a whole number in decimal, and nothing else: CLI11's own take -1 for the largest
+// one and 010 for 8. `take` gets it, and says whether it is within its bounds.
+template <class Whole>
+CLI::Option* AddWhole(CLI::App* command, const char* name, const char* help, const char* type,
+                      const char* hint, const std::function<bool(Whole)>& take) {
+  return command
+      ->add_option_function<std::string>(
+          name,
+          [=](const std::string& text) {
+            const auto whole = ParseWhole<Whole>(text);
+            if (whole.has_value() && take(*whole)) return;
+            throw CLI::ValidationError(
+                absl::StrCat("'", text, "' is nothing for ", name, "; ", hint));
+          },
+          help)
+      ->type_name(type);
+}
+
+// Texts, each as it was written: a vector would take [a,b] for two and {} for none.
+CLI::Option* AddTexts(CLI::App* command, const char* name, const char* help,
+                      std::vector<std::string>& texts) {
+  const CLI::callback_t take = [&texts](const CLI::results_t& given) {
+    texts = given;
+    return true;
+  };
+  return command->add_option(name, take, help)
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args(false);
+}
 
 CLI::App* AddCommand(CLI::App& app, Args& args, const char* name, const char* help,
                      unsigned shared) {
@@ -46,8 +111,11 @@ CLI::App* AddCommand(CLI::App& app, Args& args, const char* name, const char* he
         ->type_name("MODE");
   }
   if ((shared & kGeneration) != 0) {
-    command->add_option("--generation", args.generation, "refuse another life of the name")
-        ->type_name("N");
+    AddWhole<uint64_t>(command, "--generation", "refuse another life of the name", "N",
+                       "give the number that waitctl get NAME shows", [&args](uint64_t given) {
+                         args.generation = given;
+                         return true;
+                       });
   }
   if ((shared & kTimeout) != 0) {
     command->add_option("--timeout", args.timeout, "how long at most: 250ms, 10s, 1h30m")
@@ -57,9 +125,8 @@ CLI::App* AddCommand(CLI::App& app, Args& args, const char* name, const char* he
     command->add_flag("--must-exist", args.must_exist, "do not open a missing name");
   }
   if ((shared & kLabels) != 0) {
-    command->add_option("--label", args.labels, "a label, KEY=VALUE; may be repeated")
-        ->type_name("LABEL")
-        ->allow_extra_args(false);
+    AddTexts(command, "--label", "a label, KEY=VALUE; may be repeated", args.labels)
+        ->type_name("LABEL");
   }
   return command;
 }
@@ -73,11 +140,13 @@ void AddWaits(CLI::App& app, Args& args) {
   CLI::App* const poll =
       AddCommand(app, args, "poll", "wait until some of NAMES are ready, and print which",
                  kKind | kMode | kTimeout | kMustExist);
-  poll->add_option("NAMES", args.names, "the descriptors")->required();
+  AddTexts(poll, "NAMES", "the descriptors", args.names)->required();
   CLI::Option* const need =
-      poll->add_option("--need", args.need, "how many must be ready; 1 if not said")
-          ->check(CLI::Range(1, 1000))
-          ->type_name("K");
+      AddWhole<uint32_t>(poll, "--need", "how many must be ready; 1 if not said", "K",
+                         "give how many, from 1 to 1000", [&args](uint32_t given) {
+                           args.need = given;
+                           return given >= 1 && given <= 1000;
+                         });
   poll->add_flag("--all", args.all, "all of them must be ready")->excludes(need);
 }
 
@@ -92,12 +161,17 @@ void AddSignals(CLI::App& app, Args& args) {
       ->excludes(data);
   ready->add_option("--content-type", args.content_type, "what the data is, as in HTTP")
       ->type_name("TYPE");
-  ready
-      ->add_flag("--fail{1}", args.fail_code,
-                 "what was waited for went wrong, with this code; 1 if not said")
-      ->type_name("[=CODE]")
-      ->each([&args](const std::string&) { args.fails = true; });
-  ready->add_option("-m,--message", args.message, "what went wrong, for people")->type_name("TEXT");
+  CLI::Option* const fail = AddWhole<int32_t>(
+      ready, "--fail", "what was waited for went wrong, with this code; 1 if not said",
+      kOptionalValue,
+      "give a whole number of 32 bits behind a =, such as --fail=3, or --fail alone",
+      [&args](int32_t given) {
+        args.fail_code = given;
+        return true;
+      });
+  ready->add_option("-m,--message", args.message, "what went wrong, for people")
+      ->type_name("TEXT")
+      ->needs(fail);
   ready->add_option("--if", args.only_if, "only if somebody is waiting, or if not-expired")
       ->check(CLI::IsMember({"waiting", "not-expired"}))
       ->type_name("CONDITION");
@@ -147,70 +221,27 @@ void AddTables(CLI::App& app, Args& args) {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
 }
 
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
-// What may have been meant by a word that is neither a command nor a flag of one.
-std::string Suggestion(CLI::App& app, std::span<const char* const> words) {
-  std::vector<std::string> commands;
-  for (const CLI::App* each : app.get_subcommands({})) commands.push_back(each->get_name());
-  CLI::App* command = nullptr;
-  for (size_t i = 0; i < words.size(); ++i) {
-    const std::string word = words[i];
-    if (!word.starts_with("-")) {
-      if (command != nullptr) continue;
-      if (std::find(commands.begin(), commands.end(), word) != commands.end()) {
-        command = app.get_subcommand(word);
-        continue;
-      }
-      const std::string near = Nearest(word, commands);
-      return near.empty() ? "" : absl::StrCat("; did you mean waitctl ", near, "?");
-    }
-    std::vector<std::string> flags;
-    const CLI::Option* known = nullptr;
-    for (CLI::App* const from : {command, &app}) {
-      if (from == nullptr) continue;
-      for (const CLI::Option* option : from->get_options()) {
-        for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
-        if (option->check_name(word)) known = option;
-      }
-    }
-    if (known != nullptr) {
-      if (known->get_items_expected_min() > 0) ++i;  // its value
-      continue;
-    }
-    const std::string near = Nearest(word.substr(0, word.find('=')), flags);
-    const bool itself = word.starts_with(near + "=");
-    if (!near.empty() && !itself) return absl::StrCat("; did you mean ", near, "?");
-  }
-  return "";
+// Begins with examples: a command's own, which stand in its footer, or those of the whole.
+std::string Help(CLI::App& app, const std::string& command) {
+  if (command.empty()) return absl::StrCat("Examples:\n", kExamples, "\n", app.help());
+  CLI::App& shown = *app.get_subcommand(command);
+  const std::string examples = shown.get_footer();
+  shown.footer("Also --server and --output: see waitctl --help.");
+  return absl::StrCat("Examples:\n", examples, "\n", shown.help("waitctl"));
 }
 
 }  // namespace
 
-std::string Nearest(const std::string& typed, const std::vector<std::string>& candidates) {
-  std::string nearest;
-  size_t distance = 3;
-  for (const std::string& candidate : candidates) {
-    const size_t d = EditDistance(typed, candidate);
-    if (d < distance) {
-      distance = d;
-      nearest = candidate;
-    }
-  }
-  return nearest;
+int SayUsage(const Args& args, const std::string& what) {
+  Say(args.json() ? ErrorJson("INVALID_ARGUMENT", "USAGE", what) : absl::StrCat("waitctl: ", what));
+  return kUsage;
+}
+
+int Print(const Args& args, std::string_view text, int code) {
+  const std::string error = WriteOut(text);
+  if (error.empty()) return code;
+  Say(args.json() ? ErrorJson("UNKNOWN", "OUTPUT", error) : absl::StrCat("waitctl: ", error));
+  return kOther;
 }
 
 std::unique_ptr<CLI::App> MakeApp(Args& args) {
@@ -220,6 +251,11 @@ std::unique_ptr<CLI::App> MakeApp(Args& args) {
   app->fallthrough();
   app->set_help_flag("-h,--help", "show this help");
   app->add_option("--server", args.server, "HOST:PORT or unix:PATH; also WAITCTL_SERVER")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return std::string(text.empty() ? "give HOST:PORT or unix:PATH" : "");
+          },
+          ""))
       ->envname("WAITCTL_SERVER")
       ->type_name("ADDRESS");
   app->add_option("-o,--output", args.output, "text, json, jsonl or name")
@@ -228,28 +264,31 @@ std::unique_ptr<CLI::App> MakeApp(Args& args) {
   AddWaits(*app, args);
   AddSignals(*app, args);
   AddTables(*app, args);
+  for (const Example& each : kExamplesOf) app->get_subcommand(each.command)->footer(each.lines);
   return app;
 }
 
 std::optional<int> Parse(int argc, const char* const* argv, Args& args) {
   const std::unique_ptr<CLI::App> app = MakeApp(args);
+  Words words = Sort(*app, std::span(argv, static_cast<size_t>(argc)).subspan(1));
+  args.command = words.command;
+  std::string problem = words.problem;
   try {
-    app->parse(argc, argv);
+    if (problem.empty()) {
+      std::reverse(words.arguments.begin(), words.arguments.end());  // as CLI11 wants them
+      app->parse(words.arguments);
+    }
   } catch (const CLI::CallForHelp&) {
-    const auto commands = app->get_subcommands();
-    const bool whole = commands.empty();
-    if (whole) std::fputs(kExamples, stdout);
-    std::fputs((whole ? *app : *commands.front()).help().c_str(), stdout);
-    return kDone;
+    return Print(args, Help(*app, args.command), kDone);
   } catch (const CLI::ParseError& error) {
-    const std::span<const char* const> words(argv + 1, static_cast<size_t>(argc) - 1);
-    const std::string suggestion = Suggestion(*app, words);
-    std::fprintf(stderr, "waitctl: %s%s\n", error.what(),
-                 suggestion.empty() ? "; see waitctl --help" : suggestion.c_str());
-    return kUsage;
+    problem = error.what();
   }
-  args.command = app->get_subcommands().front()->get_name();
-  return std::nullopt;
+  if (problem.empty()) return std::nullopt;
+  args.output = words.output;
+  // A problem that names its own way out needs no other.
+  const std::string more =
+      absl::StrCat("; see waitctl ", args.command, args.command.empty() ? "--help" : " --help");
+  return SayUsage(args, problem + (absl::StrContains(problem, "; ") ? "" : more));
 }
 
 }  // namespace waitd::ctl

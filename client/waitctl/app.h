@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace CLI {
@@ -13,7 +14,7 @@ class App;
 
 namespace waitd::ctl {
 
-/// What the command line said, as it was written.
+/// What the command line said, as it was written; numbers are within their bounds.
 struct Args {
   std::string command;
   std::string server = "127.0.0.1:7411";
@@ -24,19 +25,18 @@ struct Args {
   std::string kind;
   std::string mode = "read";
   uint64_t generation = 0;
-  std::string timeout;
+  std::optional<std::string> timeout;
   bool must_exist = false;
   uint32_t need = 0;
   bool all = false;
   bool must_create = false;
   bool ignore_deadline = false;
   std::vector<std::string> labels;
-  std::string idle_ttl;
-  std::optional<std::string> data;
-  std::string file;
+  std::optional<std::string> idle_ttl;
+  std::string data;
+  std::optional<std::string> file;
   std::string content_type;
-  bool fails = false;
-  int fail_code = 1;
+  std::optional<int32_t> fail_code;
   std::string message;
   std::string only_if;
   bool only_later = false;
@@ -44,7 +44,16 @@ struct Args {
   bool arm_or_extend = false;
   bool waiting = false;
   std::string shell;
+
+  /// Answers and errors are for programs.
+  [[nodiscard]] bool json() const { return output == "json" || output == "jsonl"; }
 };
+
+/// Says what was wrong with the command line, in the format that it asks for. The exit code.
+int SayUsage(const Args& args, const std::string& what);
+
+/// Prints to stdout. `code`, or what became of it when stdout does not take it, which is said.
+int Print(const Args& args, std::string_view text, int code);
 
 /// The commands and flags of waitctl, which write what they read into `args`. From this one table
 /// come parsing, --help, waitctl(1) and the completions.
@@ -53,9 +62,6 @@ std::unique_ptr<CLI::App> MakeApp(Args& args);
 /// Reads a command line. Null: go on with `args`. Else the exit code; what there was to say is
 /// said.
 std::optional<int> Parse(int argc, const char* const* argv, Args& args);
-
-/// The candidate nearest to what was typed, or an empty string when none is near.
-std::string Nearest(const std::string& typed, const std::vector<std::string>& candidates);
 
 /// The manual page, and a completion script for bash, zsh or fish (else an empty string).
 std::string ManPage();

@@ -7,9 +7,15 @@
 #include <cstdio>
 
 #include "absl/time/clock.h"
+#include "client/waitctl/streams.h"
 #include "client/waitctl/text.h"
 
 namespace waitd::ctl {
+namespace {
+
+constexpr const char* kClear = "\r\033[K";  // the line of a terminal in which the cursor is
+
+}  // namespace
 
 Countdown::Countdown(const std::string& what, absl::Time end) {
   if (isatty(STDERR_FILENO) == 0) return;
@@ -24,7 +30,13 @@ Countdown::~Countdown() {
   }
   changed_.notify_one();
   thread_.join();
-  std::fputs("\r\033[K", stderr);
+  std::fputs(kClear, stderr);
+}
+
+void Countdown::Interject(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  if (thread_.joinable()) std::fputs(kClear, stderr);
+  Say(line);
 }
 
 void Countdown::Run(const std::string& what, absl::Time end) {
@@ -35,8 +47,8 @@ void Countdown::Run(const std::string& what, absl::Time end) {
     const absl::Duration shown = absl::Floor(
         std::max(bounded ? end - absl::Now() : absl::Now() - begin, absl::ZeroDuration()),
         absl::Seconds(1));
-    std::fprintf(stderr, "\r\033[Kwaiting for %s, %s%s", what.c_str(), Show(shown).c_str(),
-                 bounded ? " left" : "");
+    std::fprintf(stderr, "%swaiting for %s, %s%s", kClear, Printable(what).c_str(),
+                 Show(shown).c_str(), bounded ? " left" : "");
     std::fflush(stderr);
     changed_.wait_for(lock, std::chrono::seconds(1), [this] { return over_; });
   }

@@ -19,6 +19,9 @@ class Countdown {
   Countdown(const Countdown&) = delete;
   Countdown& operator=(const Countdown&) = delete;
 
+  /// Says one line on stderr, in place of what stands there.
+  void Interject(const std::string& line);
+
  private:
   void Run(const std::string& what, absl::Time end);
 

@@ -37,7 +37,8 @@ std::string ManPage() {
       ".SH DESCRIPTION\nData goes to standard output, messages to standard error. "
       "wait, ready, deadline and poll open a missing name, unless \\-\\-must\\-exist is given. "
       "wait and poll wait again by themselves while the server cannot be reached, until "
-      "\\-\\-timeout; a ready whose answer was under way when the connection broke is spent.\n"
+      "\\-\\-timeout; a ready whose answer was under way when the connection broke is spent. "
+      "A name that begins with a dash stands behind \\-\\-.\n"
       ".SH OPTIONS\n");
   for (const CLI::Option* option : app->get_options()) page += DescribeOption(*option);
   page += ".SH COMMANDS\n";

@@ -1,11 +1,12 @@
 #include "client/waitctl/outcome.h"
 
-#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/wrappers.pb.h>
 
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "client/waitctl/text.h"
 #include "google/rpc/code.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -79,16 +80,22 @@ std::string ErrorLine(const grpc::Status& status, const std::string& server) {
   return absl::StrCat(status.error_message(), Hint(status, server));
 }
 
-std::string ErrorJson(const grpc::Status& status, const std::string& server) {
-  google::protobuf::Struct whole;
-  auto& error = *(*whole.mutable_fields())["error"].mutable_struct_value()->mutable_fields();
-  error["code"].set_string_value(
-      google::rpc::Code_Name(static_cast<google::rpc::Code>(status.error_code())));
-  error["reason"].set_string_value(ReasonOf(status));
-  error["message"].set_string_value(ErrorLine(status, server));
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(whole, &json);
-  return json;
+std::string ErrorJson(const std::string& code, const std::string& reason,
+                      const std::string& message) {
+  const auto quote = [](const std::string& text) {
+    google::protobuf::StringValue value;
+    // JSON is UTF-8, and an argument of the command line need not be.
+    value.set_value(Printable(text));
+    std::string json;
+    (void)google::protobuf::util::MessageToJsonString(value, &json);
+    return json;
+  };
+  return absl::StrCat(R"({"error":{"code":)", quote(code), R"(,"reason":)", quote(reason),
+                      R"(,"message":)", quote(message), "}}");
+}
+
+std::string CodeName(const grpc::Status& status) {
+  return google::rpc::Code_Name(static_cast<google::rpc::Code>(status.error_code()));
 }
 
 }  // namespace waitd::ctl

@@ -40,8 +40,12 @@ std::string ReasonOf(const grpc::Status& status);
 /// One line for people, with what to do next. `server` is the address that was called.
 std::string ErrorLine(const grpc::Status& status, const std::string& server);
 
-/// The same as {"error":{"code","reason","message"}}.
-std::string ErrorJson(const grpc::Status& status, const std::string& server);
+/// {"error":{"code","reason","message"}}, on one line. `code` is the name of a gRPC status.
+std::string ErrorJson(const std::string& code, const std::string& reason,
+                      const std::string& message);
+
+/// The name of a status' code, such as NOT_FOUND.
+std::string CodeName(const grpc::Status& status);
 
 }  // namespace waitd::ctl
 

@@ -3,6 +3,9 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <array>
+#include <tuple>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -10,6 +13,13 @@
 
 namespace waitd::ctl {
 namespace {
+
+// How many there are in UTF-8: its bytes but those that continue a character.
+size_t Characters(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
+  }));
+}
 
 std::string State(const v1::PollDescriptor::Side& side) {
   switch (side.state()) {
@@ -26,7 +36,8 @@ std::string DescribeSide(const char* name, const v1::PollDescriptor::Side& side)
   std::string text =
       absl::StrFormat("%-12s%s, deadline %s\n", name, State(side), Describe(side.deadline()));
   for (const auto& waiter : side.waiter_details()) {
-    absl::StrAppend(&text, "  ", waiter.client(), " since ", Show(FromProto(waiter.since())));
+    absl::StrAppend(&text, "  ", Printable(waiter.client()), " since ",
+                    Show(FromProto(waiter.since())));
     if (waiter.has_until()) {
       absl::StrAppend(&text, ", until ", Show(FromProto(waiter.until())));
     }
@@ -56,30 +67,38 @@ std::string Describe(const v1::Deadline& deadline) {
 
 std::string Describe(const v1::PollDescriptor& descriptor) {
   std::string text =
-      absl::StrFormat("%-12s%s\n%-12s%s\n%-12s%d\n%-12s%s\n", "name", descriptor.name(), "kind",
-                      Show(descriptor.kind()), "generation", descriptor.generation(), "opened",
-                      Show(FromProto(descriptor.open_time())));
+      absl::StrFormat("%-12s%s\n%-12s%s\n%-12s%d\n%-12s%s\n", "name", Printable(descriptor.name()),
+                      "kind", Show(descriptor.kind()), "generation", descriptor.generation(),
+                      "opened", Show(FromProto(descriptor.open_time())));
   if (descriptor.has_idle_ttl()) {
     absl::StrAppend(
         &text, absl::StrFormat("%-12s%s\n", "idle ttl", Show(FromProto(descriptor.idle_ttl()))));
   }
   for (const auto& [key, value] : descriptor.labels()) {
-    absl::StrAppend(&text, absl::StrFormat("%-12s%s=%s\n", "label", key, value));
+    absl::StrAppend(&text,
+                    absl::StrFormat("%-12s%s=%s\n", "label", Printable(key), Printable(value)));
   }
   return absl::StrCat(text, DescribeSide("read", descriptor.read()),
                       DescribeSide("write", descriptor.write()));
 }
 
 std::string Table(std::span<const v1::PollDescriptor> descriptors) {
-  size_t width = 4;
-  for (const auto& each : descriptors) width = std::max(width, each.name().size());
-  const auto w = static_cast<int>(width);
-  std::string text = absl::StrFormat("%-*s  %-9s  %-16s  %-16s  %s\n", w, "NAME", "KIND", "READ",
-                                     "WRITE", "READ DEADLINE");
+  using Row = std::array<std::string, 5>;
+  std::vector<Row> rows = {{"NAME", "KIND", "READ", "WRITE", "READ DEADLINE"}};
   for (const auto& each : descriptors) {
-    absl::StrAppend(&text, absl::StrFormat("%-*s  %-9s  %-16s  %-16s  %s\n", w, each.name(),
-                                           Show(each.kind()), State(each.read()),
-                                           State(each.write()), Describe(each.read().deadline())));
+    rows.push_back({Printable(each.name()), Show(each.kind()), State(each.read()),
+                    State(each.write()), Describe(each.read().deadline())});
+  }
+  std::array<size_t, std::tuple_size_v<Row>> widths = {};
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Characters(row[i]));
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) {
+      absl::StrAppend(&text, row[i], std::string(widths[i] - Characters(row[i]) + 2, ' '));
+    }
+    absl::StrAppend(&text, row.back(), "\n");
   }
   return text;
 }

@@ -1,6 +1,9 @@
 #include "client/waitctl/text.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 
 namespace waitd::ctl {
 namespace {
@@ -13,7 +16,44 @@ std::string Short(const std::string& name, size_t prefix) {
   return absl::AsciiStrToLower(name.substr(prefix));
 }
 
+// The bytes of the character that begins `text`, or 0 where none does. RFC 3629.
+size_t Utf8Length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const auto first = byte(0);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  // Too long a form of a smaller number; a surrogate; beyond the last character.
+  if ((first == 0xE0 && byte(1) < 0xA0) || (first == 0xED && byte(1) > 0x9F) ||
+      (first == 0xF0 && byte(1) < 0x90) || (first == 0xF4 && byte(1) > 0x8F)) {
+    return 0;
+  }
+  return length;
+}
+
 }  // namespace
+
+std::string Printable(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(Utf8Length(text), 1);
+    const auto first = static_cast<unsigned char>(text.front());
+    if (text.front() == '\n') {
+      shown += "\\n";
+    } else if (first < 0x20 || first == 0x7F || (length == 1 && first >= 0x80)) {
+      absl::StrAppend(&shown, "\\x", absl::Hex(first, absl::kZeroPad2));
+    } else if (first == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0) {
+      absl::StrAppend(&shown, "\\u00", absl::Hex(static_cast<unsigned char>(text[1])));
+    } else {
+      shown.append(text.substr(0, length));
+    }
+    text.remove_prefix(length);
+  }
+  return shown;
+}
 
 std::optional<absl::Duration> ParseDuration(const std::string& text) {
   absl::Duration duration;
@@ -38,6 +78,7 @@ bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request) {
   absl::Time at;
   std::string error;
   if (!absl::ParseTime(absl::RFC3339_full, text, &at, &error)) return false;
+  if (at == absl::InfiniteFuture() || at == absl::InfinitePast()) return false;  // words of Abseil
   const absl::Time second = absl::FromUnixSeconds(absl::ToUnixSeconds(at));
   request->mutable_at()->set_seconds(absl::ToUnixSeconds(at));
   request->mutable_at()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(at - second)));

@@ -4,8 +4,11 @@
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/timestamp.pb.h>
 
+#include <charconv>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "absl/time/time.h"
 #include "waitd/v1/waitd.pb.h"
@@ -21,6 +24,20 @@ bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request);
 
 /// KEY=VALUE. False: it is not.
 bool ParseLabel(const std::string& text, std::string* key, std::string* value);
+
+/// A whole number in decimal that fits into T, and nothing else.
+template <class T>
+std::optional<T> ParseWhole(const std::string& text) {
+  T value;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stopped != end) return std::nullopt;
+  return value;
+}
+
+/// The same text, with control characters and what is not UTF-8 as \n, \x1b or \u009b: what comes
+/// from others must not move a terminal's cursor, or write to its clipboard.
+std::string Printable(std::string_view text);
 
 google::protobuf::Duration ToProto(absl::Duration duration);
 absl::Duration FromProto(const google::protobuf::Duration& duration);

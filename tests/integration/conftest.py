@@ -54,7 +54,9 @@ class Server:
                                if " ready " in line] or self.process.poll() is not None)
         assert ready is not True, self.log.read_text()
         self.metrics = ready[0].split("metrics=")[1].split()[0]
-        self.channel = grpc.insecure_channel(self.address)
+        # Without those of an earlier server at this address, which may pause before they connect.
+        self.channel = grpc.insecure_channel(self.address,
+                                             [("grpc.use_local_subchannel_pool", 1)])
         self.stub = rpc.WaitServiceStub(self.channel)
 
     def get(self, name):
@@ -103,6 +105,21 @@ def waitd(tmp_path):
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+@pytest.fixture
+def ctl(server):
+    """Runs waitctl to its end, which must be with this exit code."""
+
+    def run(*words, code=0, stdin=None):
+        done = subprocess.run([BIN / "waitctl", "--server", server.address, *words], input=stdin,
+                              capture_output=True, timeout=60)
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        done.out, done.err = (text.decode(errors="replace")
+                              for text in (done.stdout, done.stderr))
+        return done
+
+    return run
 
 
 _count = 0

@@ -11,19 +11,6 @@ import pytest
 from conftest import BIN, pb, until
 
 
-@pytest.fixture
-def ctl(server):
-    def run(*words, code=0, stdin=None):
-        done = subprocess.run([BIN / "waitctl", "--server", server.address, *words], input=stdin,
-                              capture_output=True, timeout=60)
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        done.out, done.err = (text.decode(errors="replace")
-                              for text in (done.stdout, done.stderr))
-        return done
-
-    return run
-
-
 def test_wait_prints_the_data_and_nothing_else(ctl, name):
     ctl("ready", name, "--file", "-", stdin=b"bytes\x00\xff")
     done = ctl("wait", name)
@@ -35,11 +22,12 @@ def test_exit_codes(ctl, name, server):
     ctl("ready", name, "--fail=3", "-m", "broken")
     assert "code 3: broken" in ctl("wait", name, code=8).err
     assert "waitctl open" in ctl("get", name + "/no", code=4).err
-    ctl("ready", name, "--if", "waiting", code=7)
+    assert "nobody waits" in ctl("ready", name, "--if", "waiting", code=7).out
     ctl("open", name, "--must-create", code=7)
     ctl("deadline", name, "10s")
-    ctl("deadline", name, "5s", "--arm-or-extend", code=7)
+    assert "still in 9" in ctl("deadline", name, "5s", "--arm-or-extend", code=7).out
     ctl("deadline", name, "now")
+    assert "deadline has passed" in ctl("ready", name, "--if", "not-expired", code=7).out
     assert "deadline has passed" in ctl("wait", name, code=124).err
     ctl("deadline", name, "clear")
     call = subprocess.Popen([BIN / "waitctl", "--server", server.address, "wait", name])
@@ -97,6 +85,18 @@ def test_poll_names_what_is_ready(ctl, name):
     ctl("ready", b)
     assert ctl("poll", a, b, c, "--need", "2").out == f"{b}\n{c}\n"
     ctl("poll", a, b, "--all", "--timeout", "20ms", code=124)
+
+
+def test_a_poll_that_fails_prints_no_name_as_ready(ctl, name):
+    ctl("deadline", name, "now")
+    done = ctl("poll", name, f"{name}/other", "--all", code=124)
+    assert not done.out and f"the poll of {name} timed out: its deadline" in done.err
+
+
+def test_a_wait_that_fails_prints_no_name(ctl, name):
+    assert not ctl("wait", name, "--timeout=10ms", "-o", "name", code=124).out
+    ctl("ready", name, "--data", "x")
+    assert ctl("wait", name, "-o", "name").out == name + "\n"
 
 
 def test_wait_parks_again_after_a_restart(waitd, tmp_path):

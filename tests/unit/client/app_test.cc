@@ -1,0 +1,128 @@
+#include "client/waitctl/app.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace waitd::ctl {
+namespace {
+
+using List = std::vector<std::string>;
+
+// What Parse said: an exit code or nothing, and the two outputs.
+struct Said {
+  std::optional<int> code;
+  std::string out;
+  std::string err;
+};
+
+Said ParseOf(std::vector<const char*> words, Args& args) {
+  words.insert(words.begin(), "waitctl");
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  Said said;
+  said.code = Parse(static_cast<int>(words.size()), words.data(), args);
+  said.out = testing::internal::GetCapturedStdout();
+  said.err = testing::internal::GetCapturedStderr();
+  return said;
+}
+
+Args Parsed(const std::vector<const char*>& words) {
+  Args args;
+  const Said said = ParseOf(words, args);
+  EXPECT_EQ(said.code, std::nullopt) << said.err;
+  return args;
+}
+
+TEST(AppTest, WhatIsNotSaidHasADefault) {
+  const Args args = Parsed({"wait", "x"});
+  EXPECT_EQ(args.command, "wait");
+  EXPECT_EQ(args.name, "x");
+  EXPECT_EQ(args.server, "127.0.0.1:7411");
+  EXPECT_EQ(args.output, "text");
+  EXPECT_EQ(args.mode, "read");
+  EXPECT_EQ(args.generation, 0U);
+  EXPECT_EQ(args.timeout, std::nullopt);
+  EXPECT_FALSE(args.must_exist);
+  EXPECT_EQ(args.fail_code, std::nullopt);
+}
+
+TEST(AppTest, EachFlagIsReadWhereverItStands) {
+  const Args args = Parsed({"--server=h:1", "ready", "--fail=-3", "x", "-m", "why", "--data",
+                            "--file", "-o", "jsonl", "--if=waiting", "--generation=5"});
+  EXPECT_EQ(args.server, "h:1");
+  EXPECT_EQ(args.fail_code, -3);
+  EXPECT_EQ(args.message, "why");
+  EXPECT_EQ(args.data, "--file");
+  EXPECT_EQ(args.file, std::nullopt);
+  EXPECT_TRUE(args.json());
+  EXPECT_EQ(args.only_if, "waiting");
+  EXPECT_EQ(args.generation, 5U);
+}
+
+TEST(AppTest, NamesAndLabelsAreLiteral) {
+  for (const List& names : {List{"[a,b]"}, List{"{}"}, List{"[]", "[a]"}, List{"", "%%"},
+                            List{"wait", "ls", "poll"}, List{"-x", "++", "--"}}) {
+    std::vector<const char*> words = {"poll", "--"};
+    for (const std::string& each : names) words.push_back(each.c_str());
+    EXPECT_EQ(Parsed(words).names, names);
+  }
+  EXPECT_EQ(Parsed({"open", "x", "--label", "[a=1,b=2]", "--label={}"}).labels,
+            (List{"[a=1,b=2]", "{}"}));
+}
+
+TEST(AppTest, WrongUsageIsOneLineAndExitCode2) {
+  const std::vector<std::vector<const char*>> cases = {
+      {},
+      {"wait"},
+      {"get", "a", "b"},
+      {"wait", "x", "--kind", "queue"},
+      {"wait", "x", "--kind="},
+      {"wait", "x", "--generation", "-1"},
+      {"poll"},
+      {"poll", "a", "--need", "0"},
+      {"poll", "a", "--need", "1001"},
+      {"poll", "a", "--need", "1", "--all"},
+      {"ready", "x", "--fail=off"},
+      {"ready", "x", "-m", "why"},
+      {"ready", "x", "--data", "a", "--file", "b"},
+      {"deadline", "x", "1s", "--only-later", "--arm-or-extend"},
+      {"completion", "tcsh"},
+      {"get", "x", "-o", "yaml"},
+      {"get", "x", "--server="},
+  };
+  for (std::vector<const char*> words : cases) {
+    Args args;
+    const Said said = ParseOf(words, args);
+    EXPECT_EQ(said.code, 2);
+    EXPECT_EQ(said.out, "");
+    EXPECT_TRUE(said.err.starts_with("waitctl: ") && said.err.find('\n') == said.err.size() - 1 &&
+                said.err.find(';') != std::string::npos)
+        << said.err;
+    if (!words.empty() && words.back() == std::string("yaml")) continue;
+    words.insert(words.begin(), {"-o", "json"});
+    EXPECT_TRUE(ParseOf(words, args)
+                    .err.starts_with(R"({"error":{"code":"INVALID_ARGUMENT","reason":"USAGE")"))
+        << said.err;
+  }
+}
+
+TEST(AppTest, HelpBeginsWithExamples) {
+  Args args;
+  const Said whole = ParseOf({"--help"}, args);
+  EXPECT_EQ(whole.code, 0);
+  EXPECT_TRUE(whole.out.starts_with("Examples:\n")) << whole.out;
+  for (const char* command : {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get",
+                              "ls", "watch", "health", "version", "completion"}) {
+    const Said said = ParseOf({command, "-h"}, args);
+    EXPECT_EQ(said.code, 0) << said.err;
+    EXPECT_TRUE(said.out.starts_with("Examples:\n")) << said.out;
+    EXPECT_NE(said.out.find(std::string("Usage: waitctl ") + command), std::string::npos);
+    EXPECT_NE(whole.out.find(std::string("\n  ") + command + " "), std::string::npos) << command;
+  }
+}
+
+}  // namespace
+}  // namespace waitd::ctl
