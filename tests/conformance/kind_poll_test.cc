@@ -106,7 +106,7 @@ TEST(Timeout, C59a_ZeroOrLessOnlyTries) {
   const auto parked = t.Wait("a");
   EXPECT_EQ(OutcomeOf(t.Wait("a", Nanos(0))), Outcome::kTimedOut)
       << "no double wait: it never parks";
-  const auto over = t.Wait({.name = "a", .timeout = seconds(5), .sent_ago = seconds(5)});
+  const auto over = t.Wait({.name = "a", .timeout = seconds(5), .retry = {.sent_ago = seconds(5)}});
   EXPECT_EQ(OutcomeOf(over), Outcome::kTimedOut) << "its limit counts from the first attempt";
   Ok(t.Close("a"));
 }
