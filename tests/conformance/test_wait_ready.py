@@ -115,8 +115,8 @@ def test_C16_a_wait_never_parks_past_its_sides_instant(c, name):
 def test_C16_ready_after_a_waits_own_instant_does_not_reach_it(c, name):
     for _ in range(20):
         c.open(name)
-        call = c.park(name, timeout=0.01)
-        c.elapse(0.01)
+        call, timeout = c.park_briefly(name, 0.01)
+        c.elapse(timeout)
         # The elapsed wait began after the parked one, so that one's instant has passed as well.
         assert c.ready(name).effect == REMEMBERED
         assert timed_out(call.result(), BY_WAIT)
