@@ -372,6 +372,22 @@ def test_json_log_lines(start, name, level):
     assert any(line["level"] == "debug" for line in lines) == (level == "debug")
 
 
+def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):
+    address = f"unix:{tmp_path}/".encode() + b"\xff\n\x01"
+    with subprocess.Popen(
+            [waitd, b"--listen-address=" + address, "--metrics-address=127.0.0.1:0",
+             "--log-format=json"], stderr=subprocess.PIPE, env=clean_environment()) as process:
+        ready = json.loads(process.stderr.readline())
+        process.terminate()
+        assert all(json.loads(line) for line in process.stderr)
+    assert process.returncode == 0
+    assert f"unix:{tmp_path}/\ufffd\n\x01" in ready["message"]
+
+
+def test_a_refusal_at_start_is_one_line_whatever_it_tells(waitd):
+    assert_refused_at_start(waitd, [*SOMEWHERE, "--log-level=a\nb\rc"], mention="log-level")
+
+
 def test_text_log_lines(start):
     server = start("--log-format=text")
     server.terminate()
