@@ -108,6 +108,7 @@ struct OpenOptions {
   std::optional<Nanos> idle_ttl;
   bool ephemeral = false;  ///< whoever opens it closes it; the core only shows it
   std::string owner;       ///< of an ephemeral one: who that is
+  uint64_t session = 0;    ///< of an ephemeral one: in which session
 };
 
 struct OpenArgs {
@@ -122,6 +123,7 @@ struct OpenArgs {
 struct CloseArgs {
   std::string_view name;
   uint64_t generation = 0;
+  uint64_t session = 0;  ///< not 0: only if this session opened it as ephemeral
   Retry retry = {};
 };
 
@@ -189,9 +191,13 @@ struct AckArgs {
   uint64_t generation = 0;
 };
 
+struct GetArgs {
+  std::string_view name;
+};
+
 struct ListArgs {
   std::string_view prefix;
-  std::string_view after;  ///< only names behind this one; empty: from the first
+  std::string after;  ///< only names behind this one; empty: from the first
   uint32_t page_size = 100;
   Labels labels;  ///< all of these
   bool waiting_only = false;

@@ -232,7 +232,10 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, Ope
 void Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
-  PollDesc* const found = home.Find(args.name);
+  PollDesc* found = home.Find(args.name);
+  const bool others = found != nullptr && args.session != 0 &&
+                      (found->options == nullptr || found->options->session != args.session);
+  if (others) found = nullptr;
   PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
   if (desc == nullptr) {
     call.result = std::move(refusal);

@@ -74,7 +74,7 @@ class Poller {
   /// Those on one name take effect in their order.
   void Run(const Now& now, std::span<const Operation> operations);
 
-  void Get(const Now& now, std::string_view name, GetCall& call);
+  void Get(const Now& now, const GetArgs& args, GetCall& call);
   void List(const Now& now, const ListArgs& args, ListCall& call);
 
   /// Ends a parked call with kCancelled, unless it has its outcome. The call's Wait or Poll has

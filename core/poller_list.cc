@@ -78,15 +78,16 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
   return info;
 }
 
-void Poller::Get(const Now& now, std::string_view name, GetCall& call) {
+void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
   Step step(*this, now);
-  Shard& home = shard(ShardOf(name));
+  Shard& home = shard(ShardOf(args.name));
   const ShardSet set = SetOf(home.index());
   {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* const desc = Resolve(step, home, home.Find(name), name, 0, nullptr, refusal);
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
@@ -108,7 +109,7 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
       seen_through;  // every shard was looked at up to here; none: to the end
   for (const auto& each : shards_) {
     const MutexLock lock(each->mutex());
-    const std::string_view from = std::max(args.prefix, args.after);
+    const std::string_view from = std::max(args.prefix, std::string_view(args.after));
     auto it = each->ordered.lower_bound(from);
     uint32_t taken = 0;
     for (uint32_t seen = 0; it != each->ordered.end(); ++it, ++seen) {

@@ -131,7 +131,7 @@ class Table {
                         .condition = condition});
   }
   Result<DescriptorInfo> Get(std::string_view name) {
-    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, name, call); });
+    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, {name}, call); });
   }
   Result<ListResult> List(const ListArgs& args) {
     return Ask<ListCall>([&](auto& call) { poller_.List(now_, args, call); });
