@@ -25,6 +25,16 @@ grpc::ByteBuffer Encode(const v1::SessionResponse& message, size_t* size) {
   return {&slice, 1};
 }
 
+// One that only tries needs no place.
+template <class Args>
+bool MayPark(const Args& args) {
+  if constexpr (requires { args.timeout; }) {
+    return !args.timeout.has_value() || *args.timeout > core::Nanos(0);
+  }
+  return false;
+}
+bool MayPark(const core::SetDeadlineArgs& /*args*/) { return false; }
+
 }  // namespace
 
 // What one message asks for, up to a cancel: carried out in one step.
@@ -199,7 +209,8 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   std::optional<Error> refused;
   {
     const core::MutexLock lock(mutex_);
-    refused = OverLimit(Call::kParks, std::is_same_v<T, AckMethod>);
+    call->counted = Call::kParks && MayPark(parsed->args);
+    refused = OverLimit(call->counted, std::is_same_v<T, AckMethod>);
     if (!refused.has_value()) {
       if constexpr (requires { parsed->args.name; }) {
         if (ephemeral) ephemeral_.emplace(parsed->args.name);
@@ -208,7 +219,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
       }
       if (open_.empty()) self_ = shared_from_this();
       open_.insert(call.get());
-      if (Call::kParks) ++waits_;
+      if (call->counted) ++waits_;
     }
   }
   if (refused.has_value()) {
@@ -264,7 +275,7 @@ void Session::Completed(SessionOperation& operation) {
     const core::MutexLock lock(mutex_);
     operation.Settle();
     if (open_.erase(operation.id()) > 0) {
-      if (operation.parkable() != nullptr) --waits_;
+      if (operation.counted) --waits_;
       if (open_.empty()) self = std::move(self_);
     }
     if (!ended_ || pins_ > 0) {

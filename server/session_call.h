@@ -57,6 +57,8 @@ class SessionOperation {
 
   uint64_t id() const { return id_; }
 
+  bool counted = false;  ///< it takes one of the session's places for parked waits
+
  protected:
   static constexpr size_t kSmall = 64;
 
