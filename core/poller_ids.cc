@@ -250,7 +250,8 @@ void Poller::Age(Step& step, Shard& home, IdRecord& record) {
   }
   while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
     IdRecord& oldest = *home.ids.oldest();
-    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, Nanos(1)));
+    // As late as its retry may seem to have been sent first, for having been under way itself.
+    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, kDelayMax));
     ++home.env.counters.outcomes_dropped;
     const bool last = &oldest == &record;
     Forget(home, oldest);

@@ -257,6 +257,9 @@ TEST(IdMemory, C69_TheBoundForgetsTheOldestAndTheirRetriesAreRefused) {
       EXPECT_TRUE(std::holds_alternative<ReadyResult>(again)) << i;
     }
   }
+  // Under way for a second, its retry looks younger than what was forgotten.
+  EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .retry = {ids[1], seconds(3)}})),
+            Reason::kOutcomeUnknown);
 }
 
 TEST_F(Ids, C70_ARepeatedReadyIsOne) {
