@@ -19,7 +19,6 @@ from session import Session, SessionError, Stream, hello
 from waitd.v1 import waitd_pb2 as pb
 
 NAMES = 4
-OPERATIONS = 400
 SEEDS = [int(os.environ["WAITD_SEED"])] if "WAITD_SEED" in os.environ else [1, 2, 3]
 
 
@@ -126,9 +125,9 @@ def balance(c, traffic):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("gentle", [5, 40])
+@pytest.mark.parametrize("gentle, count", [(5, 60), (40, 400)])
 def test_C71_every_operation_has_one_outcome_over_a_bad_connection(shared_server, c, name, seed,
-                                                                   gentle):
+                                                                   gentle, count):
     print(f"WAITD_SEED={seed}")
     randomness = random.Random(seed)
     with Proxy(shared_server.address, random_plan(random.Random(seed), gentle)) as proxy:
@@ -136,10 +135,11 @@ def test_C71_every_operation_has_one_outcome_over_a_bad_connection(shared_server
         traffic = Traffic(session, name, randomness)
         for each in traffic.names:
             c.open(each, kind=FIFO)
-        for _ in range(OPERATIONS // gentle if gentle < 10 else OPERATIONS):
+        for _ in range(count):
             traffic.one()
-            if randomness.random() < 0.2:
-                randomness.choice(traffic.operations).done()
+            # Now and then it is waited for, so that not all go in one message.
+            if isinstance(traffic.operations[-1].request, pb.ReadyRequest):
+                traffic.operations[-1].result()
         # Whoever is still parked is woken; polls time out by themselves.
         for one in traffic.operations:
             if isinstance(one.request, pb.WaitRequest) and not one.done():
@@ -151,8 +151,7 @@ def test_C71_every_operation_has_one_outcome_over_a_bad_connection(shared_server
         for one in traffic.operations:
             one.exception()
         session.close()
-    assert sum(proxy.harms.values()) > proxy.harms["nothing"], "nothing was harmed"
-    assert session.streams > 1
+    assert session.resumed >= 3, "too little harm to say anything"
     balance(c, traffic)
 
 
