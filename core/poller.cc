@@ -232,7 +232,7 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, Ope
   if (desc == nullptr) {
     call.result = std::move(refusal);
   } else {
-    call.result = OpenResult{Describe(step, *desc, false), found == nullptr};
+    call.result = OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
   }
   step.Leave(locks.held());
   step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
@@ -321,6 +321,7 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& ar
   PollDesc* desc = nullptr;
   Refusal refusal;
   SetDeadlineResult& result = call.result.emplace<SetDeadlineResult>();
+  result.decided = step.moment.now.mono;
   if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
     call.result = Refusal{.reason = Reason::kBadTime};
   } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&

@@ -75,8 +75,9 @@ Fault OpenMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
   return ToOpening(caller, request.options(), "options", &to.args.options);
 }
 
-void OpenMethod::Answer(const core::Now& now, const core::OpenResult& result, Response& response) {
-  Write(now, result.descriptor, *response.mutable_poll_descriptor());
+void OpenMethod::Answer(const core::Now& /*now*/, const core::OpenResult& result,
+                        Response& response) {
+  Write(core::Now{.mono = result.decided}, result.descriptor, *response.mutable_poll_descriptor());
   response.set_created(result.created);
 }
 
@@ -167,9 +168,9 @@ Fault SetDeadlineMethod::Parse(const Caller& caller, const Request& request, Par
   return ToOpenIfMissing(caller, request, &to);
 }
 
-void SetDeadlineMethod::Answer(const core::Now& now, const core::SetDeadlineResult& result,
+void SetDeadlineMethod::Answer(const core::Now& /*now*/, const core::SetDeadlineResult& result,
                                Response& response) {
-  Write(now, result, response);
+  Write(core::Now{.mono = result.decided}, result, response);
 }
 
 Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {

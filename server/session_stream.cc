@@ -92,6 +92,10 @@ std::optional<Error> SessionStream::Take() {
   read_.Clear();
   const bool first = session_ == nullptr;
   if (first) {
+    // Whoever waits is shown by some name to those who find its place taken.
+    if (message.has_hello() && message.hello().client().empty()) {
+      message.mutable_hello()->set_client(server_context_.peer());
+    }
     std::shared_ptr<Session> session;
     if (auto error = sessions_.Begin(shared_from_this(), message, &session)) return error;
     session_ = std::move(session);
