@@ -25,6 +25,10 @@ grpc::ByteBuffer Encode(const v1::SessionResponse& message, size_t* size) {
   return {&slice, 1};
 }
 
+// Operations that are carried out in one step, and results that make a response though another is
+// being written: so many that each step costs little, and so few that they stay in the cache.
+constexpr size_t kBatch = 256;
+
 // The session whose message this thread is carrying out.
 thread_local const Session* current_receiver = nullptr;
 
@@ -36,7 +40,9 @@ struct Session::Batch {
   bool unacked_full = false;  // of the limits, at the beginning of the message
   uint64_t waits_left = 0;
   std::vector<core::Operation> operations = {};
-  std::vector<SessionOperation*> started = {};
+  std::vector<SessionOperation*> started = {};  // these as the session has them
+  std::vector<SessionOperation*> done = {};     // with their results already
+  uint64_t cancels = 0;                         // an operation, after the others
 };
 
 Session::Session(const SessionContext& context, uint64_t number, const v1::SessionHello& hello,
@@ -125,21 +131,13 @@ std::optional<Error> Session::CheckOrder(const v1::SessionRequest& message, bool
 
 std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest& message,
                                       google::protobuf::Arena& arena, bool first) {
-  FlushScope scope;
   const core::MutexLock work(work_);
   {
     const core::MutexLock lock(mutex_);
     if (link_.get() != &link || ended_) return std::nullopt;
     heard_ = context_.clock.Read().mono;
-    ++pins_;  // the operations of this message stay, also those that others end
   }
-  current_receiver = this;
-  std::optional<Error> error = CarryOut(message, arena, first);
-  current_receiver = nullptr;
-  const core::MutexLock lock(mutex_);
-  --pins_;
-  scope.Add(*this);
-  return error;
+  return CarryOut(message, arena, first);
 }
 
 std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
@@ -153,34 +151,38 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
     batch.waits_left = context_.parked_max - std::min(context_.parked_max, parking_.size());
   }
   for (const v1::Operation& operation : message.operations()) {
-    if (operation.operation_case() != v1::Operation::kCancel) {
-      Prepare(operation, batch);
-      continue;
-    }
-    Run(batch);
-    Cancel(operation.cancel());
-    Completed(*new EmptyOperation(*this, operation.id()));
+    Prepare(operation, batch);
+    if (batch.cancels != 0 || batch.operations.size() + batch.done.size() >= kBatch) Run(batch);
   }
   Run(batch);
   return std::nullopt;
 }
 
+// Carries out what is prepared, and lets results go.
 void Session::Run(Batch& batch) {
-  if (batch.operations.empty()) return;
+  FlushScope scope;
+  scope.Add(*this);
   {
     const core::MutexLock lock(mutex_);
-    if (in_flight_ == 0) self_ = shared_from_this();
+    ++pins_;  // the operations stay, also those that others end
+    if (in_flight_ == 0 && !batch.started.empty()) self_ = shared_from_this();
     in_flight_ += batch.started.size();
     for (SessionOperation* const each : batch.started) {
       each->in_flight = true;
       if (each->parkable() != nullptr) parking_.insert(each);
     }
   }
-  context_.poller.Run(context_.clock.Read(), batch.operations);
-  // All are still there, done or not: the session is pinned.
+  current_receiver = this;
+  if (!batch.operations.empty()) context_.poller.Run(context_.clock.Read(), batch.operations);
+  current_receiver = nullptr;
   for (SessionOperation* const each : batch.started) each->Forget();
+  if (batch.cancels != 0) Cancel(std::exchange(batch.cancels, 0));
+  for (SessionOperation* const each : batch.done) Completed(*each);
   batch.operations.clear();
   batch.started.clear();
+  batch.done.clear();
+  const core::MutexLock lock(mutex_);
+  --pins_;
 }
 
 void Session::Prepare(const v1::Operation& operation, Batch& batch) {
@@ -202,12 +204,16 @@ void Session::Prepare(const v1::Operation& operation, Batch& batch) {
     case v1::Operation::kAck:
       return PrepareAs<AckMethod>(operation.id(), operation.ack(), batch);
     case v1::Operation::kCancel:
+      batch.cancels = operation.cancel();
+      batch.done.push_back(new EmptyOperation(*this, operation.id()));
+      return;
     case v1::Operation::OPERATION_NOT_SET:
       break;
   }
-  Fail(operation.id(), {.reason = "BAD_OPTIONS",
-                        .message = "this server does not know what the operation asks for",
-                        .field = "operation"});
+  Fail(operation.id(), batch,
+       {.reason = "BAD_OPTIONS",
+        .message = "this server does not know what the operation asks for",
+        .field = "operation"});
 }
 
 template <class T>
@@ -216,11 +222,11 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   const Caller caller{client_, context_.payload_bytes_max, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
   if (Fault fault = T::Parse(caller, request, *parsed)) {
-    Fail(id, *std::move(fault));
+    Fail(id, batch, *std::move(fault));
     return;
   }
   if (auto error = OverLimit(Call::kParks, std::is_same_v<T, AckMethod>, batch)) {
-    Fail(id, *std::move(error));
+    Fail(id, batch, *std::move(error));
     return;
   }
   if constexpr (requires { parsed->args.options; }) {
@@ -264,8 +270,8 @@ std::optional<Error> Session::OverLimit(bool parks, bool acknowledges, Batch& ba
   return std::nullopt;
 }
 
-void Session::Fail(uint64_t id, Error error) {
-  Completed(*new RefusedOperation(*this, id, std::move(error)));
+void Session::Fail(uint64_t id, Batch& batch, Error error) {
+  batch.done.push_back(new RefusedOperation(*this, id, std::move(error)));
 }
 
 void Session::Cancel(uint64_t id) {
@@ -344,7 +350,9 @@ void Session::Flush() {
   grpc::ByteBuffer bytes;
   {
     const core::MutexLock lock(mutex_);
-    if (link_ == nullptr || writing_ || pins_ > 0 || ended_) return;
+    if (pins_ > 0 || ended_) return;
+    while (outbox_.size() >= kBatch) Compose();  // what they stand on is soon needed again
+    if (link_ == nullptr || writing_) return;
     if (control_.has_value()) {
       bytes = *std::exchange(control_, std::nullopt);
       written_ = 0;

@@ -165,7 +165,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   void NoteEphemeral(std::string_view name);
   void Run(Batch& batch);
   void Cancel(uint64_t id);
-  void Fail(uint64_t id, Error error);
+  void Fail(uint64_t id, Batch& batch, Error error);
   void Compose() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave();
   void CloseEphemeral();
