@@ -25,6 +25,12 @@ grpc::ByteBuffer Encode(const v1::SessionResponse& message, size_t* size) {
   return {&slice, 1};
 }
 
+// One that only tries needs no place.
+template <class Args>
+bool MayPark(const Args& args) {
+  return !args.timeout.has_value() || *args.timeout > core::Nanos(0);
+}
+
 // Operations that are carried out in one step, and results that make a response though another is
 // being written: so many that each step costs little, and so few that they stay in the cache.
 constexpr size_t kBatch = 256;
@@ -37,7 +43,7 @@ thread_local const Session* current_receiver = nullptr;
 // What one message asks for, up to a cancel: carried out in one step.
 struct Session::Batch {
   google::protobuf::Arena& arena;
-  bool unacked_full = false;  // of the limits, at the beginning of the message
+  bool unacked_full = false;  // of the limits, at its beginning
   uint64_t waits_left = 0;
   std::vector<core::Operation> operations = {};
   std::vector<SessionOperation*> started = {};  // these as the session has them
@@ -145,17 +151,22 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
   if (auto fault = Acknowledge(message.acked_sequence())) return fault;
   if (auto fault = CheckOrder(message, first)) return fault;
   Batch batch{arena};
-  {
-    const core::MutexLock lock(mutex_);
-    batch.unacked_full = unacked_ >= context_.unacked_max;
-    batch.waits_left = context_.parked_max - std::min(context_.parked_max, parking_.size());
-  }
+  Measure(batch);
   for (const v1::Operation& operation : message.operations()) {
     Prepare(operation, batch);
-    if (batch.cancels != 0 || batch.operations.size() + batch.done.size() >= kBatch) Run(batch);
+    if (batch.cancels == 0 && batch.operations.size() + batch.done.size() < kBatch) continue;
+    Run(batch);
+    Measure(batch);
   }
   Run(batch);
   return std::nullopt;
+}
+
+// What the limits leave room for.
+void Session::Measure(Batch& batch) const {
+  const core::MutexLock lock(mutex_);
+  batch.unacked_full = unacked_ >= context_.unacked_max;
+  batch.waits_left = context_.parked_max - std::min<uint64_t>(context_.parked_max, parking_.size());
 }
 
 // Carries out what is prepared, and lets results go.
@@ -225,7 +236,9 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
     Fail(id, batch, *std::move(fault));
     return;
   }
-  if (auto error = OverLimit(Call::kParks, std::is_same_v<T, AckMethod>, batch)) {
+  bool parks = false;
+  if constexpr (Call::kParks) parks = MayPark(parsed->args);
+  if (auto error = OverLimit(parks, std::is_same_v<T, AckMethod>, batch)) {
     Fail(id, batch, *std::move(error));
     return;
   }
