@@ -40,8 +40,9 @@ Fault ToOpening(const Caller& caller, const v1::OpenOptions& from, std::string_v
 template <class Request, class A>
 Fault ToOpenIfMissing(const Caller& caller, const Request& request, Parsed<A>* to) {
   if (!request.has_open_if_missing()) return std::nullopt;
-  to->args.open_if_missing = &to->open_if_missing;
-  return ToOpening(caller, request.open_if_missing(), "open_if_missing", &to->open_if_missing);
+  to->open_if_missing = std::make_unique<core::OpenOptions>();
+  to->args.open_if_missing = to->open_if_missing.get();
+  return ToOpening(caller, request.open_if_missing(), "open_if_missing", to->open_if_missing.get());
 }
 
 template <class Request>

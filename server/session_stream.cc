@@ -3,9 +3,25 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 
+#include <memory>
 #include <utility>
 
 namespace waitd::server {
+
+namespace {
+
+// Where a message is taken apart: one block a thread, for one message at a time.
+google::protobuf::ArenaOptions MessageBlock() {
+  constexpr size_t kBytes = size_t{256} << 10;
+  thread_local const std::unique_ptr<char[]> block(new char[kBytes]);
+  google::protobuf::ArenaOptions options;
+  options.initial_block = block.get();
+  options.initial_block_size = kBytes;
+  options.max_block_size = kBytes;
+  return options;
+}
+
+}  // namespace
 
 void SessionStream::Await(Context& context, Sessions& sessions, AsyncService& service,
                           grpc::ServerCompletionQueue& queue) {
@@ -65,7 +81,7 @@ void SessionStream::HasRead(bool ok) {
 
 // One message. An error ends the stream, and its session if it has one.
 std::optional<Error> SessionStream::Take() {
-  google::protobuf::Arena arena;
+  google::protobuf::Arena arena(MessageBlock());
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
   {
     grpc::ProtoBufferReader reader(&read_);
