@@ -432,6 +432,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
   home.mutex().AssertHeld();
   const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.wait_id);
   const auto known = [&]() -> IdRecord* {
+    home.mutex().AssertHeld();
     IdRecord* const record = home.ids.Find(key);
     if (record == nullptr || record->hand_off->token.delivery != args.delivery) return nullptr;
     const HandOff& hand_off = *record->hand_off;

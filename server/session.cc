@@ -364,7 +364,9 @@ void Session::Flush() {
   {
     const core::MutexLock lock(mutex_);
     if (pins_ > 0 || ended_) return;
-    while (outbox_.size() >= kBatch) Compose();  // what they stand on is soon needed again
+    // What they stand on is soon needed again; but for a slow reader, to whom a signal is shared
+    // memory only as long as it is not copied for each.
+    while (outbox_.size() >= kBatch && unwritten_bytes_ < kUnwrittenBytesMax) Compose();
     if (link_ == nullptr || writing_) return;
     if (control_.has_value()) {
       bytes = *std::exchange(control_, std::nullopt);

@@ -56,10 +56,8 @@ class Worker {
     const std::string number = std::to_string(seed_) + "/" + std::to_string(i);
     const OpenOptions fifo{.kind = Kind::kFifo, .labels = {}, .owner = {}};
     const std::string name = NameOf(random_());
-    const ReadyArgs args{.name = name,
-                         .signal = Bytes(number),
-                         .open_if_missing = &fifo,
-                         .retry = {.id = number}};
+    const ReadyArgs args{
+        .name = name, .signal = Bytes(number), .open_if_missing = &fifo, .retry = {.id = number}};
     ReadyEffect effect = ReadyEffect::kRefused;
     for (unsigned times = random_() % 2 + 1; times > 0; --times) {
       Answered<ReadyCall> call;
