@@ -135,6 +135,21 @@ TEST_F(SessionTest, APeerThatSaysAnEmptyMessageIsNotSilent) {
   EXPECT_FALSE(link_->broken);
 }
 
+TEST_F(SessionTest, APeerThatIsNotReadIsNotSilent) {
+  Wait(1);
+  v1::Signal large;
+  large.set_data(std::string(5 << 20, 'x'));
+  table_.Ready("a", core::Mode::kRead, large.SerializeAsString());
+  ASSERT_TRUE(session_->congested());
+  for (int i = 0; i < 5; ++i) PassAndTick(2 * kKeepalive);
+  EXPECT_FALSE(link_->broken);
+  session_->Written(*link_, true);
+  PassAndTick(2 * kKeepalive);
+  EXPECT_FALSE(link_->broken);
+  PassAndTick(kTick);
+  EXPECT_TRUE(link_->broken) << "now it is read, and says nothing";
+}
+
 TEST_F(SessionTest, C75_AHalfOpenPeersWaitsLeaveAndSpendNothing) {
   Wait(1);
   EXPECT_EQ(table_.poller().waiters(), 1U);
