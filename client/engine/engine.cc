@@ -14,26 +14,16 @@ constexpr size_t kStaleTimers = 1024;
 
 // The wait's own limit, or none.
 absl::Duration TimeoutOf(const Request& request) {
-  if (const auto* wait = std::get_if<WaitOptions>(&request.what)) return wait->timeout;
+  if (const auto* wait = std::get_if<WaitCall>(&request.what)) return wait->options.timeout;
   if (const auto* poll = std::get_if<PollCall>(&request.what)) return poll->options.timeout;
   return absl::InfiniteDuration();
 }
 
-std::stop_token StopOf(const Request& request) {
-  if (const auto* wait = std::get_if<WaitOptions>(&request.what)) return wait->stop;
-  if (const auto* poll = std::get_if<PollCall>(&request.what)) return poll->options.stop;
-  return {};
-}
-
-// The id that the caller chose for a wait, and since when it is in use.
-std::pair<std::string_view, absl::Duration> OwnId(const Request& request) {
-  if (const auto* wait = std::get_if<WaitOptions>(&request.what)) {
-    return {wait->wait_id, wait->first_sent_ago};
-  }
-  if (const auto* poll = std::get_if<PollCall>(&request.what)) {
-    return {poll->options.wait_id, poll->options.first_sent_ago};
-  }
-  return {};
+// For how long the caller has been using the wait's id.
+absl::Duration FirstSentAgo(const Request& request) {
+  if (const auto* wait = std::get_if<WaitCall>(&request.what)) return wait->options.first_sent_ago;
+  if (const auto* poll = std::get_if<PollCall>(&request.what)) return poll->options.first_sent_ago;
+  return absl::ZeroDuration();
 }
 
 }  // namespace
@@ -49,8 +39,8 @@ void Engine::Submit(std::unique_ptr<Op> op, Completion& completion) {
   op->completion = &completion;
   absl::Status fault = Validate(op->request);
   // Registered before the operation is known, so that no stop is missed: Cancel then only marks it.
-  if (const std::stop_token stop = StopOf(op->request); stop.stop_possible()) {
-    op->on_stop = std::make_unique<std::stop_callback<StopOp>>(stop, StopOp{op.get()});
+  if (op->request.stop.stop_possible()) {
+    op->on_stop = std::make_unique<std::stop_callback<StopOp>>(op->request.stop, StopOp{op.get()});
   }
   Todo todo;
   {
@@ -81,9 +71,8 @@ void Engine::AddLocked(OpPtr op, Instant now) {
   } else {
     if (added.request.parks()) {
       added.limit = now + std::max(TimeoutOf(added.request), absl::ZeroDuration()) + kGrace;
-      const auto [own_id, ago] = OwnId(added.request);
-      added.own_id = !own_id.empty();
-      if (added.own_id) added.request.id = own_id;
+      added.own_id = !added.request.id.empty();
+      const absl::Duration ago = FirstSentAgo(added.request);
       if (ago > absl::ZeroDuration()) added.first_sent = now - ago;
     }
     if (added.request.id.empty()) added.request.id = NewId();

@@ -30,7 +30,7 @@ bool IsFinal(absl::StatusCode code) {
 void Sign(const Request& request, Answer& answer) {
   if (auto* result = std::get_if<WaitResult>(&answer)) {
     result->name = request.name;
-    result->mode = std::get<WaitOptions>(request.what).mode;
+    result->mode = std::get<WaitCall>(request.what).options.mode;
     result->wait_id = request.id;
   } else if (auto* poll = std::get_if<PollResult>(&answer)) {
     const auto& targets = std::get<PollCall>(request.what).targets;
@@ -157,8 +157,8 @@ void Engine::EncodeLocked(Instant now, Todo& todo) {
 Attempt Engine::AttemptLocked(const Op& op, Instant now) const {
   Attempt attempt{.id = op.id, .request = &op.request};
   if (op.first_sent != kNever) attempt.first_sent_ago = now - op.first_sent;
-  if (const auto* wait = std::get_if<WaitOptions>(&op.request.what)) {
-    attempt.timeout = wait->timeout;
+  if (const auto* wait = std::get_if<WaitCall>(&op.request.what)) {
+    attempt.timeout = wait->options.timeout;
   } else if (const auto* poll = std::get_if<PollCall>(&op.request.what)) {
     attempt.timeout = poll->options.timeout;
   }
@@ -219,7 +219,7 @@ void Engine::ResultLocked(Answered result, Instant now) {
   if (auto* wait = std::get_if<WaitResult>(&*result.answer);
       wait != nullptr && wait->outcome == Outcome::kTimedOut &&
       wait->timeout_cause == TimeoutCause::kMaxWait) {
-    auto& options = std::get<WaitOptions>(op->request.what);
+    auto& options = std::get<WaitCall>(op->request.what).options;
     op->rebound = op->rebound || options.generation == 0;
     options.generation = wait->generation;
     ParkAgainLocked(*op);
@@ -249,7 +249,7 @@ void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
     // It was closed between two of its waits; the caller knows of one, which would have heard.
     WaitResult closed;
     closed.outcome = Outcome::kClosed;
-    closed.generation = std::get<WaitOptions>(op.request.what).generation;
+    closed.generation = std::get<WaitCall>(op.request.what).options.generation;
     Answer answer = std::move(closed);
     Sign(op.request, answer);
     EndLocked(op.id, std::move(answer));

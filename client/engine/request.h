@@ -2,7 +2,10 @@
 #define WAITD_CLIENT_ENGINE_REQUEST_H_
 
 #include <cstdint>
+#include <optional>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -12,20 +15,79 @@
 
 namespace waitd::internal {
 
+/// How to open a name that is missing, if at all, with labels of its own.
+struct Opening {
+  Opening() = default;
+  explicit Opening(std::optional<OpenOptions> from) : options(from) {
+    if (!options.has_value() || options->labels == nullptr) return;
+    labels = *options->labels;
+    options->labels = nullptr;
+  }
+
+  std::optional<OpenOptions> options;
+  TextMap labels;
+};
+
+/// Of the options in these calls, the parts that are views are empty: what they showed stands
+/// beside them, or in Request::id.
 struct OpenCall {
-  OpenOptions options;
+  Opening opening;
   bool must_create = false;
 };
 
-struct PollCall {
-  std::vector<PollTarget> targets;
-  PollOptions options;
+struct WaitCall {
+  explicit WaitCall(WaitOptions from) : options(from), opening(from.open_if_missing) {
+    options.open_if_missing.reset();
+    options.wait_id = {};
+  }
+
+  WaitOptions options;
+  Opening opening;
+};
+
+struct ReadyCall {
+  explicit ReadyCall(Signal the_signal, ReadyOptions from = {})
+      : signal(std::move(the_signal)), options(from), opening(from.open_if_missing) {
+    options.open_if_missing.reset();
+  }
+
+  Signal signal;
+  ReadyOptions options;
+  Opening opening;
 };
 
 struct ClearDeadline {};
 struct DeadlineCall {
-  std::variant<absl::Duration, absl::Time, ClearDeadline> deadline;
+  using When = std::variant<absl::Duration, absl::Time, ClearDeadline>;
+  explicit DeadlineCall(When the_deadline, DeadlineOptions from = {})
+      : deadline(the_deadline), options(from), opening(from.open_if_missing) {
+    options.open_if_missing.reset();
+  }
+
+  When deadline;
   DeadlineOptions options;
+  Opening opening;
+};
+
+struct PollCall {
+  struct Target {
+    std::string name;
+    Mode mode;
+    uint64_t generation;
+  };
+  explicit PollCall(const std::vector<PollTarget>& from_targets, PollOptions from = {})
+      : options(from), opening(from.open_if_missing) {
+    options.open_if_missing.reset();
+    options.wait_id = {};
+    targets.reserve(from_targets.size());
+    for (const PollTarget& each : from_targets) {
+      targets.push_back({std::string(each.name), each.mode, each.generation});
+    }
+  }
+
+  std::vector<Target> targets;
+  PollOptions options;
+  Opening opening;
 };
 
 struct AckCall {
@@ -41,15 +103,17 @@ struct CancelCall {
 /// never sent.
 struct Request {
   std::string name;
-  /// The request_id, or the wait_id, that makes every attempt the same call.
+  /// The request_id, or the wait_id, that makes every attempt the same call. Empty: the engine
+  /// chooses one.
   std::string id;
-  std::variant<std::monostate, OpenCall, CloseOptions, ResetOptions, WaitOptions, ReadyOptions,
+  std::variant<std::monostate, OpenCall, CloseOptions, ResetOptions, WaitCall, ReadyCall,
                DeadlineCall, PollCall, AckCall, CancelCall>
       what;
+  std::stop_token stop = {};
 
   /// It may stay on the server for long, so that it has a timeout of its own and can be cancelled.
   bool parks() const {
-    return std::holds_alternative<WaitOptions>(what) || std::holds_alternative<PollCall>(what);
+    return std::holds_alternative<WaitCall>(what) || std::holds_alternative<PollCall>(what);
   }
   bool cancels() const { return std::holds_alternative<CancelCall>(what); }
 };

@@ -1,6 +1,5 @@
 #include "waitd/status.h"
 
-
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"

@@ -70,8 +70,9 @@ absl::Status CheckSentAgo(absl::Duration ago) {
   return Bad("BAD_TIME", "first_sent_ago", "the first attempt is not in the future");
 }
 
-absl::Status CheckOptions(const OpenOptions& options, std::string_view field) {
-  switch (options.kind) {
+absl::Status CheckOpening(const Opening& opening, std::string_view field) {
+  if (!opening.options.has_value()) return absl::OkStatus();
+  switch (opening.options->kind) {
     case Kind::kAny:
     case Kind::kExclusive:
     case Kind::kFifo:
@@ -80,8 +81,8 @@ absl::Status CheckOptions(const OpenOptions& options, std::string_view field) {
     default:
       return Bad("BAD_KIND", field, "no such kind");
   }
-  if (options.labels.size() > kLabelsMax) return Bad("BAD_LABELS", field, "at most 16 labels");
-  for (const auto& [key, value] : options.labels) {
+  if (opening.labels.size() > kLabelsMax) return Bad("BAD_LABELS", field, "at most 16 labels");
+  for (const auto& [key, value] : opening.labels) {
     if (key.empty() || key.size() > kLabelKeyBytesMax || value.size() > kLabelValueBytesMax ||
         !IsUtf8(key) || !IsUtf8(value) || HasControlCharacter(key) || HasControlCharacter(value)) {
       return Bad("BAD_LABELS", field,
@@ -89,14 +90,10 @@ absl::Status CheckOptions(const OpenOptions& options, std::string_view field) {
                  "control characters");
     }
   }
-  if (options.idle_ttl.has_value() && *options.idle_ttl <= absl::ZeroDuration()) {
+  if (opening.options->idle_ttl.value_or(absl::InfiniteDuration()) <= absl::ZeroDuration()) {
     return Bad("BAD_TIME", field, "idle_ttl is above zero, or unset");
   }
   return absl::OkStatus();
-}
-
-absl::Status CheckOptions(const std::optional<OpenOptions>& options) {
-  return options.has_value() ? CheckOptions(*options, "open_if_missing") : absl::OkStatus();
 }
 
 absl::Status CheckSignal(const Signal& signal) {
@@ -117,7 +114,7 @@ absl::Status Check(const Request& /*request*/, const CancelCall& /*call*/) {
 
 absl::Status Check(const Request& request, const OpenCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
-  return CheckOptions(call.options, "options");
+  return CheckOpening(call.opening, "options");
 }
 
 absl::Status Check(const Request& request, const CloseOptions& /*call*/) {
@@ -129,28 +126,28 @@ absl::Status Check(const Request& request, const ResetOptions& call) {
   return CheckMode(call.mode, "mode");
 }
 
-absl::Status Check(const Request& request, const WaitOptions& call) {
+absl::Status Check(const Request& request, const WaitCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
-  if (absl::Status fault = CheckSide(call.mode, "mode"); !fault.ok()) return fault;
-  if (absl::Status fault = CheckId(call.wait_id, "wait_id"); !fault.ok()) return fault;
-  if (absl::Status fault = CheckSentAgo(call.first_sent_ago); !fault.ok()) return fault;
-  return CheckOptions(call.open_if_missing);
+  if (absl::Status fault = CheckSide(call.options.mode, "mode"); !fault.ok()) return fault;
+  if (absl::Status fault = CheckId(request.id, "wait_id"); !fault.ok()) return fault;
+  if (absl::Status fault = CheckSentAgo(call.options.first_sent_ago); !fault.ok()) return fault;
+  return CheckOpening(call.opening, "open_if_missing");
 }
 
-absl::Status Check(const Request& request, const ReadyOptions& call) {
+absl::Status Check(const Request& request, const ReadyCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
-  if (absl::Status fault = CheckMode(call.mode, "mode"); !fault.ok()) return fault;
+  if (absl::Status fault = CheckMode(call.options.mode, "mode"); !fault.ok()) return fault;
   if (absl::Status fault = CheckSignal(call.signal); !fault.ok()) return fault;
-  return CheckOptions(call.open_if_missing);
+  return CheckOpening(call.opening, "open_if_missing");
 }
 
 absl::Status Check(const Request& request, const DeadlineCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
   if (absl::Status fault = CheckMode(call.options.mode, "mode"); !fault.ok()) return fault;
-  return CheckOptions(call.options.open_if_missing);
+  return CheckOpening(call.opening, "open_if_missing");
 }
 
-absl::Status Check(const Request& /*request*/, const PollCall& call) {
+absl::Status Check(const Request& request, const PollCall& call) {
   if (call.targets.empty() || call.targets.size() > kTargetsMax) {
     return Bad("BAD_POLL", "targets", "a poll has 1 to 1000 targets");
   }
@@ -159,7 +156,7 @@ absl::Status Check(const Request& /*request*/, const PollCall& call) {
   }
   std::set<std::pair<std::string_view, Mode>> seen;
   for (size_t i = 0; i < call.targets.size(); ++i) {
-    const PollTarget& target = call.targets[i];
+    const PollCall::Target& target = call.targets[i];
     const std::string path = absl::StrCat("targets[", i, "]");
     if (absl::Status fault = CheckName(target.name, path + ".name"); !fault.ok()) return fault;
     if (absl::Status fault = CheckSide(target.mode, path + ".mode"); !fault.ok()) return fault;
@@ -167,9 +164,9 @@ absl::Status Check(const Request& /*request*/, const PollCall& call) {
       return Bad("BAD_POLL", path, "a target stands in a poll once");
     }
   }
-  if (absl::Status fault = CheckId(call.options.wait_id, "wait_id"); !fault.ok()) return fault;
+  if (absl::Status fault = CheckId(request.id, "wait_id"); !fault.ok()) return fault;
   if (absl::Status fault = CheckSentAgo(call.options.first_sent_ago); !fault.ok()) return fault;
-  return CheckOptions(call.options.open_if_missing);
+  return CheckOpening(call.opening, "open_if_missing");
 }
 
 absl::Status Check(const Request& request, const AckCall& call) {
@@ -190,10 +187,9 @@ size_t FieldSize(size_t bytes) { return 1 + VarintSize(bytes) + bytes; }
 
 size_t TextSize(std::string_view text) { return text.empty() ? 0 : FieldSize(text.size()); }
 
-size_t SizeBound(const std::optional<OpenOptions>& options) {
+size_t SizeBound(const Opening& opening) {
   size_t bytes = 0;
-  if (!options.has_value()) return bytes;
-  for (const auto& [key, value] : options->labels) bytes += key.size() + value.size() + 16;
+  for (const auto& [key, value] : opening.labels) bytes += key.size() + value.size() + 16;
   return bytes;
 }
 
@@ -217,7 +213,7 @@ size_t EncodedSize(const Signal& signal) {
 }
 
 absl::Status CheckPayload(const Request& request, size_t bytes_max) {
-  const auto* ready = std::get_if<ReadyOptions>(&request.what);
+  const auto* ready = std::get_if<ReadyCall>(&request.what);
   if (ready == nullptr) return absl::OkStatus();
   const size_t bytes = EncodedSize(ready->signal);
   if (bytes <= bytes_max) return absl::OkStatus();
@@ -228,17 +224,17 @@ absl::Status CheckPayload(const Request& request, size_t bytes_max) {
 
 size_t SizeBound(const Request& request) {
   size_t bytes = kOverheadBytes + request.name.size() + request.id.size();
-  if (const auto* ready = std::get_if<ReadyOptions>(&request.what)) {
-    bytes += EncodedSize(ready->signal) + SizeBound(ready->open_if_missing);
-  } else if (const auto* wait = std::get_if<WaitOptions>(&request.what)) {
-    bytes += SizeBound(wait->open_if_missing);
+  if (const auto* ready = std::get_if<ReadyCall>(&request.what)) {
+    bytes += EncodedSize(ready->signal) + SizeBound(ready->opening);
+  } else if (const auto* wait = std::get_if<WaitCall>(&request.what)) {
+    bytes += SizeBound(wait->opening);
   } else if (const auto* deadline = std::get_if<DeadlineCall>(&request.what)) {
-    bytes += SizeBound(deadline->options.open_if_missing);
+    bytes += SizeBound(deadline->opening);
   } else if (const auto* open = std::get_if<OpenCall>(&request.what)) {
-    bytes += SizeBound(std::optional(open->options));
+    bytes += SizeBound(open->opening);
   } else if (const auto* poll = std::get_if<PollCall>(&request.what)) {
-    bytes += SizeBound(poll->options.open_if_missing);
-    for (const PollTarget& target : poll->targets) bytes += target.name.size() + 32;
+    bytes += SizeBound(poll->opening);
+    for (const PollCall::Target& target : poll->targets) bytes += target.name.size() + 32;
   }
   return bytes;
 }

@@ -19,51 +19,55 @@ Client::Client(std::string address, ClientOptions options)
 
 Client::~Client() = default;
 
-Call<WaitResult> Client::Wait(std::string_view name, WaitOptions options) {
-  return Call<WaitResult>(connection_->Make(Of(name, std::move(options))));
+Call<WaitResult> Client::Wait(std::string_view name, WaitOptions options, std::stop_token stop) {
+  internal::Request request = Of(name, internal::WaitCall(options));
+  request.id = options.wait_id;
+  request.stop = std::move(stop);
+  return Call<WaitResult>(connection_->Make(std::move(request)));
 }
 
-Call<PollResult> Client::Poll(std::vector<PollTarget> targets, PollOptions options) {
-  return Call<PollResult>(connection_->Make(
-      Of({}, internal::PollCall{.targets = std::move(targets), .options = std::move(options)})));
+Call<PollResult> Client::Poll(const std::vector<PollTarget>& targets, PollOptions options,
+                              std::stop_token stop) {
+  internal::Request request = Of({}, internal::PollCall(targets, options));
+  request.id = options.wait_id;
+  request.stop = std::move(stop);
+  return Call<PollResult>(connection_->Make(std::move(request)));
 }
 
-Call<ReadyResult> Client::Ready(std::string_view name, ReadyOptions options) {
-  return Call<ReadyResult>(connection_->Make(Of(name, std::move(options))));
+Call<ReadyResult> Client::Ready(std::string_view name, Signal signal, ReadyOptions options) {
+  return Call<ReadyResult>(
+      connection_->Make(Of(name, internal::ReadyCall(std::move(signal), options))));
 }
 
 Call<DeadlineResult> Client::SetDeadline(std::string_view name, absl::Duration timeout,
                                          DeadlineOptions options) {
-  return Call<DeadlineResult>(connection_->Make(
-      Of(name, internal::DeadlineCall{.deadline = timeout, .options = std::move(options)})));
+  return Call<DeadlineResult>(
+      connection_->Make(Of(name, internal::DeadlineCall(timeout, options))));
 }
 
 Call<DeadlineResult> Client::SetDeadline(std::string_view name, absl::Time at,
                                          DeadlineOptions options) {
-  return Call<DeadlineResult>(connection_->Make(
-      Of(name, internal::DeadlineCall{.deadline = at, .options = std::move(options)})));
+  return Call<DeadlineResult>(connection_->Make(Of(name, internal::DeadlineCall(at, options))));
 }
 
 Call<DeadlineResult> Client::ClearDeadline(std::string_view name, DeadlineOptions options) {
   return Call<DeadlineResult>(
-      connection_->Make(Of(name, internal::DeadlineCall{.deadline = internal::ClearDeadline(),
-                                                        .options = std::move(options)})));
+      connection_->Make(Of(name, internal::DeadlineCall(internal::ClearDeadline(), options))));
 }
 
-Call<AckResult> Client::Ack(HandOff hand_off) {
-  const std::string name = hand_off.name;
+Call<AckResult> Client::Ack(const HandOff& hand_off) {
   return Call<AckResult>(
-      connection_->Make(Of(name, internal::AckCall{.hand_off = std::move(hand_off)})));
+      connection_->Make(Of(hand_off.name, internal::AckCall{.hand_off = hand_off})));
 }
 
 Call<OpenResult> Client::Open(std::string_view name, OpenOptions options) {
   return Call<OpenResult>(connection_->Make(
-      Of(name, internal::OpenCall{.options = std::move(options), .must_create = false})));
+      Of(name, internal::OpenCall{.opening = internal::Opening(options), .must_create = false})));
 }
 
 Call<OpenResult> Client::Create(std::string_view name, OpenOptions options) {
   return Call<OpenResult>(connection_->Make(
-      Of(name, internal::OpenCall{.options = std::move(options), .must_create = true})));
+      Of(name, internal::OpenCall{.opening = internal::Opening(options), .must_create = true})));
 }
 
 Call<CloseResult> Client::Close(std::string_view name, CloseOptions options) {

@@ -59,11 +59,16 @@ void WriteSentAgo(const Attempt& attempt, Message& to) {
   }
 }
 
-void Write(const OpenOptions& from, v1::OpenOptions& to) {
-  to.set_kind(Enum<v1::Kind>(from.kind, 0));
+void Write(const Opening& from, v1::OpenOptions& to) {
+  to.set_kind(Enum<v1::Kind>(from.options->kind, 0));
   for (const auto& [key, value] : from.labels) (*to.mutable_labels())[key] = value;
-  if (from.idle_ttl.has_value()) Write(*from.idle_ttl, *to.mutable_idle_ttl());
-  to.set_ephemeral(from.ephemeral);
+  if (from.options->idle_ttl.has_value()) Write(*from.options->idle_ttl, *to.mutable_idle_ttl());
+  to.set_ephemeral(from.options->ephemeral);
+}
+
+template <class Message>
+void WriteMissing(const Opening& from, Message& to) {
+  if (from.options.has_value()) Write(from, *to.mutable_open_if_missing());
 }
 
 void Write(const Signal& from, v1::Signal& to) {
@@ -85,14 +90,14 @@ void WriteCommon(const Attempt& attempt, const Options& options, Message& to) {
   WriteSentAgo(attempt, to);
 }
 
-template <class Options, class Message>
-void WriteWait(const Attempt& attempt, const Options& options, Message& to) {
+template <class Call, class Message>
+void WriteWait(const Attempt& attempt, const Call& call, Message& to) {
   to.set_wait_id(attempt.request->id);
   if (attempt.timeout < absl::InfiniteDuration()) Write(attempt.timeout, *to.mutable_timeout());
-  if (options.open_if_missing.has_value()) {
-    Write(*options.open_if_missing, *to.mutable_open_if_missing());
+  if (call.options.ack_timeout.has_value()) {
+    Write(*call.options.ack_timeout, *to.mutable_ack_timeout());
   }
-  if (options.ack_timeout.has_value()) Write(*options.ack_timeout, *to.mutable_ack_timeout());
+  WriteMissing(call.opening, to);
   WriteSentAgo(attempt, to);
 }
 
@@ -104,7 +109,7 @@ void WriteCall(const Attempt& attempt, const OpenCall& call, v1::Operation& oper
   to.set_name(attempt.request->name);
   to.set_request_id(attempt.request->id);
   WriteSentAgo(attempt, to);
-  Write(call.options, *to.mutable_options());
+  Write(call.opening, *to.mutable_options());
   to.set_must_create(call.must_create);
 }
 
@@ -117,24 +122,22 @@ void WriteCall(const Attempt& attempt, const ResetOptions& call, v1::Operation& 
   operation.mutable_reset()->set_mode(Enum<v1::Mode>(call.mode, 1));
 }
 
-void WriteCall(const Attempt& attempt, const WaitOptions& call, v1::Operation& operation) {
+void WriteCall(const Attempt& attempt, const WaitCall& call, v1::Operation& operation) {
   v1::WaitRequest& to = *operation.mutable_wait();
   to.set_name(attempt.request->name);
-  to.set_mode(Enum<v1::Mode>(call.mode, 1));
-  to.set_ignore_deadline(call.ignore_deadline);
-  to.set_generation(call.generation);
+  to.set_mode(Enum<v1::Mode>(call.options.mode, 1));
+  to.set_ignore_deadline(call.options.ignore_deadline);
+  to.set_generation(call.options.generation);
   WriteWait(attempt, call, to);
 }
 
-void WriteCall(const Attempt& attempt, const ReadyOptions& call, v1::Operation& operation) {
+void WriteCall(const Attempt& attempt, const ReadyCall& call, v1::Operation& operation) {
   v1::ReadyRequest& to = *operation.mutable_ready();
-  WriteCommon(attempt, call, to);
-  to.set_mode(Enum<v1::Mode>(call.mode, 1));
+  WriteCommon(attempt, call.options, to);
+  to.set_mode(Enum<v1::Mode>(call.options.mode, 1));
   Write(call.signal, *to.mutable_signal());
-  to.set_condition(Enum<v1::ReadyCondition>(call.condition, 0));
-  if (call.open_if_missing.has_value()) {
-    Write(*call.open_if_missing, *to.mutable_open_if_missing());
-  }
+  to.set_condition(Enum<v1::ReadyCondition>(call.options.condition, 0));
+  WriteMissing(call.opening, to);
 }
 
 void WriteCall(const Attempt& attempt, const DeadlineCall& call, v1::Operation& operation) {
@@ -142,9 +145,7 @@ void WriteCall(const Attempt& attempt, const DeadlineCall& call, v1::Operation& 
   WriteCommon(attempt, call.options, to);
   to.set_mode(Enum<v1::Mode>(call.options.mode, 1));
   to.set_condition(Enum<v1::DeadlineCondition>(call.options.condition, 0));
-  if (call.options.open_if_missing.has_value()) {
-    Write(*call.options.open_if_missing, *to.mutable_open_if_missing());
-  }
+  WriteMissing(call.opening, to);
   if (const auto* timeout = std::get_if<absl::Duration>(&call.deadline)) {
     Write(*timeout, *to.mutable_timeout());
   } else if (const auto* at = std::get_if<absl::Time>(&call.deadline)) {
@@ -156,14 +157,14 @@ void WriteCall(const Attempt& attempt, const DeadlineCall& call, v1::Operation& 
 
 void WriteCall(const Attempt& attempt, const PollCall& call, v1::Operation& operation) {
   v1::PollRequest& to = *operation.mutable_poll();
-  for (const PollTarget& target : call.targets) {
+  for (const PollCall::Target& target : call.targets) {
     v1::PollRequest::Target& added = *to.add_targets();
     added.set_name(target.name);
     added.set_mode(Enum<v1::Mode>(target.mode, 1));
     added.set_generation(target.generation);
   }
   to.set_need(call.options.need);
-  WriteWait(attempt, call.options, to);
+  WriteWait(attempt, call, to);
 }
 
 void WriteCall(const Attempt& /*attempt*/, const AckCall& call, v1::Operation& operation) {

@@ -8,7 +8,7 @@ absl::StatusOr<EphemeralDescriptor> EphemeralDescriptor::Create(Client& client,
                                                                 std::string_view name,
                                                                 OpenOptions options) {
   options.ephemeral = true;
-  absl::StatusOr<OpenResult> opened = client.Create(name, std::move(options)).Get();
+  absl::StatusOr<OpenResult> opened = client.Create(name, options).Get();
   if (!opened.ok()) return opened.status();
   return EphemeralDescriptor(client, name, opened->generation);
 }

@@ -83,9 +83,7 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
                                      .open_if_missing = options_.open_if_missing,
                                      .generation = options_.generation};
     return Call<DeadlineResult>(
-        connection_.Make({.name = name_,
-                          .id = {},
-                          .what = internal::DeadlineCall{.deadline = ttl_, .options = options}},
+        connection_.Make({.name = name_, .id = {}, .what = internal::DeadlineCall(ttl_, options)},
                          ttl_ / kBeatsPerTtl));
   }
 

@@ -59,7 +59,7 @@ absl::StatusOr<T> Unwrap(absl::StatusOr<Answer> answer) {
 ///           client's thread: they are quick, never block, and let no exception out; they may begin
 ///           further calls, but for Get.
 /// Lifetime: begins before the client is destroyed. A coroutine that awaits may not be destroyed
-///           before it is resumed; stop it by WaitOptions::stop, or end the client.
+///           before it is resumed; stop it by its stop_token, or end the client.
 /// Errors:   CANCELLED when it was stopped or the client ended first; DEADLINE_EXCEEDED when no
 ///           answer came in time, and what the call did, if anything, is not known; otherwise what
 ///           the server, or the check before it was sent, refuses it with: see ReasonOf.

@@ -2,6 +2,7 @@
 #define WAITD_CLIENT_H_
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,7 @@ struct ClientOptions {
 ///     if (!result.ok()) return Complain(result.status());
 ///     if (result->outcome == waitd::Outcome::kReady) Deploy(result->signal.data);
 ///
-///     client.Ready("build/42", {.signal = {.data = "all green"}}).Get();
+///     client.Ready("build/42", "all green").Get();
 ///
 /// All calls share one session over one stream: what is called while a message is being written
 /// leaves together in the next one. When the stream breaks the client connects again by itself,
@@ -45,7 +46,7 @@ struct ClientOptions {
 ///           which callbacks and coroutines go on: see Call.
 /// Lifetime: the destructor lets calls on their way be answered for a second at most and ends the
 ///           rest as CANCELLED; the callbacks of all have run when it returns. Not to be destroyed
-///           on its own thread. What a call takes is copied or moved into it.
+///           on its own thread. What a call is given is copied into it.
 class Client {
  public:
   /// Begins to connect, and does not wait for it. `address` is a gRPC target such as
@@ -55,14 +56,17 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// Waits until the side is READY, times out, or is closed.
-  Call<WaitResult> Wait(std::string_view name, WaitOptions options = {});
+  /// Waits until the side is READY, times out, or is closed. `stop` cancels the call, which ends as
+  /// CANCELLED unless its outcome is on its way already.
+  Call<WaitResult> Wait(std::string_view name, WaitOptions options = {}, std::stop_token stop = {});
 
-  /// Waits until `need` of at most 1000 targets are READY.
-  Call<PollResult> Poll(std::vector<PollTarget> targets, PollOptions options = {});
+  /// Waits until `need` of at most 1000 targets are READY. In a coroutine, name the vector of
+  /// targets before the co_await: GCC 12 takes no list inside it.
+  Call<PollResult> Poll(const std::vector<PollTarget>& targets, PollOptions options = {},
+                        std::stop_token stop = {});
 
   /// Makes a side READY: wakes who waits, or is remembered once for the next wait.
-  Call<ReadyResult> Ready(std::string_view name, ReadyOptions options = {});
+  Call<ReadyResult> Ready(std::string_view name, Signal signal = {}, ReadyOptions options = {});
 
   /// Arms, extends, shortens or expires a deadline, also while waits are parked on it. `timeout`
   /// counts from the server's receipt; zero or less: expired now.
@@ -75,7 +79,7 @@ class Client {
 
   /// Confirms a READY that came under an ack_timeout; a WaitResult is one. STALE_DELIVERY: it was
   /// taken back already.
-  Call<AckResult> Ack(HandOff hand_off);
+  Call<AckResult> Ack(const HandOff& hand_off);
 
   /// Opens a descriptor, or finds the one that is open.
   Call<OpenResult> Open(std::string_view name, OpenOptions options = {});

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <stop_token>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -14,6 +16,14 @@
 /// What a program says to waitd and hears from it. Plain records: copy them, keep them, send them
 /// to another thread. Durations are exact to the nanosecond and saturate: what lies beyond 292
 /// years never comes. Texts are UTF-8, but for Signal::data.
+///
+/// What is said is said by options, which name what differs from the defaults:
+///
+///     client.Wait("build/42", {.timeout = absl::Minutes(10), .mode = waitd::Mode::kWrite})
+///
+/// They hold views, not strings: what these show is copied by the call that they are given to. So
+/// they are trivial, and GCC 12 gets them right inside a co_await, where it copies other aggregates
+/// bit by bit and destroys them twice.
 namespace waitd {
 
 /// Which side of a descriptor, or both. Most programs need the read side alone, so it is the
@@ -81,6 +91,17 @@ struct Failure {
 /// What a READY carries from Ready to Wait. The server bounds its size (64 KiB unless told
 /// otherwise): a larger one is refused with PAYLOAD_TOO_LARGE.
 struct Signal {
+  Signal() = default;
+  Signal(std::string the_data, std::string the_content_type = {})  // NOLINT: "data" is a signal
+      : data(std::move(the_data)), content_type(std::move(the_content_type)) {}
+  Signal(const char* the_data) : data(the_data) {}  // NOLINT: the same
+  /// Says that it ended badly.
+  static Signal Failed(int32_t code, std::string message) {
+    Signal signal;
+    signal.failure = Failure{.code = code, .message = std::move(message)};
+    return signal;
+  }
+
   std::string data;                ///< Any bytes.
   std::string content_type;        ///< As in HTTP; empty: bytes.
   std::optional<Failure> failure;  ///< Set when it ended badly. The outcome is READY all the same.
@@ -90,7 +111,8 @@ struct Signal {
 /// How to open a descriptor. Of a name that is open already, only the kind is compared.
 struct OpenOptions {
   Kind kind = Kind::kAny;
-  TextMap labels;  ///< At most 16, keys of at most 63 bytes, values of at most 256.
+  /// At most 16, keys of at most 63 bytes, values of at most 256; null: none.
+  const TextMap* labels = nullptr;
   /// Closed by the server after this long of idleness. Unset: for ever when opened by Open or
   /// Create, the server's default when opened by another call on the way.
   std::optional<absl::Duration> idle_ttl;
@@ -113,11 +135,9 @@ struct WaitOptions {
   /// answered is the same wait, and OUTCOME_UNKNOWN when the server has forgotten it. Empty: the
   /// client chooses one, and another one when it has to wait anew, as it does after the server's
   /// bound on all waits; the result tells which.
-  std::string wait_id;
+  std::string_view wait_id;
   /// With a wait_id that was sent before: how long ago it was first sent.
   absl::Duration first_sent_ago = absl::ZeroDuration();
-  /// Cancels the call, which ends as CANCELLED unless its outcome is on its way already.
-  std::stop_token stop;
 };
 
 /// Names one READY that was handed over. (generation, delivery) grows, and fences what is done
@@ -144,7 +164,7 @@ struct WaitResult : HandOff {
 
 /// One side of one descriptor, for Poll.
 struct PollTarget {
-  std::string name;
+  std::string_view name;
   Mode mode = Mode::kRead;
   uint64_t generation = 0;  ///< As in WaitOptions.
 };
@@ -154,9 +174,8 @@ struct PollOptions {
   absl::Duration timeout = absl::InfiniteDuration();           ///< As in WaitOptions.
   std::optional<OpenOptions> open_if_missing = OpenOptions{};  ///< As in WaitOptions.
   std::optional<absl::Duration> ack_timeout;                   ///< As in WaitOptions, each.
-  std::string wait_id;                                         ///< As in WaitOptions.
+  std::string_view wait_id;                                    ///< As in WaitOptions.
   absl::Duration first_sent_ago = absl::ZeroDuration();        ///< As in WaitOptions.
-  std::stop_token stop;                                        ///< As in WaitOptions.
 };
 
 struct PollResult {
@@ -172,7 +191,6 @@ struct PollResult {
 };
 
 struct ReadyOptions {
-  Signal signal;
   Mode mode = Mode::kRead;
   ReadyCondition condition = ReadyCondition::kAlways;
   std::optional<OpenOptions> open_if_missing = OpenOptions{};  ///< As in WaitOptions.
@@ -235,6 +253,12 @@ struct ResetResult {
 };
 
 struct AckResult {};
+
+static_assert(
+    std::is_trivially_copyable_v<OpenOptions> && std::is_trivially_copyable_v<WaitOptions> &&
+    std::is_trivially_copyable_v<PollTarget> && std::is_trivially_copyable_v<PollOptions> &&
+    std::is_trivially_copyable_v<ReadyOptions> && std::is_trivially_copyable_v<DeadlineOptions> &&
+    std::is_trivially_copyable_v<CloseOptions> && std::is_trivially_copyable_v<ResetOptions>);
 
 }  // namespace waitd
 

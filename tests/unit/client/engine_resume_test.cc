@@ -60,13 +60,13 @@ TEST_F(ResumeTest, ResumedSessionGetsOnlyWhatDidNotArrive) {
 
 TEST_F(ResumeTest, HelloSaysWhatWasSeenAndRepeatedResultsAreDropped) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   stage_.Written();
   stage_.Answer(1, ReadyResult{.woken = 1});
   CutAndGreet();
   EXPECT_EQ(stage_.last().hello->acked_sequence, 1U);
   WelcomeBack(true, 1);
-  stage_.Submit(two_, "b", ReadyOptions{});
+  stage_.Submit(two_, "b", ReadyCall({}));
   stage_.sequence = 0;
   stage_.Answer(2, ReadyResult{});
   EXPECT_FALSE(two_.done()) << "sequence 1 has been seen";
@@ -79,9 +79,9 @@ TEST_F(ResumeTest, LostSessionGetsAllThatIsUnansweredUnderTheSameIds) {
   stage_.BeUp();
   stage_.Submit(one_, "a", WaitOptions{.timeout = absl::Minutes(1)});
   stage_.Written();
-  stage_.Submit(two_, "b", ReadyOptions{});
+  stage_.Submit(two_, "b", ReadyCall({}));
   stage_.Written();
-  stage_.Submit(three_, "c", ReadyOptions{});
+  stage_.Submit(three_, "c", ReadyCall({}));
   stage_.Written();
   stage_.Answer(3, ReadyResult{});
   std::map<uint64_t, std::string> before;
@@ -119,7 +119,7 @@ TEST_F(ResumeTest, ForgottenWaitParksAnewWithWhatIsLeftOfItsTime) {
 
 TEST_F(ResumeTest, ForgottenReadyIsReported) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   stage_.Submit(two_, "a", WaitOptions{.wait_id = "mine"});
   stage_.Written();
   CutAndGreet();
@@ -144,7 +144,7 @@ TEST_F(ResumeTest, WaitUnderAnOlderIdSaysSinceWhen) {
 TEST_F(ResumeTest, CancelledWaitIsNotSentToASessionThatDoesNotKnowIt) {
   std::stop_source stop;
   stage_.BeUp();
-  stage_.Submit(one_, "a", WaitOptions{.stop = stop.get_token()});
+  stage_.Submit(one_, "a", WaitOptions{}, stop.get_token());
   stage_.Written();
   stop.request_stop();
   CutAndGreet();
@@ -156,7 +156,7 @@ TEST_F(ResumeTest, CancelledWaitIsNotSentToASessionThatDoesNotKnowIt) {
 TEST_F(ResumeTest, CancelDuringTheBreakReachesAResumedSession) {
   std::stop_source stop;
   stage_.BeUp();
-  stage_.Submit(one_, "a", WaitOptions{.stop = stop.get_token()});
+  stage_.Submit(one_, "a", WaitOptions{}, stop.get_token());
   stage_.Written();
   stage_.BreakOff();
   stop.request_stop();
@@ -172,7 +172,7 @@ TEST_F(ResumeTest, CancelDuringTheBreakReachesAResumedSession) {
 
 TEST_F(ResumeTest, StreamIsTouchedNoMoreUntilItsWriterIsDone) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});  // its write is under way
+  stage_.Submit(one_, "a", ReadyCall({}));  // its write is under way
   stage_.engine.OnClosed(absl::UnavailableError("cut"));
   stage_.Pass(absl::Seconds(5));
   EXPECT_EQ(stage_.transport.opened, 1);

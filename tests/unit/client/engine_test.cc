@@ -39,15 +39,15 @@ TEST_F(EngineTest, HelloGoesFirstAndOperationsFollowTheWelcome) {
 
 TEST_F(EngineTest, LoneCallIsWrittenByItsCallerAtOnce) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   EXPECT_EQ(stage_.transport.sent.size(), 2U);
 }
 
 TEST_F(EngineTest, WhatComesWhileAMessageIsWrittenLeavesTogetherInTheNext) {
   many_.resize(100);
   stage_.BeUp();
-  stage_.Submit(one_, "first", ReadyOptions{});
-  for (Answered1& each : many_) stage_.Submit(each, "more", ReadyOptions{});
+  stage_.Submit(one_, "first", ReadyCall({}));
+  for (Answered1& each : many_) stage_.Submit(each, "more", ReadyCall({}));
   EXPECT_EQ(stage_.transport.sent.size(), 2U);
   EXPECT_EQ(stage_.last().operations.size(), 1U);
   stage_.Written();
@@ -69,9 +69,9 @@ TEST_F(EngineTest, WhatComesWhileAMessageIsWrittenLeavesTogetherInTheNext) {
 TEST_F(EngineTest, MessageIsBoundedAndTheRestFollows) {
   many_.resize(40);
   stage_.BeUp();
-  stage_.Submit(one_, "first", ReadyOptions{});
-  const Signal large{.data = std::string(64 << 10, 'x'), .content_type = {}, .attributes = {}};
-  for (Answered1& each : many_) stage_.Submit(each, "more", ReadyOptions{.signal = large});
+  stage_.Submit(one_, "first", ReadyCall({}));
+  const Signal large(std::string(64 << 10, 'x'));
+  for (Answered1& each : many_) stage_.Submit(each, "more", ReadyCall(large));
   size_t operations = 0;
   while (stage_.writing()) {
     stage_.Written();
@@ -85,7 +85,7 @@ TEST_F(EngineTest, MessageIsBoundedAndTheRestFollows) {
 TEST_F(EngineTest, AnswersReachTheirCallersOnceInAnyOrder) {
   stage_.BeUp();
   stage_.Submit(one_, "a", WaitOptions{.mode = Mode::kWrite});
-  stage_.Submit(two_, "b", ReadyOptions{});
+  stage_.Submit(two_, "b", ReadyCall({}));
   stage_.Written();
   const Written wait = stage_.transport.sent[1].operations[0];
   stage_.Answer(2, ReadyResult{.woken = 7});
@@ -102,9 +102,7 @@ TEST_F(EngineTest, AnswersReachTheirCallersOnceInAnyOrder) {
 
 TEST_F(EngineTest, PollsTargetsAreSignedForTheirAcks) {
   stage_.BeUp();
-  stage_.Submit(
-      one_, "",
-      PollCall{.targets = {{.name = "a"}, {.name = "b", .mode = Mode::kWrite}}, .options = {}});
+  stage_.Submit(one_, "", PollCall({{.name = "a"}, {.name = "b", .mode = Mode::kWrite}}));
   PollResult answer;
   answer.targets.push_back({.index = 1, .result = ReadyWith("x")});
   answer.targets.push_back({.index = 9, .result = ReadyWith("no such target")});
@@ -124,17 +122,17 @@ TEST_F(EngineTest, AnswerOfAnotherKindIsAnError) {
 
 TEST_F(EngineTest, AcknowledgementRidesOnTheNextMessage) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   stage_.Written();
   stage_.Answer(1, ReadyResult{});
-  stage_.Submit(two_, "b", ReadyOptions{});
+  stage_.Submit(two_, "b", ReadyCall({}));
   EXPECT_EQ(stage_.last().operations.size(), 1U);
   EXPECT_EQ(stage_.last().acked_sequence, 1U);
 }
 
 TEST_F(EngineTest, AcknowledgementGoesAloneWhenNothingElseDoes) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   stage_.Written();
   stage_.Answer(1, ReadyResult{});
   ASSERT_EQ(stage_.transport.sent.size(), 2U);
@@ -152,7 +150,7 @@ TEST_F(EngineTest, AcknowledgementGoesAloneWhenNothingElseDoes) {
 TEST_F(EngineTest, ManyResultsAreAcknowledgedAtOnce) {
   stage_.BeUp();
   many_.resize(Engine::kAckResults);
-  for (Answered1& each : many_) stage_.Submit(each, "a", ReadyOptions{});
+  for (Answered1& each : many_) stage_.Submit(each, "a", ReadyCall({}));
   while (stage_.writing()) stage_.Written();
   const size_t sent = stage_.transport.sent.size();
   std::vector<Answered> results;
@@ -167,8 +165,8 @@ TEST_F(EngineTest, ManyResultsAreAcknowledgedAtOnce) {
 
 TEST_F(EngineTest, MessageThatCameAlreadyIsDropped) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
-  stage_.Submit(two_, "b", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
+  stage_.Submit(two_, "b", ReadyCall({}));
   stage_.Written();
   stage_.Answer(1, ReadyResult{});
   stage_.sequence = 0;
@@ -181,7 +179,7 @@ TEST_F(EngineTest, MessageThatCameAlreadyIsDropped) {
 
 TEST_F(EngineTest, GapBreaksTheStream) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{});
+  stage_.Submit(one_, "a", ReadyCall({}));
   stage_.sequence = 1;
   stage_.Answer(1, ReadyResult{});
   EXPECT_FALSE(one_.done());
@@ -208,7 +206,7 @@ TEST_F(EngineTest, KeepaliveIsSentInTimeAndSilenceBreaksTheStream) {
 TEST_F(EngineTest, FrozenServerEndsATimedCallAsDeadlineExceeded) {
   stage_.BeUp();
   stage_.Submit(one_, "a", WaitOptions{.timeout = absl::Seconds(5)});
-  stage_.Submit(two_, "b", ReadyOptions{}, absl::Seconds(3));
+  stage_.Submit(two_, "b", ReadyCall({}), absl::Seconds(3));
   stage_.Pass(absl::Seconds(3) - absl::Nanoseconds(1));
   EXPECT_FALSE(two_.done());
   stage_.Pass(absl::Nanoseconds(1));
@@ -227,7 +225,7 @@ TEST_F(EngineTest, FrozenServerEndsATimedCallAsDeadlineExceeded) {
 }
 
 TEST_F(EngineTest, UnreachableServerEndsATimedCallAndSaysWhy) {
-  stage_.Submit(one_, "a", ReadyOptions{}, absl::Seconds(2));
+  stage_.Submit(one_, "a", ReadyCall({}), absl::Seconds(2));
   stage_.Settle();
   for (int i = 0; i < 20; ++i) {
     stage_.engine.OnClosed(absl::UnavailableError("connection refused"));
@@ -268,8 +266,8 @@ TEST_F(EngineTest, TimeoutCountsFromTheCallAlsoWhenItCouldNotBeSent) {
 TEST_F(EngineTest, StopSendsACancelAndTheServersAnswerCounts) {
   stage_.BeUp();
   std::stop_source stop;
-  stage_.Submit(one_, "a", WaitOptions{.stop = stop.get_token()});
-  stage_.Submit(two_, "b", WaitOptions{.stop = stop.get_token()});
+  stage_.Submit(one_, "a", WaitOptions{}, stop.get_token());
+  stage_.Submit(two_, "b", WaitOptions{}, stop.get_token());
   stage_.Written();
   stop.request_stop();
   while (stage_.writing()) stage_.Written();
@@ -290,7 +288,7 @@ TEST_F(EngineTest, StopSendsACancelAndTheServersAnswerCounts) {
 TEST_F(EngineTest, StopWithoutAnAnswerEndsTheCallAfterTheGrace) {
   stage_.BeUp();
   std::stop_source stop;
-  stage_.Submit(one_, "a", WaitOptions{.stop = stop.get_token()});
+  stage_.Submit(one_, "a", WaitOptions{}, stop.get_token());
   stop.request_stop();
   stage_.Pass(Engine::kGrace);
   EXPECT_EQ(one_.code(), StatusCode::kCancelled);
@@ -300,8 +298,8 @@ TEST_F(EngineTest, StopBeforeSendingSendsNothing) {
   std::stop_source before;
   std::stop_source meanwhile;
   before.request_stop();
-  stage_.Submit(one_, "a", WaitOptions{.stop = before.get_token()});
-  stage_.Submit(two_, "b", WaitOptions{.stop = meanwhile.get_token()});
+  stage_.Submit(one_, "a", WaitOptions{}, before.get_token());
+  stage_.Submit(two_, "b", WaitOptions{}, meanwhile.get_token());
   meanwhile.request_stop();
   stage_.Settle();
   EXPECT_EQ(one_.code(), StatusCode::kCancelled);
@@ -322,7 +320,7 @@ TEST_F(EngineTest, MaxWaitParksAgainInTheGenerationItWasTold) {
   stage_.Answer(1, nothing);
   EXPECT_FALSE(one_.done());
   const Written again = stage_.last().operations.at(0);
-  EXPECT_EQ(std::get<WaitOptions>(again.request.what).generation, 42U);
+  EXPECT_EQ(std::get<WaitCall>(again.request.what).options.generation, 42U);
   EXPECT_GT(again.id, first.id);
   EXPECT_NE(again.request.id, first.request.id);
   EXPECT_EQ(again.first_sent_ago, absl::ZeroDuration());
@@ -333,7 +331,7 @@ TEST_F(EngineTest, MaxWaitParksAgainInTheGenerationItWasTold) {
 
 TEST_F(EngineTest, MaxWaitParksAPollAgain) {
   stage_.BeUp();
-  stage_.Submit(one_, "", PollCall{.targets = {{.name = "a"}}, .options = {}});
+  stage_.Submit(one_, "", PollCall({{.name = "a"}}));
   stage_.Written();
   PollResult nothing;
   nothing.outcome = Outcome::kTimedOut;
@@ -358,7 +356,7 @@ TEST_F(EngineTest, RefusalReachesTheCallerWithItsReason) {
 
 TEST_F(EngineTest, UnavailableIsTriedAgainByItsId) {
   stage_.BeUp();
-  stage_.Submit(one_, "a", ReadyOptions{}, absl::Seconds(30));
+  stage_.Submit(one_, "a", ReadyCall({}), absl::Seconds(30));
   stage_.Written();
   const Written first = stage_.last().operations[0];
   absl::Status draining = Refused(StatusCode::kUnavailable, "DRAINING");
@@ -378,9 +376,9 @@ TEST_F(EngineTest, UnavailableIsTriedAgainByItsId) {
 
 TEST_F(EngineTest, BadOperationHarmsNoOther) {
   stage_.BeUp({.resume_token = "t", .max_payload_bytes = 10});
-  stage_.Submit(one_, "\xFF", ReadyOptions{});
-  stage_.Submit(two_, "a", ReadyOptions{.signal = {.data = "123456789"}});  // 9 and its 2 are 11
-  stage_.Submit(three_, "a", ReadyOptions{.signal = {.data = "12345678"}});
+  stage_.Submit(one_, "\xFF", ReadyCall({}));
+  stage_.Submit(two_, "a", ReadyCall("123456789"));  // 9 and its 2 are 11
+  stage_.Submit(three_, "a", ReadyCall("12345678"));
   EXPECT_FALSE(one_.done()) << "only on the client's thread";
   EXPECT_EQ(stage_.transport.woken, 1);
   stage_.Settle();
@@ -408,7 +406,7 @@ TEST(EngineCloseTest, WhatIsOnItsWayIsAnsweredThenTheStreamIsHalfClosed) {
   {
     Stage stage;
     stage.BeUp();
-    stage.Submit(ready, "a", ReadyOptions{});
+    stage.Submit(ready, "a", ReadyCall({}));
     stage.Submit(wait, "b", WaitOptions{});
     stage.Submit(stays, "c", WaitOptions{});
     stage.Written();
@@ -438,7 +436,7 @@ TEST(EngineCloseTest, FrozenServerHoldsTheEndUpForABoundedTime) {
   Answered1 ready;
   Stage stage;
   stage.BeUp();
-  stage.Submit(ready, "a", ReadyOptions{}, absl::Hours(1));
+  stage.Submit(ready, "a", ReadyCall({}), absl::Hours(1));
   stage.engine.Close();
   stage.Pass(Engine::kCloseWait - absl::Nanoseconds(1));
   EXPECT_EQ(stage.transport.broken, 0);
@@ -453,7 +451,7 @@ TEST(EngineCloseTest, ReadyThatWasCalledBeforeTheConnectionStoodIsStillSent) {
   Answered1 ready;
   Answered1 wait;
   Stage stage;
-  stage.Submit(ready, "a", ReadyOptions{});
+  stage.Submit(ready, "a", ReadyCall({}));
   stage.Submit(wait, "b", WaitOptions{});
   stage.engine.Close();
   stage.Settle();

@@ -116,7 +116,7 @@ class EchoTransport final : public Transport {
   }
 
   static void Echo(const Written& each, std::vector<Answered>& results) {
-    if (std::holds_alternative<ReadyOptions>(each.request.what)) {
+    if (std::holds_alternative<ReadyCall>(each.request.what)) {
       results.push_back({each.id, Answer(ReadyResult{.woken = 1})});
     } else if (each.request.cancels()) {
       results.push_back({each.cancels(), absl::CancelledError("cancelled")});
@@ -181,6 +181,13 @@ struct Running {
     engine.Submit(std::make_unique<Op>(engine, std::move(request), absl::Minutes(1)), completion);
   }
 
+  void Submit(Completion& completion, std::string name, WaitOptions options,
+              std::stop_token stop = {}) {
+    engine.Submit(std::make_unique<Op>(engine, Waiting(std::move(name), options, std::move(stop)),
+                                       absl::Minutes(1)),
+                  completion);
+  }
+
   RealClock clock;
   SeededEntropy entropy;
   EchoTransport transport;
@@ -201,8 +208,8 @@ void CallFromManyThreads(int cut_each) {
         for (int i = t * kCalls; i < (t + 1) * kCalls; ++i) {
           std::stop_source stop;
           const bool parks = i % 3 == 0;
-          running.Submit(waits[i], parks ? "parks" : "a", WaitOptions{.stop = stop.get_token()});
-          running.Submit(readies[i], "a", ReadyOptions{});
+          running.Submit(waits[i], parks ? "parks" : "a", WaitOptions{}, stop.get_token());
+          running.Submit(readies[i], "a", ReadyCall({}));
           if (parks) stop.request_stop();
           EXPECT_EQ(waits[i].Await(), !parks);
           EXPECT_TRUE(i % 16 != 0 || readies[i].Await());
@@ -229,7 +236,7 @@ TEST(EngineThreadsTest, EndWithCallsPendingAnswersEachOnce) {
       std::thread stopper([&] { stop.request_stop(); });
       std::thread caller([&] {
         for (size_t i = 0; i < calls.size() / 2; ++i) {
-          running.Submit(calls[i], "parks", WaitOptions{.stop = stop.get_token()});
+          running.Submit(calls[i], "parks", WaitOptions{}, stop.get_token());
         }
       });
       for (size_t i = calls.size() / 2; i < calls.size(); ++i) {

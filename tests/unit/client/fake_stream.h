@@ -85,6 +85,14 @@ class FakeTransport final : public Transport {
   WrittenMessage next_;
 };
 
+/// A wait as Client::Wait makes it.
+inline Request Waiting(std::string name, WaitOptions options, std::stop_token stop = {}) {
+  return {.name = std::move(name),
+          .id = std::string(options.wait_id),
+          .what = WaitCall(options),
+          .stop = std::move(stop)};
+}
+
 /// Keeps the answer of one call.
 class Answered1 final : public Completion {
  public:
@@ -123,6 +131,13 @@ class Stage {
               absl::Duration allowance = absl::Seconds(30)) {
     Request request{.name = std::move(name), .id = {}, .what = std::move(what)};
     engine.Submit(std::make_unique<Op>(engine, std::move(request), allowance), completion);
+  }
+
+  void Submit(Completion& completion, std::string name, WaitOptions options,
+              std::stop_token stop = {}) {
+    engine.Submit(std::make_unique<Op>(engine, Waiting(std::move(name), options, std::move(stop)),
+                                       absl::Seconds(30)),
+                  completion);
   }
 
   Instant Settle() {

@@ -15,8 +15,20 @@ std::string Fault(std::string name, decltype(Request::what) what) {
   return ReasonOf(status) + " " + FieldOf(status);
 }
 
-PollCall Poll(std::vector<PollTarget> targets, uint32_t need = 1) {
-  return {.targets = std::move(targets), .options = {.need = need}};
+std::string Fault(std::string name, WaitOptions options) {
+  const absl::Status status = Validate(
+      {.name = std::move(name), .id = std::string(options.wait_id), .what = WaitCall(options)});
+  return status.ok() ? "" : ReasonOf(status) + " " + FieldOf(status);
+}
+
+Signal With(std::string content_type, std::string attribute) {
+  Signal signal("\xFF", std::move(content_type));
+  signal.attributes["k"] = std::move(attribute);
+  return signal;
+}
+
+PollCall Poll(const std::vector<PollTarget>& targets, uint32_t need = 1) {
+  return PollCall(targets, {.need = need});
 }
 
 TEST(ValidateTest, NamesHaveOneTo512BytesOfTextWithoutControlCharacters) {
@@ -24,8 +36,8 @@ TEST(ValidateTest, NamesHaveOneTo512BytesOfTextWithoutControlCharacters) {
   EXPECT_EQ(Fault("", WaitOptions{}), "BAD_NAME name");
   EXPECT_EQ(Fault(std::string(512, 'x'), WaitOptions{}), "");
   EXPECT_EQ(Fault(std::string(513, 'x'), WaitOptions{}), "BAD_NAME name");
-  EXPECT_EQ(Fault("a\nb", ReadyOptions{}), "BAD_NAME name");
-  EXPECT_EQ(Fault("a\x7F", ReadyOptions{}), "BAD_NAME name");
+  EXPECT_EQ(Fault("a\nb", ReadyCall({})), "BAD_NAME name");
+  EXPECT_EQ(Fault("a\x7F", ReadyCall({})), "BAD_NAME name");
   EXPECT_EQ(Fault("a\xC2\x85", ResetOptions{}), "BAD_NAME name");
   EXPECT_EQ(Fault("a\xC2\xA0", ResetOptions{}), "");
   EXPECT_EQ(Fault("a\xFF", CloseOptions{}), "BAD_NAME name");
@@ -45,8 +57,8 @@ TEST(ValidateTest, Utf8IsWhatTheParserTakes) {
 
 TEST(ValidateTest, WaitsAndAcksTakeOneSide) {
   EXPECT_EQ(Fault("a", WaitOptions{.mode = Mode::kReadWrite}), "BAD_MODE mode");
-  EXPECT_EQ(Fault("a", ReadyOptions{.mode = Mode::kReadWrite}), "");
-  EXPECT_EQ(Fault("a", ReadyOptions{.mode = static_cast<Mode>(9)}), "BAD_MODE mode");
+  EXPECT_EQ(Fault("a", ReadyCall({}, {.mode = Mode::kReadWrite})), "");
+  EXPECT_EQ(Fault("a", ReadyCall({}, {.mode = static_cast<Mode>(9)})), "BAD_MODE mode");
   EXPECT_EQ(Fault("a", AckCall{{.name = "a", .mode = Mode::kReadWrite, .wait_id = "w"}}),
             "BAD_MODE mode");
   EXPECT_EQ(Fault("a", AckCall{{.name = "a"}}), "BAD_ID wait_id");
@@ -54,8 +66,9 @@ TEST(ValidateTest, WaitsAndAcksTakeOneSide) {
 }
 
 TEST(ValidateTest, IdsHaveAtMost128Bytes) {
-  EXPECT_EQ(Fault("a", WaitOptions{.wait_id = std::string(128, 'x')}), "");
-  EXPECT_EQ(Fault("a", WaitOptions{.wait_id = std::string(129, 'x')}), "BAD_ID wait_id");
+  const std::string many(129, 'x');
+  EXPECT_EQ(Fault("a", WaitOptions{.wait_id = std::string_view(many).substr(1)}), "");
+  EXPECT_EQ(Fault("a", WaitOptions{.wait_id = many}), "BAD_ID wait_id");
   EXPECT_EQ(Fault("a", WaitOptions{.wait_id = "\xFF"}), "BAD_ID wait_id");
   EXPECT_EQ(Fault("a", WaitOptions{.first_sent_ago = absl::Seconds(-1)}),
             "BAD_TIME first_sent_ago");
@@ -63,8 +76,10 @@ TEST(ValidateTest, IdsHaveAtMost128Bytes) {
 
 TEST(ValidateTest, PollsHaveOneTo1000TargetsNoneTwice) {
   EXPECT_EQ(Fault("", Poll({})), "BAD_POLL targets");
+  std::vector<std::string> names;
+  for (int i = 0; i < 1000; ++i) names.push_back("t" + std::to_string(i));
   std::vector<PollTarget> many;
-  for (int i = 0; i < 1000; ++i) many.push_back({.name = "t" + std::to_string(i)});
+  for (const std::string& name : names) many.push_back({.name = name});
   EXPECT_EQ(Fault("", Poll(many)), "");
   many.push_back({.name = "one more"});
   EXPECT_EQ(Fault("", Poll(many)), "BAD_POLL targets");
@@ -75,30 +90,31 @@ TEST(ValidateTest, PollsHaveOneTo1000TargetsNoneTwice) {
 }
 
 TEST(ValidateTest, OpenOptionsAreBounded) {
-  OpenOptions options;
-  for (int i = 0; i < 16; ++i) options.labels["k" + std::to_string(i)] = "v";
-  EXPECT_EQ(Fault("a", OpenCall{options}), "");
-  options.labels["one more"] = "v";
-  EXPECT_EQ(Fault("a", OpenCall{options}), "BAD_LABELS options");
-  EXPECT_EQ(Fault("a", WaitOptions{.open_if_missing = options}), "BAD_LABELS open_if_missing");
-  const auto labelled = [](std::string key, std::string value) {
-    return OpenCall{{.labels = {{std::move(key), std::move(value)}}}};
+  const auto opening = [](OpenOptions options) { return OpenCall{Opening(options)}; };
+  TextMap labels;
+  for (int i = 0; i < 16; ++i) labels["k" + std::to_string(i)] = "v";
+  EXPECT_EQ(Fault("a", opening({.labels = &labels})), "");
+  labels["one more"] = "v";
+  EXPECT_EQ(Fault("a", opening({.labels = &labels})), "BAD_LABELS options");
+  EXPECT_EQ(Fault("a", WaitOptions{.open_if_missing = OpenOptions{.labels = &labels}}),
+            "BAD_LABELS open_if_missing");
+  const auto labelled = [&](std::string key, std::string value) {
+    labels = {{std::move(key), std::move(value)}};
+    return opening({.labels = &labels});
   };
   EXPECT_EQ(Fault("a", labelled(std::string(63, 'k'), std::string(256, 'v'))), "");
   EXPECT_EQ(Fault("a", labelled(std::string(64, 'k'), "")), "BAD_LABELS options");
   EXPECT_EQ(Fault("a", labelled("k", std::string(257, 'v'))), "BAD_LABELS options");
   EXPECT_EQ(Fault("a", labelled("", "")), "BAD_LABELS options");
-  EXPECT_EQ(Fault("a", OpenCall{{.idle_ttl = absl::ZeroDuration()}}), "BAD_TIME options");
-  EXPECT_EQ(Fault("a", OpenCall{{.kind = static_cast<Kind>(7)}}), "BAD_KIND options");
+  EXPECT_EQ(Fault("a", opening({.idle_ttl = absl::ZeroDuration()})), "BAD_TIME options");
+  EXPECT_EQ(Fault("a", opening({.kind = static_cast<Kind>(7)})), "BAD_KIND options");
 }
 
 TEST(ValidateTest, SignalsTextsAreUtf8AndItsDataIsAny) {
-  EXPECT_EQ(Fault("a", ReadyOptions{.signal = {.data = "\xFF"}}), "");
-  EXPECT_EQ(Fault("a", ReadyOptions{.signal = {.content_type = "\xFF"}}), "BAD_OPTIONS signal");
-  EXPECT_EQ(Fault("a", ReadyOptions{.signal = {.failure = Failure{.message = "\xFF"}}}),
-            "BAD_OPTIONS signal");
-  EXPECT_EQ(Fault("a", ReadyOptions{.signal = {.attributes = {{"k", "\xFF"}}}}),
-            "BAD_OPTIONS signal");
+  EXPECT_EQ(Fault("a", ReadyCall(With("text/plain", "v"))), "");
+  EXPECT_EQ(Fault("a", ReadyCall(With("\xFF", "v"))), "BAD_OPTIONS signal");
+  EXPECT_EQ(Fault("a", ReadyCall(With("", "\xFF"))), "BAD_OPTIONS signal");
+  EXPECT_EQ(Fault("a", ReadyCall(Signal::Failed(1, "\xFF"))), "BAD_OPTIONS signal");
 }
 
 }  // namespace
