@@ -115,7 +115,9 @@ BROKEN_MESSAGES = {"not UTF-8": NOT_UTF8, "truncated": b"\x0a\x7fabc", "no field
 
 
 @pytest.mark.parametrize("message", BROKEN_MESSAGES.values(), ids=BROKEN_MESSAGES.keys())
-@pytest.mark.parametrize("method", ["OpenPollDescriptor", "Wait", "Ready", "GetPollDescriptor"])
+@pytest.mark.parametrize("method", [
+    "OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline", "Poll",
+    "GetPollDescriptor", "ListPollDescriptors"])
 def test_what_the_parser_refuses_changes_nothing(shared_server, c, method, message):
     before = shared_server.metrics().total("waitd_descriptors")
     with pytest.raises(grpc.RpcError) as caught:
@@ -134,6 +136,19 @@ def test_bad_modes(c, unchanged, kind, mode):
          "reset": lambda: c.reset(unchanged, mode),
          "ready": lambda: c.ready(unchanged, b"new", mode),
          "deadline": lambda: c.deadline(unchanged, 5, mode)}[kind]()
+
+
+def test_a_mode_that_is_unset_is_read(c, name):
+    c.open(name)
+    limit = {"timeout": CALL_LIMIT_S}
+    c.stub.Ready(pb.ReadyRequest(name=name), **limit)
+    assert c.get(name).read.state == HELD != c.get(name).write.state
+    assert c.stub.Reset(pb.ResetRequest(name=name), **limit).forgot
+    c.stub.SetDeadline(pb.SetDeadlineRequest(name=name, timeout={"seconds": 0}), **limit)
+    assert c.get(name).read.deadline.expired and not c.get(name).write.deadline.expired
+    for answer in (c.stub.Wait(pb.WaitRequest(name=name), **limit),
+                   c.stub.Poll(pb.PollRequest(targets=[{"name": name}]), **limit)):
+        assert answer.timeout_cause == pb.TIMEOUT_CAUSE_DEADLINE
 
 
 @pytest.mark.parametrize("mode", [READ_WRITE, 4, -1])
@@ -222,6 +237,9 @@ BAD_LABELS = {
     "key of 64 bytes": {"k" * 64: ""},
     "key of 64 bytes in 32 characters": {"é" * 32: ""},
     "value of 257 bytes": {"k": "v" * 257},
+    "empty key": {"": "v"},
+    "control character in a key": {"k\n": "v"},
+    "control character in a value": {"k": "v\0"},
 }
 
 
@@ -231,6 +249,12 @@ def test_bad_labels(c, name, kind, labels):
     with refused(INVALID, "BAD_LABELS", f"{options_field(kind)}.labels"):
         call_opening(c, kind, name, labels=labels)
     assert not c.is_open(name)
+
+
+@pytest.mark.parametrize("labels", BAD_LABELS.values(), ids=BAD_LABELS.keys())
+def test_bad_labels_to_list_by(c, labels):
+    with refused(INVALID, "BAD_LABELS", "labels"):
+        c.list(labels=labels)
 
 
 def test_labels_at_their_limits(c, name):
@@ -307,44 +331,6 @@ def test_a_page_token_that_was_changed(c, name):
 def test_a_negative_page_size(c):
     with refused(INVALID, None, "page_size"):
         c.list(page_size=-1)
-
-
-IDS = {
-    "open": lambda c, name: c.start_open(name, request_id="id"),
-    "close": lambda c, name: c.start_close(name, request_id="id"),
-    "ready": lambda c, name: c.start_ready(name, b"new", request_id="id"),
-    "deadline": lambda c, name: c.start_deadline(name, 5, request_id="id"),
-    "reset": lambda c, name: c.stub.Reset.future(
-        pb.ResetRequest(name=name, request_id="id"), timeout=CALL_LIMIT_S),
-    "wait": lambda c, name: c.start_wait(name, 0, wait_id="id"),
-    "wait to acknowledge": lambda c, name: c.start_wait(name, 0, wait_id="id", ack_timeout=1),
-    "wait to acknowledge without an id": lambda c, name: c.start_wait(name, 0, ack_timeout=1),
-    "poll": lambda c, name: c.start_poll([name], timeout=0, wait_id="id"),
-    "poll to acknowledge": lambda c, name: c.start_poll([name], timeout=0, ack_timeout=1),
-    "ack": lambda c, name: c.stub.Ack.future(
-        pb.AckRequest(name=name, wait_id="id", delivery=1), timeout=CALL_LIMIT_S),
-}
-
-
-@pytest.mark.parametrize("start", IDS.values(), ids=IDS.keys())
-def test_calls_with_ids_are_not_half_done(c, unchanged, start):
-    with refused("UNIMPLEMENTED", None):
-        start(c, unchanged).result()
-
-
-def test_a_session_is_not_half_done(c):
-    with refused("UNIMPLEMENTED", None):
-        for _ in c.stub.Session(iter([pb.SessionRequest(hello=pb.SessionHello(client="x"))]),
-                                timeout=CALL_LIMIT_S):
-            pass
-
-
-def test_an_id_opens_nothing(c, name):
-    with refused("UNIMPLEMENTED", None):
-        c.ready(name, request_id="id", open_if_missing=options())
-    with refused("UNIMPLEMENTED", None):
-        c.start_open(name, kind=EXCLUSIVE, request_id="id").result()
-    assert not c.is_open(name)
 
 
 def test_an_unknown_method(c):
