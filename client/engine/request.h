@@ -2,6 +2,7 @@
 #define WAITD_CLIENT_ENGINE_REQUEST_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -15,58 +16,60 @@
 
 namespace waitd::internal {
 
-/// How to open a name that is missing, if at all, with labels of its own.
-struct Opening {
-  Opening() = default;
-  explicit Opening(std::optional<OpenOptions> from) : options(from) {
-    if (!options.has_value() || options->labels == nullptr) return;
-    labels = *options->labels;
-    options->labels = nullptr;
-  }
+/// What the labels pointer of options shows, kept for as long as they: a million waits are parked
+/// with room for a pointer each, not for a map.
+using Labels = std::shared_ptr<const TextMap>;
 
-  std::optional<OpenOptions> options;
-  TextMap labels;
-};
+/// A copy of the labels, which `options` shows from now on.
+inline Labels Keep(OpenOptions& options) {
+  if (options.labels == nullptr) return nullptr;
+  Labels labels = std::make_shared<const TextMap>(*options.labels);
+  options.labels = labels.get();
+  return labels;
+}
+inline Labels Keep(std::optional<OpenOptions>& options) {
+  return options.has_value() ? Keep(*options) : nullptr;
+}
 
-/// Of the options in these calls, the parts that are views are empty: what they showed stands
-/// beside them, or in Request::id.
+/// Of the options in these calls, wait_id is empty: it stands in Request::id.
 struct OpenCall {
-  Opening opening;
-  bool must_create = false;
+  explicit OpenCall(OpenOptions from, bool create = false)
+      : options(from), labels(Keep(options)), must_create(create) {}
+
+  OpenOptions options;
+  Labels labels;
+  bool must_create;
 };
 
 struct WaitCall {
-  explicit WaitCall(WaitOptions from) : options(from), opening(from.open_if_missing) {
-    options.open_if_missing.reset();
+  explicit WaitCall(WaitOptions from) : options(from), labels(Keep(options.open_if_missing)) {
     options.wait_id = {};
   }
 
   WaitOptions options;
-  Opening opening;
+  Labels labels;
 };
 
 struct ReadyCall {
   explicit ReadyCall(Signal the_signal, ReadyOptions from = {})
-      : signal(std::move(the_signal)), options(from), opening(from.open_if_missing) {
-    options.open_if_missing.reset();
-  }
+      : signal(std::make_shared<const Signal>(std::move(the_signal))),
+        options(from),
+        labels(Keep(options.open_if_missing)) {}
 
-  Signal signal;
+  std::shared_ptr<const Signal> signal;
   ReadyOptions options;
-  Opening opening;
+  Labels labels;
 };
 
 struct ClearDeadline {};
 struct DeadlineCall {
   using When = std::variant<absl::Duration, absl::Time, ClearDeadline>;
   explicit DeadlineCall(When the_deadline, DeadlineOptions from = {})
-      : deadline(the_deadline), options(from), opening(from.open_if_missing) {
-    options.open_if_missing.reset();
-  }
+      : deadline(the_deadline), options(from), labels(Keep(options.open_if_missing)) {}
 
   When deadline;
   DeadlineOptions options;
-  Opening opening;
+  Labels labels;
 };
 
 struct PollCall {
@@ -76,8 +79,7 @@ struct PollCall {
     uint64_t generation;
   };
   explicit PollCall(const std::vector<PollTarget>& from_targets, PollOptions from = {})
-      : options(from), opening(from.open_if_missing) {
-    options.open_if_missing.reset();
+      : options(from), labels(Keep(options.open_if_missing)) {
     options.wait_id = {};
     targets.reserve(from_targets.size());
     for (const PollTarget& each : from_targets) {
@@ -87,7 +89,7 @@ struct PollCall {
 
   std::vector<Target> targets;
   PollOptions options;
-  Opening opening;
+  Labels labels;
 };
 
 struct AckCall {

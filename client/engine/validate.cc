@@ -65,14 +65,18 @@ absl::Status CheckId(std::string_view id, std::string_view field) {
   return absl::OkStatus();
 }
 
+const TextMap& LabelsOf(const OpenOptions& options) {
+  static const TextMap kNone;
+  return options.labels == nullptr ? kNone : *options.labels;
+}
+
 absl::Status CheckSentAgo(absl::Duration ago) {
   if (ago >= absl::ZeroDuration()) return absl::OkStatus();
   return Bad("BAD_TIME", "first_sent_ago", "the first attempt is not in the future");
 }
 
-absl::Status CheckOpening(const Opening& opening, std::string_view field) {
-  if (!opening.options.has_value()) return absl::OkStatus();
-  switch (opening.options->kind) {
+absl::Status CheckOptions(const OpenOptions& options, std::string_view field) {
+  switch (options.kind) {
     case Kind::kAny:
     case Kind::kExclusive:
     case Kind::kFifo:
@@ -81,8 +85,9 @@ absl::Status CheckOpening(const Opening& opening, std::string_view field) {
     default:
       return Bad("BAD_KIND", field, "no such kind");
   }
-  if (opening.labels.size() > kLabelsMax) return Bad("BAD_LABELS", field, "at most 16 labels");
-  for (const auto& [key, value] : opening.labels) {
+  const TextMap& labels = LabelsOf(options);
+  if (labels.size() > kLabelsMax) return Bad("BAD_LABELS", field, "at most 16 labels");
+  for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kLabelKeyBytesMax || value.size() > kLabelValueBytesMax ||
         !IsUtf8(key) || !IsUtf8(value) || HasControlCharacter(key) || HasControlCharacter(value)) {
       return Bad("BAD_LABELS", field,
@@ -90,10 +95,14 @@ absl::Status CheckOpening(const Opening& opening, std::string_view field) {
                  "control characters");
     }
   }
-  if (opening.options->idle_ttl.value_or(absl::InfiniteDuration()) <= absl::ZeroDuration()) {
+  if (options.idle_ttl.value_or(absl::InfiniteDuration()) <= absl::ZeroDuration()) {
     return Bad("BAD_TIME", field, "idle_ttl is above zero, or unset");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckMissing(const std::optional<OpenOptions>& options) {
+  return options.has_value() ? CheckOptions(*options, "open_if_missing") : absl::OkStatus();
 }
 
 absl::Status CheckSignal(const Signal& signal) {
@@ -114,7 +123,7 @@ absl::Status Check(const Request& /*request*/, const CancelCall& /*call*/) {
 
 absl::Status Check(const Request& request, const OpenCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
-  return CheckOpening(call.opening, "options");
+  return CheckOptions(call.options, "options");
 }
 
 absl::Status Check(const Request& request, const CloseOptions& /*call*/) {
@@ -131,20 +140,20 @@ absl::Status Check(const Request& request, const WaitCall& call) {
   if (absl::Status fault = CheckSide(call.options.mode, "mode"); !fault.ok()) return fault;
   if (absl::Status fault = CheckId(request.id, "wait_id"); !fault.ok()) return fault;
   if (absl::Status fault = CheckSentAgo(call.options.first_sent_ago); !fault.ok()) return fault;
-  return CheckOpening(call.opening, "open_if_missing");
+  return CheckMissing(call.options.open_if_missing);
 }
 
 absl::Status Check(const Request& request, const ReadyCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
   if (absl::Status fault = CheckMode(call.options.mode, "mode"); !fault.ok()) return fault;
-  if (absl::Status fault = CheckSignal(call.signal); !fault.ok()) return fault;
-  return CheckOpening(call.opening, "open_if_missing");
+  if (absl::Status fault = CheckSignal(*call.signal); !fault.ok()) return fault;
+  return CheckMissing(call.options.open_if_missing);
 }
 
 absl::Status Check(const Request& request, const DeadlineCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
   if (absl::Status fault = CheckMode(call.options.mode, "mode"); !fault.ok()) return fault;
-  return CheckOpening(call.opening, "open_if_missing");
+  return CheckMissing(call.options.open_if_missing);
 }
 
 absl::Status Check(const Request& request, const PollCall& call) {
@@ -166,7 +175,7 @@ absl::Status Check(const Request& request, const PollCall& call) {
   }
   if (absl::Status fault = CheckId(request.id, "wait_id"); !fault.ok()) return fault;
   if (absl::Status fault = CheckSentAgo(call.options.first_sent_ago); !fault.ok()) return fault;
-  return CheckOpening(call.opening, "open_if_missing");
+  return CheckMissing(call.options.open_if_missing);
 }
 
 absl::Status Check(const Request& request, const AckCall& call) {
@@ -187,9 +196,10 @@ size_t FieldSize(size_t bytes) { return 1 + VarintSize(bytes) + bytes; }
 
 size_t TextSize(std::string_view text) { return text.empty() ? 0 : FieldSize(text.size()); }
 
-size_t SizeBound(const Opening& opening) {
+size_t SizeBound(const Labels& labels) {
   size_t bytes = 0;
-  for (const auto& [key, value] : opening.labels) bytes += key.size() + value.size() + 16;
+  if (labels == nullptr) return bytes;
+  for (const auto& [key, value] : *labels) bytes += key.size() + value.size() + 16;
   return bytes;
 }
 
@@ -215,7 +225,7 @@ size_t EncodedSize(const Signal& signal) {
 absl::Status CheckPayload(const Request& request, size_t bytes_max) {
   const auto* ready = std::get_if<ReadyCall>(&request.what);
   if (ready == nullptr) return absl::OkStatus();
-  const size_t bytes = EncodedSize(ready->signal);
+  const size_t bytes = EncodedSize(*ready->signal);
   if (bytes <= bytes_max) return absl::OkStatus();
   return Bad("PAYLOAD_TOO_LARGE", "signal",
              absl::StrCat("a signal has at most ", bytes_max, " bytes, this one ", bytes,
@@ -225,15 +235,15 @@ absl::Status CheckPayload(const Request& request, size_t bytes_max) {
 size_t SizeBound(const Request& request) {
   size_t bytes = kOverheadBytes + request.name.size() + request.id.size();
   if (const auto* ready = std::get_if<ReadyCall>(&request.what)) {
-    bytes += EncodedSize(ready->signal) + SizeBound(ready->opening);
+    bytes += EncodedSize(*ready->signal) + SizeBound(ready->labels);
   } else if (const auto* wait = std::get_if<WaitCall>(&request.what)) {
-    bytes += SizeBound(wait->opening);
+    bytes += SizeBound(wait->labels);
   } else if (const auto* deadline = std::get_if<DeadlineCall>(&request.what)) {
-    bytes += SizeBound(deadline->opening);
+    bytes += SizeBound(deadline->labels);
   } else if (const auto* open = std::get_if<OpenCall>(&request.what)) {
-    bytes += SizeBound(open->opening);
+    bytes += SizeBound(open->labels);
   } else if (const auto* poll = std::get_if<PollCall>(&request.what)) {
-    bytes += SizeBound(poll->opening);
+    bytes += SizeBound(poll->labels);
     for (const PollCall::Target& target : poll->targets) bytes += target.name.size() + 32;
   }
   return bytes;

@@ -61,13 +61,11 @@ Call<AckResult> Client::Ack(const HandOff& hand_off) {
 }
 
 Call<OpenResult> Client::Open(std::string_view name, OpenOptions options) {
-  return Call<OpenResult>(connection_->Make(
-      Of(name, internal::OpenCall{.opening = internal::Opening(options), .must_create = false})));
+  return Call<OpenResult>(connection_->Make(Of(name, internal::OpenCall(options))));
 }
 
 Call<OpenResult> Client::Create(std::string_view name, OpenOptions options) {
-  return Call<OpenResult>(connection_->Make(
-      Of(name, internal::OpenCall{.opening = internal::Opening(options), .must_create = true})));
+  return Call<OpenResult>(connection_->Make(Of(name, internal::OpenCall(options, true))));
 }
 
 Call<CloseResult> Client::Close(std::string_view name, CloseOptions options) {

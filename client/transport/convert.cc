@@ -1,9 +1,11 @@
 #include "client/transport/convert.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "client/engine/status.h"
+#include "client/engine/validate.h"
 
 namespace waitd::internal {
 namespace {
@@ -59,16 +61,16 @@ void WriteSentAgo(const Attempt& attempt, Message& to) {
   }
 }
 
-void Write(const Opening& from, v1::OpenOptions& to) {
-  to.set_kind(Enum<v1::Kind>(from.options->kind, 0));
-  for (const auto& [key, value] : from.labels) (*to.mutable_labels())[key] = value;
-  if (from.options->idle_ttl.has_value()) Write(*from.options->idle_ttl, *to.mutable_idle_ttl());
-  to.set_ephemeral(from.options->ephemeral);
+void Write(const OpenOptions& from, v1::OpenOptions& to) {
+  to.set_kind(Enum<v1::Kind>(from.kind, 0));
+  if (from.labels != nullptr) to.mutable_labels()->insert(from.labels->begin(), from.labels->end());
+  if (from.idle_ttl.has_value()) Write(*from.idle_ttl, *to.mutable_idle_ttl());
+  to.set_ephemeral(from.ephemeral);
 }
 
 template <class Message>
-void WriteMissing(const Opening& from, Message& to) {
-  if (from.options.has_value()) Write(from, *to.mutable_open_if_missing());
+void WriteMissing(const std::optional<OpenOptions>& from, Message& to) {
+  if (from.has_value()) Write(*from, *to.mutable_open_if_missing());
 }
 
 void Write(const Signal& from, v1::Signal& to) {
@@ -97,7 +99,7 @@ void WriteWait(const Attempt& attempt, const Call& call, Message& to) {
   if (call.options.ack_timeout.has_value()) {
     Write(*call.options.ack_timeout, *to.mutable_ack_timeout());
   }
-  WriteMissing(call.opening, to);
+  WriteMissing(call.options.open_if_missing, to);
   WriteSentAgo(attempt, to);
 }
 
@@ -109,7 +111,7 @@ void WriteCall(const Attempt& attempt, const OpenCall& call, v1::Operation& oper
   to.set_name(attempt.request->name);
   to.set_request_id(attempt.request->id);
   WriteSentAgo(attempt, to);
-  Write(call.opening, *to.mutable_options());
+  Write(call.options, *to.mutable_options());
   to.set_must_create(call.must_create);
 }
 
@@ -135,9 +137,9 @@ void WriteCall(const Attempt& attempt, const ReadyCall& call, v1::Operation& ope
   v1::ReadyRequest& to = *operation.mutable_ready();
   WriteCommon(attempt, call.options, to);
   to.set_mode(Enum<v1::Mode>(call.options.mode, 1));
-  Write(call.signal, *to.mutable_signal());
+  if (EncodedSize(*call.signal) > 0) Write(*call.signal, *to.mutable_signal());
   to.set_condition(Enum<v1::ReadyCondition>(call.options.condition, 0));
-  WriteMissing(call.opening, to);
+  WriteMissing(call.options.open_if_missing, to);
 }
 
 void WriteCall(const Attempt& attempt, const DeadlineCall& call, v1::Operation& operation) {
@@ -145,7 +147,7 @@ void WriteCall(const Attempt& attempt, const DeadlineCall& call, v1::Operation& 
   WriteCommon(attempt, call.options, to);
   to.set_mode(Enum<v1::Mode>(call.options.mode, 1));
   to.set_condition(Enum<v1::DeadlineCondition>(call.options.condition, 0));
-  WriteMissing(call.opening, to);
+  WriteMissing(call.options.open_if_missing, to);
   if (const auto* timeout = std::get_if<absl::Duration>(&call.deadline)) {
     Write(*timeout, *to.mutable_timeout());
   } else if (const auto* at = std::get_if<absl::Time>(&call.deadline)) {
@@ -187,7 +189,9 @@ Signal ReadSignal(v1::Signal& from) {
   if (from.has_failure()) {
     to.failure = {.code = from.failure().code(), .message = from.failure().message()};
   }
-  to.attributes.insert(from.attributes().begin(), from.attributes().end());
+  if (from.attributes_size() > 0) {
+    to.attributes.insert(from.attributes().begin(), from.attributes().end());
+  }
   return to;
 }
 

@@ -90,7 +90,7 @@ TEST(ValidateTest, PollsHaveOneTo1000TargetsNoneTwice) {
 }
 
 TEST(ValidateTest, OpenOptionsAreBounded) {
-  const auto opening = [](OpenOptions options) { return OpenCall{Opening(options)}; };
+  const auto opening = [](OpenOptions options) { return OpenCall(options); };
   TextMap labels;
   for (int i = 0; i < 16; ++i) labels["k" + std::to_string(i)] = "v";
   EXPECT_EQ(Fault("a", opening({.labels = &labels})), "");
