@@ -3,12 +3,13 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import grpc
 import pytest
 
-from conftest import BIN
+from conftest import BIN, ROOT
 
 CONSUMER = pathlib.Path(__file__).parent / "consumer"
 CACHE = (BIN.parent / "CMakeCache.txt").read_text()
@@ -30,6 +31,17 @@ def installed(tmp_path_factory):
     return prefix
 
 
+def build_by_pkg_config(installed, source):
+    (file,) = installed.glob("lib/**/pkgconfig/waitd-client.pc")
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "waitd-client"], check=True,
+                           capture_output=True, text=True,
+                           env={**os.environ, "PKG_CONFIG_PATH": str(file.parent)}).stdout.split()
+    program = source.with_suffix("")
+    subprocess.run([cached("CMAKE_CXX_COMPILER"), "-std=c++20", *SANITIZE, source, *flags, "-o",
+                    program], check=True)
+    return program
+
+
 def works(server, name, program):
     done = subprocess.run([program, server.address, name], capture_output=True, text=True,
                           timeout=60)
@@ -49,13 +61,16 @@ def test_cmake_finds_the_package(server, name, installed, tmp_path):
 
 
 def test_pkg_config_finds_the_library(server, name, installed, tmp_path):
-    (file,) = installed.glob("lib/**/pkgconfig/waitd-client.pc")
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "waitd-client"], check=True,
-                           capture_output=True, text=True,
-                           env={**os.environ, "PKG_CONFIG_PATH": str(file.parent)}).stdout.split()
-    subprocess.run([cached("CMAKE_CXX_COMPILER"), "-std=c++20", *SANITIZE,
-                    CONSUMER / "consumer.cc", *flags, "-o", tmp_path / "consumer"], check=True)
-    works(server, name, tmp_path / "consumer")
+    shutil.copy(CONSUMER / "consumer.cc", tmp_path)
+    works(server, name, build_by_pkg_config(installed, tmp_path / "consumer.cc"))
+
+
+def test_the_readmes_program_works(server, installed, tmp_path):
+    (program,) = re.findall(r"```cpp\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "hello.cc").write_text(program.replace("127.0.0.1:7411", server.address))
+    done = subprocess.run([build_by_pkg_config(installed, tmp_path / "hello.cc")],
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "world\n"), done
 
 
 def test_installed_headers_know_no_grpc_and_no_protobuf(installed):

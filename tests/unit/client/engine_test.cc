@@ -374,6 +374,17 @@ TEST_F(EngineTest, UnavailableIsTriedAgainByItsId) {
   EXPECT_EQ(one_.As<ReadyResult>().woken, 1U);
 }
 
+TEST_F(EngineTest, LimitThatAnAcknowledgementLiftsIsNotTheCallersAffair) {
+  stage_.BeUp();
+  stage_.Submit(one_, "a", ReadyCall({}));
+  stage_.Submit(two_, "a", ReadyCall({}));
+  stage_.Written();
+  stage_.Answer(1, Refused(StatusCode::kResourceExhausted, "LIMIT_UNACKED"));
+  stage_.Answer(2, Refused(StatusCode::kResourceExhausted, "LIMIT_DESCRIPTORS"));
+  EXPECT_FALSE(one_.done());
+  EXPECT_EQ(two_.code(), StatusCode::kResourceExhausted);
+}
+
 TEST_F(EngineTest, BadOperationHarmsNoOther) {
   stage_.BeUp({.resume_token = "t", .max_payload_bytes = 10});
   stage_.Submit(one_, "\xFF", ReadyCall({}));
