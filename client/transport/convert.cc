@@ -52,8 +52,6 @@ absl::Time Read(const google::protobuf::Timestamp& from) {
   return absl::FromUnixSeconds(from.seconds()) + absl::Nanoseconds(from.nanos());
 }
 
-// In a message that is used again a field that is not written has to be empty already; Clear, which
-// keeps the memory, has seen to it.
 template <class Message>
 void WriteSentAgo(const Attempt& attempt, Message& to) {
   if (attempt.first_sent_ago > absl::ZeroDuration()) {
@@ -288,7 +286,6 @@ absl::StatusOr<Answer> ReadAnswer(v1::OperationResult& from) {
 }  // namespace
 
 void Write(const OutMessage& from, v1::SessionRequest& to) {
-  to.Clear();
   if (from.hello.has_value()) {
     v1::SessionHello& hello = *to.mutable_hello();
     hello.set_client(from.hello->client);

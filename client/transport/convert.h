@@ -9,6 +9,7 @@ namespace waitd::internal {
 /// Between the plain records of the engine and the messages of the contract. What is beyond a
 /// message's range, such as an infinite duration, is held at its ends.
 
+/// `to` is empty.
 void Write(const OutMessage& from, v1::SessionRequest& to);
 
 /// Moves what it can out of `from`.

@@ -30,7 +30,18 @@ gpr_timespec After(absl::Duration pause) {
                       gpr_time_from_nanos(absl::ToInt64Nanoseconds(pause), GPR_TIMESPAN));
 }
 
+// Larger blocks than by default, for large messages.
+google::protobuf::ArenaOptions Blocks() {
+  google::protobuf::ArenaOptions options;
+  options.start_block_size = 1 << 10;
+  options.max_block_size = 1 << 16;
+  return options;
+}
+
 }  // namespace
+
+GrpcTransport::GrpcTransport(std::string address)
+    : address_(std::move(address)), out_arena_(Blocks()), in_arena_(Blocks()) {}
 
 GrpcTransport::~GrpcTransport() {
   queue_.Shutdown();
@@ -52,16 +63,24 @@ void GrpcTransport::Open() {
 }
 
 void GrpcTransport::Encode(const OutMessage& message) {
-  Write(message, out_);
+  out_arena_.Reset();
+  out_ = google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&out_arena_);
+  Write(message, *out_);
   last_ = message.last;
 }
 
 void GrpcTransport::Send() {
   if (last_) {
-    stream_->WriteLast(out_, grpc::WriteOptions(), Tag(Event::kWritten));
+    stream_->WriteLast(*out_, grpc::WriteOptions(), Tag(Event::kWritten));
   } else {
-    stream_->Write(out_, Tag(Event::kWritten));
+    stream_->Write(*out_, Tag(Event::kWritten));
   }
+}
+
+void GrpcTransport::BeginRead() {
+  in_arena_.Reset();
+  in_ = google::protobuf::Arena::CreateMessage<v1::SessionResponse>(&in_arena_);
+  stream_->Read(in_, Tag(Event::kRead));
 }
 
 void GrpcTransport::Wake() {
@@ -92,7 +111,7 @@ void GrpcTransport::Happened(Engine& engine, Event event, bool ok) {
       break;
     case Event::kRead:
       if (ok) {
-        InMessage message = Read(in_);
+        InMessage message = Read(*in_);
         BeginRead();  // the next one arrives while this one is worked on
         engine.OnMessage(std::move(message));
       } else {

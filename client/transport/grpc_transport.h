@@ -1,6 +1,7 @@
 #ifndef WAITD_CLIENT_TRANSPORT_GRPC_TRANSPORT_H_
 #define WAITD_CLIENT_TRANSPORT_GRPC_TRANSPORT_H_
 
+#include <google/protobuf/arena.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
@@ -22,7 +23,7 @@ namespace waitd::internal {
 ///           under way, which the engine makes sure of before it opens another.
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(std::string address) : address_(std::move(address)) {}
+  explicit GrpcTransport(std::string address);
   ~GrpcTransport() override;
 
   void Open() override;
@@ -40,7 +41,7 @@ class GrpcTransport final : public Transport {
   static void* Tag(Event event);
 
   void Happened(Engine& engine, Event event, bool ok);
-  void BeginRead() { stream_->Read(&in_, Tag(Event::kRead)); }
+  void BeginRead();
 
   const std::string address_;
   grpc::CompletionQueue queue_;
@@ -51,9 +52,13 @@ class GrpcTransport final : public Transport {
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<grpc::ClientAsyncReaderWriter<v1::SessionRequest, v1::SessionResponse>> stream_;
   grpc::Status status_;
-  v1::SessionRequest out_;  // owned by whoever writes
-  bool last_ = false;       // the same
-  v1::SessionResponse in_;
+  // Each message is laid out in one piece: made field by field, with a thousand operations in it,
+  // it would cost the client more than all the rest. What is written belongs to whoever writes.
+  google::protobuf::Arena out_arena_;
+  v1::SessionRequest* out_ = nullptr;
+  bool last_ = false;
+  google::protobuf::Arena in_arena_;
+  v1::SessionResponse* in_ = nullptr;
 };
 
 }  // namespace waitd::internal
