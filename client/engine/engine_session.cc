@@ -238,8 +238,8 @@ void Engine::ResultLocked(Answered result, Instant now) {
 void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
   const std::string reason = ReasonOf(error);
   if (error.code() == absl::StatusCode::kUnavailable || reason == "LIMIT_UNACKED") {
-    // Draining, moving, its store cannot commit, or our acknowledgements are still on their way: the
-    // same call again, by its id.
+    // Draining, moving, its store cannot commit, or our acknowledgements are still on their way:
+    // the same call again, by its id.
     last_error_ = error;
     HoldLocked(op, RetryDelayOf(error), now);
   } else if (op.request.parks() && !op.own_id && reason == "OUTCOME_UNKNOWN") {

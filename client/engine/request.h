@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "waitd/call.h"
+#include "waitd/options.h"
 #include "waitd/types.h"
 
 namespace waitd::internal {

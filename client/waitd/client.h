@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "waitd/call.h"
+#include "waitd/options.h"
 #include "waitd/status.h"
 #include "waitd/types.h"
 

@@ -3,6 +3,7 @@
 #include <waitd/client.h>
 #include <waitd/ephemeral_descriptor.h>
 #include <waitd/heartbeat.h>
+#include <waitd/options.h>
 #include <waitd/status.h>
 #include <waitd/types.h>
 
