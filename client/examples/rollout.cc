@@ -17,6 +17,9 @@ int main(int argc, char** argv) {
   }
   const std::string name = std::string("rollout/") + argv[2];
   const int agents = std::stoi(argv[3]);
+  // What callbacks touch outlives the client.
+  std::atomic<int> updated = 0;
+  std::latch all(agents);
   waitd::Client client(argv[1]);
 
   // A latch on purpose: a name of another kind is refused, with KIND_MISMATCH.
@@ -26,8 +29,6 @@ int main(int argc, char** argv) {
     return 1;
   }
   // Each agent is a process of its own by rights; here they share a client, and no thread each.
-  std::atomic<int> updated = 0;
-  std::latch all(agents);
   for (int agent = 0; agent < agents; ++agent) {
     client.Wait(name, {.timeout = absl::Minutes(1)}).Then([&](const auto& result) {
       if (result.ok() && result->outcome == waitd::Outcome::kReady) ++updated;

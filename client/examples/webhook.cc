@@ -49,8 +49,8 @@ int main(int argc, char** argv) {
     std::cerr << "usage: webhook ADDRESS ORDER\n";
     return 2;
   }
+  std::promise<std::string> reply;  // outlives the client, on whose thread it is kept
   waitd::Client client(argv[1], {.name = "shop"});
-  std::promise<std::string> reply;
   Pay(client, argv[2], reply);
   std::thread provider([&] { CalledBack(client, argv[2], R"({"paid": true})"); });
   std::cout << reply.get_future().get() << "\n";

@@ -201,9 +201,9 @@ TEST(ClientLibraryTest, EphemeralDescriptorGoesWithItsClient) {
 TEST(ClientLibraryTest, ManyWaitsAreParkedAndReleasedByOneClient) {
   constexpr int kWaits = 20'000;
   RealServer server;
-  Client client(server.address());
   std::latch released(kWaits);
   std::atomic<int> right = 0;
+  Client client(server.address());
   for (int i = 0; i < kWaits; ++i) {
     const std::string name = "many/" + std::to_string(i);
     client.Wait(name).Then([&, name](const absl::StatusOr<WaitResult>& result) {
