@@ -47,6 +47,7 @@ class Connection {
   }
 
   const Clock& clock() const { return clock_; }
+  absl::Duration call_timeout() const { return call_timeout_; }
 
  private:
   const absl::Duration call_timeout_;

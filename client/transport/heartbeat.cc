@@ -39,8 +39,9 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
       : connection_(connection), name_(name), ttl_(ttl), options_(options) {}
 
   absl::Status Begin() {
+    // The connection may have to be made first, so that this one has the time of any call.
     const internal::Instant sent = connection_.clock().Now();
-    absl::StatusOr<DeadlineResult> first = Beat().Get();
+    absl::StatusOr<DeadlineResult> first = Beat(connection_.call_timeout()).Get();
     if (!first.ok()) return first.status();
     if (Expired(*first)) return ExpiredError(name_);
     confirmed_ = sent;
@@ -77,14 +78,13 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
     const std::shared_ptr<State> state_;
   };
 
-  Call<DeadlineResult> Beat() {
+  Call<DeadlineResult> Beat(absl::Duration allowance) {
     const DeadlineOptions options = {.mode = options_.mode,
                                      .condition = DeadlineCondition::kArmOrExtend,
                                      .open_if_missing = options_.open_if_missing,
                                      .generation = options_.generation};
-    return Call<DeadlineResult>(
-        connection_.Make({.name = name_, .id = {}, .what = internal::DeadlineCall(ttl_, options)},
-                         ttl_ / kBeatsPerTtl));
+    return Call<DeadlineResult>(connection_.Make(
+        {.name = name_, .id = {}, .what = internal::DeadlineCall(ttl_, options)}, allowance));
   }
 
   void Pause() {
@@ -104,9 +104,10 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
       Lose(absl::DeadlineExceededError("no heartbeat got through to " + name_));
       return;
     }
-    Beat().Then([self = shared_from_this(), now](const absl::StatusOr<DeadlineResult>& result) {
-      self->Answered(now, result);
-    });
+    Beat(ttl_ / kBeatsPerTtl)
+        .Then([self = shared_from_this(), now](const absl::StatusOr<DeadlineResult>& result) {
+          self->Answered(now, result);
+        });
     Pause();
   }
 

@@ -176,13 +176,14 @@ TEST(LibraryTest, CallThatIsDroppedIsNotSent) {
 TEST(HeartbeatTest, BeatsByTheGenerationThatTheFirstBeatReached) {
   FakeServer server(Well);
   Client client(server.address());
-  auto heartbeat = Heartbeat::Start(client, "worker", absl::Milliseconds(30));
+  auto heartbeat = Heartbeat::Start(client, "worker", absl::Milliseconds(1500));
   ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
   EXPECT_EQ(heartbeat->generation(), 5U);
   const v1::Operation later =
       server.Await([](const v1::Operation& each) { return each.set_deadline().generation() == 5; });
   EXPECT_EQ(later.set_deadline().condition(), v1::DEADLINE_CONDITION_ARM_OR_EXTEND);
-  EXPECT_EQ(later.set_deadline().timeout().nanos(), 30'000'000);
+  EXPECT_EQ(later.set_deadline().timeout().seconds(), 1);
+  EXPECT_EQ(later.set_deadline().timeout().nanos(), 500'000'000);
   EXPECT_TRUE(heartbeat->status().ok());
   EXPECT_FALSE(heartbeat->lost().stop_requested());
 }
@@ -199,7 +200,7 @@ TEST(HeartbeatTest, ExpiredDeadlineStopsIt) {
     return answered;
   });
   Client client(server.address());
-  auto heartbeat = Heartbeat::Start(client, "worker", absl::Seconds(1));
+  auto heartbeat = Heartbeat::Start(client, "worker", absl::Seconds(2));
   ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
   std::promise<void> lost;
   const std::stop_callback hears(heartbeat->lost(), [&] { lost.set_value(); });
@@ -222,7 +223,7 @@ TEST(HeartbeatTest, SilenceIsLoss) {
     return operation.set_deadline().generation() == 0 && Well(operation, result);
   });
   Client client(server.address());
-  auto heartbeat = Heartbeat::Start(client, "worker", absl::Milliseconds(150));
+  auto heartbeat = Heartbeat::Start(client, "worker", absl::Milliseconds(900));
   ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
   std::promise<void> lost;
   const std::stop_callback hears(heartbeat->lost(), [&] { lost.set_value(); });
