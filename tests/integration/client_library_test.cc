@@ -149,11 +149,11 @@ TEST(ClientLibraryTest, FrozenServerDoesNotHoldATimedCall) {
   Client client(server.address(), {.call_timeout = absl::Milliseconds(200)});
   while (!client.Open("a").Get().ok()) {
   }
-  server.Freeze(SIGSTOP);
+  server.Freeze();
   auto wait = Park(client, "a", {.timeout = absl::Milliseconds(10)});
   EXPECT_EQ(client.Ready("b").Get().status().code(), StatusCode::kDeadlineExceeded);
   EXPECT_EQ(wait.get().status().code(), StatusCode::kDeadlineExceeded);
-  server.Freeze(SIGCONT);
+  server.Thaw();
   while (!client.Open("c").Get().ok()) {
   }
 }
@@ -165,7 +165,7 @@ TEST(ClientLibraryTest, FrozenServerDoesNotHoldUpTheEnd) {
     Client client(server.address());
     EXPECT_TRUE(client.Open("a").Get().ok());
     wait = Park(client, "a");
-    server.Freeze(SIGSTOP);
+    server.Freeze();
   }
   EXPECT_EQ(wait.get().status().code(), StatusCode::kCancelled);
 }

@@ -61,13 +61,16 @@ class RealServer {
   }
 
   void Kill() {
-    Freeze(SIGCONT);
     kill(process_, SIGKILL);
     waitpid(process_, nullptr, 0);
   }
 
-  /// SIGSTOP, and SIGCONT afterwards.
-  void Freeze(int signal) { kill(process_, signal); }
+  /// Returns when it has come to a stop, which the signal alone does not mean.
+  void Freeze() {
+    kill(process_, SIGSTOP);
+    waitpid(process_, nullptr, WUNTRACED);
+  }
+  void Thaw() { kill(process_, SIGCONT); }
 
  private:
   const std::vector<std::string> flags_;
