@@ -1,5 +1,6 @@
 #include "waitd/heartbeat.h"
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <utility>
