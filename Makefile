@@ -41,7 +41,7 @@ deps-test: node_modules/.package-lock.json ## Install what the tests need, too
 deps-lint: node_modules/.package-lock.json ## Install what lint needs, too
 	@tests/tools/install-packages.sh $(BUILD_PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
 
-# What is pinned in package.json pins what it needs itself, so there is no lock file.
+# What the tests call is pinned in package.json. A lock file would name where it came from.
 # Node by the distribution's package only where there is none: others bring npm in one package, which
 # does not go together with it.
 node_modules/.package-lock.json: package.json

@@ -1,12 +1,11 @@
 """Clients of Session: a stream, message by message, and a session that outlives its streams."""
 
 import queue
-import random
 import threading
 import time
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from harness import CALL_LIMIT_S, Client, duration
 from waitd.v1 import waitd_pb2 as pb
@@ -206,7 +205,7 @@ class Operation:
 
 
 class Session:
-    """A session as a client library keeps it: answers by id, acknowledged as they come, and a stream
+    """A session as a client library keeps it: answers by id, acknowledged as they come. A stream
     that breaks is followed by another, which resumes it or sends all that is unanswered again.
 
     connect returns a channel for each stream; pause is how long it waits before the next one.
@@ -216,7 +215,7 @@ class Session:
         self.lock = threading.RLock()
         self._connect, self._client, self._linger, self._pause_s = connect, client, linger, pause_s
         self._last, self._token, self._seen = 0, "", 0
-        self._pending, self._sent = {}, 0
+        self._pending = {}
         self._stream, self._closed = None, False
         self.streams = self.resumed = self.anew = 0
         self.error = None
@@ -230,10 +229,9 @@ class Session:
             assert not self._closed and not self.error, self.error
             self._last += 1
             one = Operation(self, self._last, request)
-            one.first_sent = time.monotonic()
             self._pending[one.number] = one
             if self._stream:
-                self._stream.send((one.number, request), acked=self._seen)
+                self._stream.send((one.number, self._attempt(one)), acked=self._seen)
             return one
 
     def break_off(self):
@@ -307,7 +305,7 @@ class Session:
                 self._seen = 0
                 again = list(self._pending.values())
             if again:
-                stream.send(*((one.number, self._retried(one, first)) for one in again))
+                stream.send(*((one.number, self._attempt(one)) for one in again))
             self._stream = stream
             if self._closed:
                 stream.half_close()
@@ -315,10 +313,13 @@ class Session:
                 stream.break_off()
 
     @staticmethod
-    def _retried(one, first):
-        """An operation as it is sent again."""
+    def _attempt(one):
+        """An operation as it is sent, or sent again: only then does it say since when."""
         request = one.request
-        if first or isinstance(request, (int, pb.AckRequest)):
+        if one.first_sent is None:
+            one.first_sent = time.monotonic()
+            return request
+        if isinstance(request, (int, pb.AckRequest)):
             return request
         again = type(request)()
         again.CopyFrom(request)

@@ -318,7 +318,7 @@ def test_C69_the_retention_bounds_how_old_a_first_attempt_may_be(start, name):
 
 
 def test_C69_the_bound_forgets_the_oldest_and_their_retries_are_refused(start, name):
-    """Of any attempt either the answer is remembered or the retry is refused: never a second one."""
+    """Either its answer is remembered or the retry is refused: nothing is done a second time."""
     server = start("--max-outcomes=10")
     with server.client() as c:
         c.open(name, kind=FIFO)

@@ -1,4 +1,4 @@
-"""Sessions: hello and welcome, order, limits, resume, and what is left when one ends; C74 to C75b."""
+"""Sessions: hello, order, limits, resume, and what is left when one ends; C74 to C75b."""
 
 import signal as signals
 
