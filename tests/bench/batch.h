@@ -23,6 +23,7 @@ class Batch {
     google::protobuf::ArenaOptions options;
     options.initial_block = block;
     options.initial_block_size = kBlock;
+    options.max_block_size = kBlock;  // by default 8 KiB, of which a large message needs many
     return options;
   }
 

@@ -5,6 +5,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "tests/bench/load/scenarios.h"
+#include "tests/bench/load/sockets.h"
 
 ABSL_FLAG(std::string, target, "", "the server: HOST:PORT");
 ABSL_FLAG(int32_t, server_pid, 0, "its process");
@@ -29,6 +30,11 @@ int main(int argc, char** argv) {
       {"latch", Latch},
       {"lateness", Lateness},
       {"unary_ready", UnaryReady},
+      {"redis_wakes", RedisWakes},
+      {"redis_pair", RedisPair},
+      {"redis_lateness", RedisLateness},
+      {"nats_wakes", NatsWakes},
+      {"nats_pair", NatsPair},
   };
   const auto scenario = scenarios.find(absl::GetFlag(FLAGS_scenario));
   if (scenario == scenarios.end()) {

@@ -32,11 +32,11 @@ class Sessions final : public Pair {
 
   void Park() override {
     parked_ = false;
-    waiter_.Add(0).mutable_open()->set_name(NameOf(0));
-    waiter_.Add(0).mutable_wait()->set_name(NameOf(0));
+    SetName(waiter_.Add(0).mutable_open(), 0);
+    SetName(waiter_.Add(0).mutable_wait(), 0);
     // Operations on one name take effect in order, so that its answer says that the wait is parked.
     v1::Operation& last = waiter_.Add(1);
-    last.mutable_open()->set_name(NameOf(0));
+    SetName(last.mutable_open(), 0);
     waiter_.Flush();
     loop_.RunUntil([this] { return parked_; });
   }
@@ -45,7 +45,7 @@ class Sessions final : public Pair {
     woken_at_ = 0;
     answered_ = false;
     const int64_t began = NowNanos();
-    caller_.Add(0).mutable_ready()->set_name(NameOf(0));
+    SetName(caller_.Add(0).mutable_ready(), 0);
     caller_.Flush();
     loop_.RunUntil([this] { return woken_at_ != 0 && answered_; });
     return woken_at_ - began;
@@ -82,7 +82,7 @@ class Stream final : public Pair {
   int64_t Wake() override {
     answered_at_ = 0;
     const int64_t began = NowNanos();
-    session_.Add(0).mutable_ready()->set_name(NameOf(0));
+    SetName(session_.Add(0).mutable_ready(), 0);
     session_.Flush();
     loop_.RunUntil([this] { return answered_at_ != 0; });
     return answered_at_ - began;
@@ -105,13 +105,13 @@ class UnaryCalls final : public Pair {
     wait_context_.emplace();
     wait_context_->set_wait_for_ready(true);
     v1::WaitRequest request;
-    request.set_name(NameOf(0));
+    SetName(&request, 0);
     request.mutable_open_if_missing();
     woken_at_ = 0;
     wait_call_ = waiter_->AsyncWait(&*wait_context_, request, &loop_.queue());
     wait_call_->Finish(&wait_response_, &wait_status_, &woken_event_);
     v1::GetPollDescriptorRequest get;
-    get.set_name(NameOf(0));
+    SetName(&get, 0);
     v1::GetPollDescriptorResponse shown;
     do {
       grpc::ClientContext context;
@@ -124,7 +124,7 @@ class UnaryCalls final : public Pair {
     ready_context_.emplace();
     ready_context_->set_wait_for_ready(true);
     v1::ReadyRequest request;
-    request.set_name(NameOf(0));
+    SetName(&request, 0);
     answered_ = false;
     const int64_t began = NowNanos();
     ready_call_ = caller_->AsyncReady(&*ready_context_, request, &loop_.queue());

@@ -27,9 +27,8 @@ class Counting {
   /// Opens so many names, or finds them open, and waits until all is done that was asked before.
   void Open(uint32_t count) {
     const size_t end = opened_ + count;
-    AddMany(loop_, session, count, [](v1::Operation& operation, uint32_t i) {
-      operation.mutable_open()->set_name(NameOf(i));
-    });
+    AddMany(loop_, session, count,
+            [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_open(), i); });
     loop_.RunUntil([this, end] { return opened_ == end; });
   }
 
@@ -141,7 +140,7 @@ Report SessionParked(const Setup& setup) {
   counting.Open(setup.count);
   const int64_t opened = SettledBytes(setup.server);
   AddMany(loop, counting.session, setup.count, [&setup](v1::Operation& operation, uint32_t i) {
-    operation.mutable_wait()->set_name(NameOf(i));
+    SetName(operation.mutable_wait(), i);
     if (setup.ids) operation.mutable_wait()->set_wait_id(absl::StrFormat("%016x", i));
   });
   counting.Open(1);
@@ -161,7 +160,7 @@ Report UnaryParked(const Setup& setup) {
   const int64_t empty = SettledBytes(setup.server);
   for (uint32_t i = 0; i < setup.count; ++i) {
     v1::WaitRequest request;
-    request.set_name(NameOf(i));
+    SetName(&request, i);
     request.mutable_open_if_missing();
     auto& call = *calls.emplace_back(std::make_unique<ParkedCall>());
     call.context.set_wait_for_ready(true);
@@ -169,7 +168,7 @@ Report UnaryParked(const Setup& setup) {
     call.call->Finish(&call.response, &call.status, &nothing);
   }
   v1::GetPollDescriptorRequest last;
-  last.set_name(NameOf(setup.count - 1));
+  SetName(&last, setup.count - 1);
   v1::GetPollDescriptorResponse shown;
   do {
     grpc::ClientContext context;
@@ -213,7 +212,7 @@ Report Lateness(const Setup& setup) {
   Counting arming(setup, loop);
   AddMany(loop, arming.session, setup.armed, [](v1::Operation& operation, uint32_t i) {
     v1::SetDeadlineRequest& request = *operation.mutable_set_deadline();
-    request.set_name(NameOf(i));
+    SetName(&request, i);
     request.mutable_open_if_missing();
     SetNanos(*request.mutable_timeout(), 3'600'000'000'000 + i * 1'000'000LL);
   });

@@ -14,9 +14,9 @@ constexpr double kWarmUpSeconds = 0.3;
 /// One caller: the next call as soon as the one before has its answer.
 class Caller {
  public:
-  Caller(v1::WaitService::Stub& stub, Loop& loop, std::string name, std::vector<int64_t>& nanos)
+  Caller(v1::WaitService::Stub& stub, Loop& loop, uint32_t number, std::vector<int64_t>& nanos)
       : stub_(stub), loop_(loop), nanos_(nanos) {
-    request_.set_name(std::move(name));
+    SetName(&request_, number);
     request_.mutable_open_if_missing();
     Call();
   }
@@ -65,7 +65,7 @@ Report UnaryReady(const Setup& setup) {
   std::vector<int64_t> nanos;
   std::vector<std::unique_ptr<Caller>> callers;
   for (uint32_t i = 0; i < setup.count; ++i) {
-    callers.push_back(std::make_unique<Caller>(*stub, loop, NameOf(i), nanos));
+    callers.push_back(std::make_unique<Caller>(*stub, loop, i, nanos));
   }
   loop.RunFor(kWarmUpSeconds);
   nanos.clear();

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <deque>
+#include <numeric>
 #include <random>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "tests/bench/load/scenarios.h"
 
 namespace waitd::bench {
@@ -19,19 +19,14 @@ class WakeLoop {
   WakeLoop(const Setup& setup, Loop& loop)
       : session_(setup.target, loop, [this](const v1::SessionResponse& r) { Take(r); }) {
     std::vector<uint32_t> order(setup.count);
-    for (uint32_t i = 0; i < setup.count; ++i) {
-      names_.push_back(NameOf(i));
-      order[i] = i;
-    }
+    std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::mt19937(1));
     parked_.assign(order.begin(), order.end());
-    AddMany(loop, session_, setup.count, [this](v1::Operation& operation, uint32_t i) {
-      operation.mutable_open()->set_name(names_[i]);
-    });
-    loop.RunUntil([this] { return opened_ == names_.size(); });
-    AddMany(loop, session_, setup.count, [this](v1::Operation& operation, uint32_t i) {
-      operation.mutable_wait()->set_name(names_[i]);
-    });
+    AddMany(loop, session_, setup.count,
+            [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_open(), i); });
+    loop.RunUntil([this] { return opened_ == parked_.size(); });
+    AddMany(loop, session_, setup.count,
+            [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_wait(), i); });
     for (uint32_t i = 0; i < std::min(setup.count, kReadysMax); ++i) AddReady();
     session_.Flush();
   }
@@ -47,7 +42,7 @@ class WakeLoop {
         if (result.wait().outcome() != v1::OUTCOME_READY) Fail("a wait was not READY");
         ++wakes_;
         const uint32_t number = Session::NumberOf(result.id());
-        session_.Add(number).mutable_wait()->set_name(names_[number]);
+        SetName(session_.Add(number).mutable_wait(), number);
         parked_.push_back(number);
         AddReady();
       } else if (result.has_ready()) {
@@ -65,10 +60,9 @@ class WakeLoop {
   void AddReady() {
     const uint32_t number = parked_.front();
     parked_.pop_front();
-    session_.Add(number).mutable_ready()->set_name(names_[number]);
+    SetName(session_.Add(number).mutable_ready(), number);
   }
 
-  std::vector<std::string> names_;
   std::deque<uint32_t> parked_;  // those to which no Ready is on its way
   size_t opened_ = 0;
   int64_t wakes_ = 0;
@@ -78,8 +72,6 @@ class WakeLoop {
 };
 
 }  // namespace
-
-std::string NameOf(uint32_t number) { return absl::StrFormat("bench/%014d", number); }
 
 void AddMany(Loop& loop, Session& session, uint32_t count,
              const std::function<void(v1::Operation&, uint32_t)>& fill) {
