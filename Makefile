@@ -69,7 +69,7 @@ tsan: deps-test ## Run the core's tests under ThreadSanitizer
 	ctest --preset tsan
 
 .PHONY: asan
-asan: deps-test ## Run the unit tests under AddressSanitizer
+asan: deps-test ## Run the tests, and waitd and waitctl in them, under AddressSanitizer
 	cmake --preset asan >/dev/null
 	cmake --build --preset asan -j $(JOBS)
 	ctest --preset asan

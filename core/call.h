@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "core/results.h"
@@ -12,6 +13,7 @@
 
 namespace waitd::core {
 
+struct IdRecord;
 class Waiter;
 
 /// Something that others may see once the journal allows it: the answer of an operation, or the
@@ -76,28 +78,44 @@ class Parkable {
   /// Who waits, to show to others. Called while parked, under a lock: it must be quick.
   virtual std::string_view client() const = 0;
 
+  /// Whether that client is there to hear of the end. As client().
+  virtual bool connected() const { return true; }
+
  private:
   friend class Poller;
   friend class Step;
-  Waiter* waiter_ = nullptr;  // set when it parks
-  uint32_t life_ = 0;         // of *waiter_: a later life is another call's
-  uint32_t shard_ = 0;        // its home
+  Waiter* waiter_ = nullptr;    // set when it parks
+  IdRecord* record_ = nullptr;  // set when it has an id, and is parked or answered
+  uint32_t life_ = 0;           // of *waiter_: a later life is another call's
+  uint32_t record_life_ = 0;    // of *record_
+  uint32_t shard_ = 0;          // its home, which has the record, too
+  bool absent_ = false;         // the core's own, in the place of one that has gone
 };
 
 /// An operation that may park, and so may be cancelled.
 template <class T>
 class ParkingCall : public Call<T>, public Parkable {};
 
+/// What makes a repeated call the same call.
+struct Retry {
+  std::string_view id;  ///< of the name's calls of its class, waits or others; empty: none
+  Nanos sent_ago{0};    ///< since the first attempt; a timeout counts from there
+};
+
 struct OpenOptions {
   std::optional<Kind> kind;  ///< none: exclusive when it creates, any when the name is open
   Labels labels;
   std::optional<Nanos> idle_ttl;
+  bool ephemeral = false;  ///< whoever opens it closes it; the core only shows it
+  std::string owner;       ///< of an ephemeral one: who that is
+  uint64_t session = 0;    ///< of an ephemeral one: in which session
 };
 
 struct OpenArgs {
   std::string_view name;
   OpenOptions options;
   bool must_create = false;
+  Retry retry = {};
 };
 
 /// Of the operations below: generation 0 is whichever is open, and open_if_missing, when given,
@@ -105,12 +123,15 @@ struct OpenArgs {
 struct CloseArgs {
   std::string_view name;
   uint64_t generation = 0;
+  uint64_t session = 0;  ///< not 0: only if this session opened it as ephemeral
+  Retry retry = {};
 };
 
 struct ResetArgs {
   std::string_view name;
   Mode mode = Mode::kRead;
   uint64_t generation = 0;
+  Retry retry = {};
 };
 
 struct WaitArgs {
@@ -118,9 +139,10 @@ struct WaitArgs {
   Side side = Side::kRead;
   uint64_t generation = 0;
   std::optional<Nanos> timeout;  ///< zero or negative: only try
-  Nanos sent_ago{0};             ///< the timeout counts from this long before now
   bool ignore_deadline = false;
   const OpenOptions* open_if_missing = nullptr;
+  std::optional<Nanos> ack_timeout;  ///< positive, and only with an id
+  Retry retry = {};
 };
 
 struct ReadyArgs {
@@ -130,6 +152,7 @@ struct ReadyArgs {
   Payload signal;
   ReadyCondition condition = ReadyCondition::kAlways;
   const OpenOptions* open_if_missing = nullptr;
+  Retry retry = {};
 };
 
 struct SetDeadlineArgs {
@@ -138,11 +161,11 @@ struct SetDeadlineArgs {
   Mode mode = Mode::kRead;
   uint64_t generation = 0;
   What what = What::kClear;
-  Nanos timeout{0};   ///< of kTimeout; zero or negative: expired now
-  WallTime at;        ///< of kAt; in the past: expired now
-  Nanos sent_ago{0};  ///< the timeout counts from this long before now
+  Nanos timeout{0};  ///< of kTimeout; zero or negative: expired now
+  WallTime at;       ///< of kAt; in the past: expired now
   DeadlineCondition condition = DeadlineCondition::kAlways;
   const OpenOptions* open_if_missing = nullptr;
+  Retry retry = {};
 };
 
 struct PollTarget {
@@ -155,13 +178,26 @@ struct PollArgs {
   std::vector<PollTarget> targets;
   uint32_t need = 1;  ///< 0 is 1
   std::optional<Nanos> timeout;
-  Nanos sent_ago{0};
   const OpenOptions* open_if_missing = nullptr;
+  std::optional<Nanos> ack_timeout;  ///< positive, and only with an id; of each READY
+  Retry retry = {};                  ///< the id belongs to the first target's name
+};
+
+struct AckArgs {
+  std::string_view name;
+  Side side = Side::kRead;
+  std::string_view wait_id;
+  uint64_t delivery = 0;
+  uint64_t generation = 0;
+};
+
+struct GetArgs {
+  std::string_view name;
 };
 
 struct ListArgs {
   std::string_view prefix;
-  std::string_view after;  ///< only names behind this one; empty: from the first
+  std::string after;  ///< only names behind this one; empty: from the first
   uint32_t page_size = 100;
   Labels labels;  ///< all of these
   bool waiting_only = false;
@@ -172,8 +208,20 @@ using CloseCall = Call<CloseResult>;
 using ResetCall = Call<ResetResult>;
 using ReadyCall = Call<ReadyResult>;
 using SetDeadlineCall = Call<SetDeadlineResult>;
+using AckCall = Call<AckResult>;
 using WaitCall = ParkingCall<WaitResult>;
 using PollCall = ParkingCall<PollResult>;
+/// An operation among others: its arguments, and where its answer goes.
+template <class A, class C>
+struct Op {
+  const A* args;
+  C* call;
+};
+using Operation = std::variant<Op<OpenArgs, OpenCall>, Op<CloseArgs, CloseCall>,
+                               Op<ResetArgs, ResetCall>, Op<WaitArgs, WaitCall>,
+                               Op<ReadyArgs, ReadyCall>, Op<SetDeadlineArgs, SetDeadlineCall>,
+                               Op<PollArgs, PollCall>, Op<AckArgs, AckCall>>;
+
 using GetCall = Call<DescriptorInfo>;
 using ListCall = Call<ListResult>;
 

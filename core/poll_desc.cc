@@ -69,14 +69,16 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
   const SideState& side = sides_[Index(s)];
   if (closing_) return Check::kClosed;
-  if (side.ready && (kind_ == Kind::kLatch || ignore_deadline)) return Check::kReady;
+  const bool ready = side.HasReady();
+  if (ready && (kind_ == Kind::kLatch || ignore_deadline)) return Check::kReady;
   if (!ignore_deadline && side.deadline.state == Deadline::State::kExpired) return Check::kExpired;
-  return side.ready ? Check::kReady : Check::kPark;
+  return ready ? Check::kReady : Check::kPark;
 }
 
 bool PollDesc::idle() const {
   return std::all_of(sides_.begin(), sides_.end(), [](const SideState& s) {
-    return s.places == 0 && !s.ready && s.deadline.state == Deadline::State::kNone;
+    const bool unacked = s.hand_offs != nullptr && s.hand_offs->unacked > 0;
+    return s.places == 0 && !s.HasReady() && !unacked && s.deadline.state == Deadline::State::kNone;
   });
 }
 
@@ -221,7 +223,7 @@ PollDesc::Unblocked PollDesc::Unblock(Moment& m, Side s, Payload signal, ReadyCo
   if (condition == ReadyCondition::kNotExpired && unblocked.expired) return unblocked;
   const bool coalesces = side.ready;
   // Whoever stands beside a READY lacks others, and one more here does not help.
-  if (condition == ReadyCondition::kWaiting && coalesces) return unblocked;
+  if (condition == ReadyCondition::kWaiting && side.HasReady()) return unblocked;
   side.coalesced = coalesces ? side.coalesced + 1 : 0;
   side.signal = std::move(signal);
   side.ready_time = m.now.wall;
@@ -251,7 +253,7 @@ uint32_t PollDesc::Serve(Moment& m, Side s) {
   SideState& side = at(s);
   uint32_t woken = 0;
   Place* next = side.first;
-  for (uint32_t left = side.places; left > 0 && side.ready; --left) {
+  for (uint32_t left = side.places; left > 0 && side.HasReady(); --left) {
     Place& place = *std::exchange(next, next->next);
     Waiter& waiter = *place.waiter;
     if (waiter.poll) {
@@ -301,6 +303,20 @@ void PollDesc::ServePoll(Moment& m, Side s, PollWaiter::Target& target, uint32_t
 
 void PollDesc::TakeReady(Side s, WaitResult& result) {
   SideState& side = at(s);
+  result.desc = this;
+  result.side = s;
+  if (side.hand_offs != nullptr && !side.hand_offs->returned.empty()) {
+    Token& token = side.hand_offs->returned.front();
+    result.signal = std::move(token.signal);
+    result.ready_time = token.ready_time;
+    result.coalesced = token.coalesced;
+    result.attempt = token.attempt;
+    result.delivery = ++side.delivery;
+    side.hand_offs->returned.erase(side.hand_offs->returned.begin());
+    --env_.counters.returned;
+    if (result.attempt > 1) ++env_.counters.redeliveries;
+    return;
+  }
   result.ready_time = side.ready_time;
   result.coalesced = side.coalesced;
   if (kind_ == Kind::kLatch) {
@@ -330,10 +346,36 @@ ShardSet PollDesc::PollShards(Mode mode) const {
 bool PollDesc::Reset(Side s, bool* forgot) {
   SideState& side = at(s);
   if (side.deadline.state == Deadline::State::kExpired) return false;
-  *forgot = *forgot || side.ready;
+  *forgot = *forgot || side.HasReady();
+  ForgetReady(side);
+  return true;
+}
+
+void PollDesc::ForgetReady(SideState& side) {
   side.ready = false;
   side.signal = nullptr;
-  return true;
+  if (side.hand_offs == nullptr) return;
+  env_.counters.returned -= side.hand_offs->returned.size();
+  side.hand_offs->returned.clear();
+}
+
+void PollDesc::PutBack(Moment& m, Side s, Token token) {
+  SideState& side = at(s);
+  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
+  std::vector<Token>& returned = side.hand_offs->returned;
+  const auto before = std::find_if(returned.begin(), returned.end(), [&](const Token& other) {
+    return other.delivery > token.delivery;
+  });
+  returned.insert(before, std::move(token));
+  ++env_.counters.returned;
+  Serve(m, s);
+}
+
+void PollDesc::AddUnacked(Side s, int by) {
+  SideState& side = at(s);
+  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
+  side.hand_offs->unacked += static_cast<uint32_t>(by);
+  env_.counters.unacked += static_cast<uint64_t>(static_cast<int64_t>(by));
 }
 
 uint32_t PollDesc::Evict(Moment& m) {
@@ -344,14 +386,15 @@ uint32_t PollDesc::Evict(Moment& m) {
   for (const Side s : kSides) {
     SideState& side = at(s);
     ++side.sequence;  // a timer on its way here is of a former life
-    side.ready = false;
-    side.signal = nullptr;
+    ForgetReady(side);
+    if (side.hand_offs != nullptr) env_.counters.unacked -= side.hand_offs->unacked;
+    side.hand_offs.reset();
     woken += EndPlaces(m, s, SaturatingAdd(m.now.mono, Nanos(1)), CanExpire(side.deadline),
                        Outcome::kClosed, m.now.mono);
     side.deadline = {};
     side.delivery = 0;
   }
-  labels.reset();
+  options.reset();
   return woken;
 }
 

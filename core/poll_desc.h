@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/call.h"
+#include "core/hand_off.h"
 #include "core/stats.h"
 #include "core/timer_wheel.h"
 #include "core/types.h"
@@ -44,6 +45,7 @@ struct DescTimer : Timer {
 
 /// What the descriptors of one shard share. Guarded by the shard's lock.
 struct DescEnv {
+  size_t shard = 0;
   TimerWheel timers;
   Counters counters;
 };
@@ -82,6 +84,12 @@ class PollDesc {
     uint64_t delivery = 0;  ///< how many READYs were handed out; of a latch, how often it opened
     uint32_t sequence = 0;  ///< of the side's timer: another number is stale
     uint8_t serves = 0;     ///< the Mode that the side's timer serves, or 0 for none
+    std::unique_ptr<HandOffs> hand_offs;  ///< null: none
+
+    /// Whether a wait finds a READY here: one that is remembered, or one that came back.
+    bool HasReady() const {
+      return ready || (hand_offs != nullptr && !hand_offs->returned.empty());
+    }
   };
 
   struct Unblocked {
@@ -139,8 +147,15 @@ class PollDesc {
     return DeadlineImpl(m, sequence, false, true);
   }
 
-  /// Forgets a READY (pollReset). False: the side has expired, and was left as it is.
+  /// Forgets every READY (pollReset). False: the side has expired, and was left as it is.
   bool Reset(Side side, bool* forgot);
+
+  /// A READY comes back: it wakes, or stands before the one that is remembered. Needs the same
+  /// locks as Unblock.
+  void PutBack(Moment& m, Side side, Token token);
+
+  /// A hand-off begins to wait for its Ack, or ends to.
+  void AddUnacked(Side side, int by);
 
   /// Closes: ends every wait with CLOSED and stops the timers (pollUnblock). Returns how many.
   uint32_t Evict(Moment& m);
@@ -167,18 +182,19 @@ class PollDesc {
   /// Takes the place out of its queue; nothing when it stands nowhere.
   void Unlink(Place& place);
 
-  /// Nothing stands on it: no wait, READY or deadline.
+  /// Nothing stands on it: no wait, READY, hand-off or deadline.
   bool idle() const;
 
   bool closing() const { return closing_; }
   Kind kind() const { return kind_; }
   uint64_t generation() const { return generation_; }
+  size_t shard() const { return env_.shard; }
   const std::string& name() const { return name_; }
   WallTime open_time() const { return open_time_; }
   const SideState& side(Side s) const { return sides_[Index(s)]; }
 
   // Of the shard, which keeps them here.
-  std::unique_ptr<const Labels> labels;  ///< null: none
+  std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
   Nanos idle_ttl = kForever;
   Instant idle_since;    ///< of the last call on it, or the last end of a wait
   uint64_t changed = 0;  ///< the number of its last change in the journal
@@ -193,6 +209,7 @@ class PollDesc {
   const Waiter* Occupant(Moment& m, Side side);
   void Link(Place& place);
   void TakeReady(Side side, WaitResult& result);
+  void ForgetReady(SideState& side);
   uint32_t Serve(Moment& m, Side side);
   void ServePoll(Moment& m, Side side, PollWaiter::Target& target, uint32_t* woken);
   uint32_t EndPlaces(Moment& m, Side side, Instant own_before, bool was_armed, Outcome outcome,

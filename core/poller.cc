@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/check.h"
 #include "core/poll_desc.h"
@@ -15,7 +16,7 @@ namespace {
 PollDesc::NewDeadline ToDeadline(const Now& now, const SetDeadlineArgs& args) {
   PollDesc::NewDeadline to;
   if (args.what == SetDeadlineArgs::What::kClear) return to;
-  Nanos left = SaturatingSubtract(args.timeout, args.sent_ago);
+  Nanos left = SaturatingSubtract(args.timeout, args.retry.sent_ago);
   if (args.what == SetDeadlineArgs::What::kAt) {
     to.absolute = true;
     left = args.at == WallTime::max() ? kForever : SaturatingSubtract(args.at, now.wall);
@@ -33,7 +34,11 @@ Poller::Poller(const Options& options, Journal& journal, std::function<void(Inst
       journal_(journal),
       alarm_(std::move(alarm)),
       next_generation_(options.first_generation) {
-  for (size_t i = 0; i < kShards; ++i) shards_[i] = std::make_unique<Shard>(i);
+  for (size_t i = 0; i < kShards; ++i) {
+    shards_[i] = std::make_unique<Shard>(i);
+    const MutexLock lock(shards_[i]->mutex());
+    shards_[i]->ids.MoveHorizon(options.known_since);
+  }
 }
 
 Poller::~Poller() = default;
@@ -75,14 +80,6 @@ bool Poller::ReserveDescriptors(uint64_t more, Refusal& refusal) {
   return false;
 }
 
-bool Poller::ReserveWaiter() {
-  if (waiters_.fetch_add(1, std::memory_order_relaxed) < options_.max_waiters) return true;
-  ReleaseWaiter();
-  return false;
-}
-
-void Poller::ReleaseWaiter() { waiters_.fetch_sub(1, std::memory_order_relaxed); }
-
 // A name that is not open, for which a descriptor was reserved.
 PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
                          Nanos default_idle_ttl) {
@@ -90,7 +87,9 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
   const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
   const Now& now = step.moment.now;
   PollDesc& desc = home.Create(name, options.kind.value_or(Kind::kExclusive), generation, now);
-  if (!options.labels.empty()) desc.labels = std::make_unique<const Labels>(options.labels);
+  if (!options.labels.empty() || options.ephemeral) {
+    desc.options = std::make_unique<const OpenOptions>(options);
+  }
   desc.idle_ttl = options.idle_ttl.value_or(default_idle_ttl);
   const Instant idle_at = SaturatingAdd(now.mono, desc.idle_ttl);
   if (idle_at != kNever) {
@@ -106,251 +105,238 @@ void Poller::Remove(Shard& home, PollDesc& desc) {
   descriptors_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Poller::Open(const Now& now, const OpenArgs& args, OpenCall& call) {
-  Step step(*this, now);
-  Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    Refusal refusal;
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* desc = nullptr;
-    if (found == nullptr) {
-      if (ReserveDescriptors(1, refusal)) {
-        desc = &Create(step, home, args.name, args.options, kForever);
-      }
-    } else if (args.must_create) {
-      refusal = {.reason = Reason::kExists, .generation = found->generation()};
-    } else {
-      desc = Resolve(step, home, found, args.name, 0, &args.options, refusal);
-    }
-    if (desc == nullptr) {
-      call.result = std::move(refusal);
-    } else {
-      call.result = OpenResult{Describe(step, *desc, false), found == nullptr};
-    }
-    step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
-  }
-  step.Finish();
-}
-
-void Poller::Close(const Now& now, const CloseArgs& args, CloseCall& call) {
-  Step step(*this, now);
-  Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    Refusal refusal;
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
-    if (desc == nullptr) {
-      call.result = std::move(refusal);
-    } else {
-      call.result = CloseResult{desc->Evict(step.moment)};
-      step.Changed(set, desc);
-      step.Leave(set);
-      Remove(home, *desc);
-    }
-    step.Answer(home, call, step.NumberFor(home, nullptr));
-  }
-  step.Finish();
-}
-
-void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
-  Step step(*this, now);
-  Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    Refusal refusal;
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
-    if (desc == nullptr) {
-      call.result = std::move(refusal);
-    } else {
-      ResetResult& result = call.result.emplace<ResetResult>();
-      for (const Side side : kSides) {
-        if (!Includes(args.mode, side)) continue;
-        result.reset &= desc->Reset(side, &result.forgot);
-      }
-      if (result.forgot) step.Changed(set, desc);
-    }
-    step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, found));
-  }
-  step.Finish();
-}
-
-// The instant at which a wait ends by itself.
-void Poller::Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago,
-                   Waiter& waiter) const {
-  waiter.begin = now.mono;
-  waiter.bound = timeout.has_value() ? TimeoutCause::kWait : TimeoutCause::kMaxWait;
-  waiter.until =
-      SaturatingAdd(now.mono, SaturatingSubtract(timeout.value_or(options_.max_wait), sent_ago));
-}
-
-void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) {
-  Step step(*this, now);
-  Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  const WaitMode mode = WaitModeOf(args.side);
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    SingleWaiter& waiter = home.waits.Get();
-    Bound(now, args.timeout, args.sent_ago, waiter);
-    const bool park = waiter.until > now.mono;
-    const bool slot = park && ReserveWaiter();
-    Refusal refusal;
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* desc = nullptr;
-    // MO[draining]: acquire; pairs with RefuseWaits, which EndWaits follows lock by lock.
-    if (draining_.load(std::memory_order_acquire)) {
-      refusal.reason = Reason::kDraining;
-    } else if (found == nullptr && park && !slot && args.generation == 0 &&
-               args.open_if_missing != nullptr) {
-      refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
-    } else {
-      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-    }
-    auto blocked = PollDesc::Blocked::kEnded;
-    if (desc == nullptr) {
-      call.result = std::move(refusal);
-    } else {
-      waiter.call = &call;
-      waiter.ignore_deadline = args.ignore_deadline;
-      waiter.place.desc = desc;
-      waiter.place.side = args.side;
-      const Waiter* holder = nullptr;
-      const bool was_ready = desc->side(args.side).ready;
-      blocked = desc->Block(step.moment, waiter, slot, &holder);
-      if (blocked == PollDesc::Blocked::kDoubleWait) {
-        call.result = DoubleWait(now, *holder, desc->generation());
-      } else if (blocked == PollDesc::Blocked::kEnded) {
-        if (was_ready != desc->side(args.side).ready) step.Changed(set, desc);
-        const bool tried = std::get<WaitResult>(call.result).cause == TimeoutCause::kWait;
-        if (park && !slot && tried) {
-          call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
-        }
-      }
-    }
-    if (blocked == PollDesc::Blocked::kParked) {
-      call.waiter_ = &waiter;
-      call.life_ = waiter.life();
-      call.shard_ = static_cast<uint32_t>(home.index());
-      home.Park(waiter, mode);
-      step.Leave(set);
-    } else {
-      home.CountEnd(mode, call.result);
-      waiter.Recycle();
-      home.waits.Put(waiter);
-      if (slot) ReleaseWaiter();
-      step.Leave(set);
-      step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
-    }
-  }
-  step.Finish();
-}
-
-std::string_view Poller::Client(const Waiter& waiter) {
-  return waiter.poll ? static_cast<const PollWaiter&>(waiter).call->client()
-                     : static_cast<const SingleWaiter&>(waiter).call->client();
-}
-
-Refusal Poller::DoubleWait(const Now& now, const Waiter& holder, uint64_t generation) {
-  return {.reason = Reason::kDoubleWait,
-          .generation = generation,
-          .waiter = std::string(Client(holder)),
-          .waiting_since = WallOf(now, holder.begin)};
-}
-
-void Poller::Ready(const Now& now, const ReadyArgs& args, ReadyCall& call) {
+template <class Args, class C>
+void Poller::RunOne(const Now& now, const Args& args, C& call) {
   Step step(*this, now);
   Shard& home = shard(ShardOf(args.name));
   {
     Locks locks(*this, SetOf(home.index()));
-    home.mutex().AssertHeld();
-    PollDesc* found = home.Find(args.name);
-    while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
-      found = home.Find(args.name);
-    }
-    ReadyResult& result = call.result.emplace<ReadyResult>();
-    PollDesc* desc = nullptr;
-    // On a name that is not open nobody waits: it is not opened for that.
-    if (found != nullptr || args.generation != 0 || args.open_if_missing == nullptr ||
-        args.condition != ReadyCondition::kWaiting) {
-      Refusal refusal;
-      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-      if (desc == nullptr) call.result = std::move(refusal);
-    }
-    if (desc != nullptr) {
-      result.generation = desc->generation();
-      for (const Side side : kSides) {
-        if (!Includes(args.mode, side)) continue;
-        const PollDesc::Unblocked done =
-            desc->Unblock(step.moment, side, args.signal, args.condition);
-        ++home.env.counters.ready[Index(side)][static_cast<size_t>(done.effect)];
-        result.effect = std::min(result.effect, done.effect);
-        result.woken += done.woken;
-        const bool kept =
-            done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
-        result.expired = result.expired || (kept && done.expired);
-      }
-      if (result.effect != ReadyEffect::kRefused) step.Changed(locks.held(), desc);
-    }
-    step.Leave(locks.held());
-    step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+    Once(step, locks, home, args, call);
   }
   step.Finish();
 }
 
+void Poller::Open(const Now& now, const OpenArgs& args, OpenCall& call) { RunOne(now, args, call); }
+void Poller::Close(const Now& now, const CloseArgs& args, CloseCall& call) {
+  RunOne(now, args, call);
+}
+void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
+  RunOne(now, args, call);
+}
+void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) { RunOne(now, args, call); }
+void Poller::Ready(const Now& now, const ReadyArgs& args, ReadyCall& call) {
+  RunOne(now, args, call);
+}
 void Poller::SetDeadline(const Now& now, const SetDeadlineArgs& args, SetDeadlineCall& call) {
+  RunOne(now, args, call);
+}
+void Poller::Ack(const Now& now, const AckArgs& args, AckCall& call) { RunOne(now, args, call); }
+
+void Poller::Run(const Now& now, std::span<const Operation> operations) {
   Step step(*this, now);
-  Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  const PollDesc::NewDeadline to = ToDeadline(now, args);
+  while (!operations.empty()) {
+    const auto poll = std::find_if(operations.begin(), operations.end(), [](const Operation& each) {
+      return std::holds_alternative<Op<PollArgs, PollCall>>(each);
+    });
+    const auto before = static_cast<size_t>(poll - operations.begin());
+    RunByShard(step, operations.first(before));
+    if (poll == operations.end()) break;
+    const auto& op = std::get<Op<PollArgs, PollCall>>(*poll);
+    DoPoll(step, *op.args, *op.call);
+    operations = operations.subspan(before + 1);
+  }
+  step.Finish();
+}
+
+// Sorted by shard, those of one shard in their order.
+void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
+  std::vector<std::pair<uint32_t, uint32_t>> order;
+  order.reserve(operations.size());
+  for (uint32_t i = 0; i < operations.size(); ++i) {
+    const size_t home = std::visit(
+        [](const auto& op) {
+          if constexpr (requires { op.args->name; }) return ShardOf(op.args->name);
+          return size_t{0};
+        },
+        operations[i]);
+    order.emplace_back(static_cast<uint32_t>(home), i);
+  }
+  std::sort(order.begin(), order.end());
+  for (size_t at = 0; at < order.size();) {
+    Shard& home = shard(order[at].first);
+    Locks locks(*this, SetOf(home.index()));
+    for (; at < order.size() && order[at].first == home.index(); ++at) {
+      std::visit(
+          [&](const auto& op) {
+            if constexpr (requires { op.args->name; }) {
+              Once(step, locks, home, *op.args, *op.call);
+            }
+          },
+          operations[order[at].second]);
+    }
+  }
+}
+
+// A call that may carry a request_id: what it did once it does not do again.
+template <class Args, class T>
+void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
+  home.mutex().AssertHeld();
+  if (args.retry.id.empty()) {
+    Do(step, locks, home, args, call);
+    return;
+  }
+  const IdKey key = KeyOf(IdUse::kRequest, args.name, args.retry.id);
+  const uint64_t content = ContentOf(args);
+  IdRecord* record = nullptr;
+  Refusal refusal;
+  if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
+    call.result = std::move(refusal);
+    step.Answer(home, call, step.NumberFor(home, nullptr));
+  } else if (record != nullptr) {
+    call.result = std::get<T>(*record->answer);
+    step.Answer(home, call, step.NumberFor(home, nullptr));
+  } else {
+    Do(step, locks, home, args, call);
+    if (const T* const result = std::get_if<T>(&call.result); result != nullptr) {
+      record = &home.ids.Insert(key, content);
+      record->state = IdRecord::State::kAnswered;
+      record->answer = std::make_unique<const IdAnswer>(*result);
+      Age(step, home, *record);
+    }
+  }
+}
+
+void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call) {
+  home.mutex().AssertHeld();
+  Refusal refusal;
+  PollDesc* const found = home.Find(args.name);
+  PollDesc* desc = nullptr;
+  if (found == nullptr) {
+    if (ReserveDescriptors(1, refusal)) {
+      desc = &Create(step, home, args.name, args.options, kForever);
+    }
+  } else if (args.must_create) {
+    refusal = {.reason = Reason::kExists, .generation = found->generation()};
+  } else {
+    desc = Resolve(step, home, found, args.name, 0, &args.options, refusal);
+  }
+  if (desc == nullptr) {
+    call.result = std::move(refusal);
+  } else {
+    call.result = OpenResult{Describe(step, *desc, false), found == nullptr};
+  }
+  step.Leave(locks.held());
+  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+}
+
+void Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call) {
+  home.mutex().AssertHeld();
+  Refusal refusal;
+  PollDesc* found = home.Find(args.name);
+  const bool others = found != nullptr && args.session != 0 &&
+                      (found->options == nullptr || found->options->session != args.session);
+  if (others) found = nullptr;
+  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+  if (desc == nullptr) {
+    call.result = std::move(refusal);
+  } else {
+    call.result = CloseResult{desc->Evict(step.moment)};
+    step.Changed(SetOf(home.index()), desc);
+  }
+  step.Leave(locks.held());
+  if (desc != nullptr) Remove(home, *desc);
+  step.Answer(home, call, step.NumberFor(home, nullptr));
+}
+
+void Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call) {
+  home.mutex().AssertHeld();
+  Refusal refusal;
+  PollDesc* const found = home.Find(args.name);
+  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+  if (desc == nullptr) {
+    call.result = std::move(refusal);
+  } else {
+    ResetResult& result = call.result.emplace<ResetResult>();
+    for (const Side side : kSides) {
+      if (!Includes(args.mode, side)) continue;
+      result.reset &= desc->Reset(side, &result.forgot);
+    }
+    if (result.forgot) step.Changed(SetOf(home.index()), desc);
+  }
+  step.Leave(locks.held());
+  step.Answer(home, call, step.NumberFor(home, found));
+}
+
+void Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call) {
+  home.mutex().AssertHeld();
+  PollDesc* found = home.Find(args.name);
+  while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
+    found = home.Find(args.name);
+  }
+  ReadyResult& result = call.result.emplace<ReadyResult>();
+  PollDesc* desc = nullptr;
+  // On a name that is not open nobody waits: it is not opened for that.
+  if (found != nullptr || args.generation != 0 || args.open_if_missing == nullptr ||
+      args.condition != ReadyCondition::kWaiting) {
+    Refusal refusal;
+    desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+    if (desc == nullptr) call.result = std::move(refusal);
+  }
+  if (desc != nullptr) {
+    result.generation = desc->generation();
+    for (const Side side : kSides) {
+      if (!Includes(args.mode, side)) continue;
+      const PollDesc::Unblocked done =
+          desc->Unblock(step.moment, side, args.signal, args.condition);
+      ++home.env.counters.ready[Index(side)][static_cast<size_t>(done.effect)];
+      result.effect = std::min(result.effect, done.effect);
+      result.woken += done.woken;
+      const bool kept =
+          done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
+      result.expired = result.expired || (kept && done.expired);
+    }
+    if (result.effect != ReadyEffect::kRefused) step.Changed(locks.held(), desc);
+  }
+  step.Leave(locks.held());
+  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+}
+
+void Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
+                SetDeadlineCall& call) {
+  home.mutex().AssertHeld();
+  const PollDesc::NewDeadline to = ToDeadline(step.moment.now, args);
   const bool future = args.what == SetDeadlineArgs::What::kTimeout
                           ? args.timeout > Nanos(0)
                           : to.state == Deadline::State::kArmed;
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* desc = nullptr;
-    Refusal refusal;
-    SetDeadlineResult& result = call.result.emplace<SetDeadlineResult>();
-    if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
-      call.result = Refusal{.reason = Reason::kBadTime};
-    } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
-               PollDesc::Judge({}, to, args.condition) == DeadlineEffect::kRefused) {
-      // A name is not opened for a change that its condition forbids.
-      for (const Side side : kSides) {
-        if (Includes(args.mode, side)) result.effect[Index(side)] = DeadlineEffect::kRefused;
-      }
-    } else {
-      desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-      if (desc == nullptr) call.result = std::move(refusal);
+  PollDesc* const found = home.Find(args.name);
+  PollDesc* desc = nullptr;
+  Refusal refusal;
+  SetDeadlineResult& result = call.result.emplace<SetDeadlineResult>();
+  if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
+    call.result = Refusal{.reason = Reason::kBadTime};
+  } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
+             PollDesc::Judge({}, to, args.condition) == DeadlineEffect::kRefused) {
+    // A name is not opened for a change that its condition forbids.
+    for (const Side side : kSides) {
+      if (Includes(args.mode, side)) result.effect[Index(side)] = DeadlineEffect::kRefused;
     }
-    if (desc != nullptr) {
-      result.generation = desc->generation();
-      desc->SetDeadline(step.moment, args.mode, to, args.condition, result);
-      for (const Side side : kSides) {
-        result.deadline[Index(side)] = desc->side(side).deadline;
-        if (!Includes(args.mode, side)) continue;
-        const auto effect = static_cast<size_t>(result.effect[Index(side)]);
-        ++home.env.counters.deadlines[Index(side)][effect];
-      }
-      if (result.applied) step.Changed(set, desc);
-    }
-    step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+  } else {
+    desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+    if (desc == nullptr) call.result = std::move(refusal);
   }
-  step.Finish();
+  if (desc != nullptr) {
+    result.generation = desc->generation();
+    desc->SetDeadline(step.moment, args.mode, to, args.condition, result);
+    for (const Side side : kSides) {
+      result.deadline[Index(side)] = desc->side(side).deadline;
+      if (!Includes(args.mode, side)) continue;
+      const auto effect = static_cast<size_t>(result.effect[Index(side)]);
+      ++home.env.counters.deadlines[Index(side)][effect];
+    }
+    if (result.applied) step.Changed(SetOf(home.index()), desc);
+  }
+  step.Leave(locks.held());
+  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
 }
 
 uint64_t Poller::waiters() const {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "core/call.h"
@@ -18,6 +19,9 @@ namespace waitd::core {
 
 class PollDesc;
 class PollWaiter;
+struct IdKey;
+struct IdRecord;
+struct Token;
 class Probe;
 class Shard;
 class SingleWaiter;
@@ -42,7 +46,11 @@ class Poller {
     Nanos max_wait = std::chrono::hours(24);  ///< kForever: no bound
     Nanos default_idle_ttl = kForever;        ///< of descriptors that open_if_missing opens
     uint64_t first_generation = 1;            ///< above every generation ever used before
-    Probe* probe = nullptr;                   ///< for tests: called between the steps of parking
+    Nanos linger = std::chrono::seconds(30);  ///< for how long a wait with an id outlives its call
+    Nanos retention = std::chrono::minutes(10);  ///< for how long ids are remembered
+    uint64_t max_outcomes = uint64_t{1} << 20;   ///< and how many at most
+    Instant known_since = Instant::min();        ///< first attempts before this are not known
+    Probe* probe = nullptr;                      ///< for tests: called between the steps of parking
   };
 
   /// `alarm` tells the timer thread that RunTimers has to be called at this instant, earlier than
@@ -60,12 +68,27 @@ class Poller {
   void Ready(const Now& now, const ReadyArgs& args, ReadyCall& call);
   void SetDeadline(const Now& now, const SetDeadlineArgs& args, SetDeadlineCall& call);
   void Poll(const Now& now, const PollArgs& args, PollCall& call);
-  void Get(const Now& now, std::string_view name, GetCall& call);
+  void Ack(const Now& now, const AckArgs& args, AckCall& call);
+
+  /// Many operations at once: each shard's lock is taken once for all that stand between two polls.
+  /// Those on one name take effect in their order.
+  void Run(const Now& now, std::span<const Operation> operations);
+
+  void Get(const Now& now, const GetArgs& args, GetCall& call);
   void List(const Now& now, const ListArgs& args, ListCall& call);
 
   /// Ends a parked call with kCancelled, unless it has its outcome. The call's Wait or Poll has
   /// returned; its Done may have run, but the object is still there.
   void Cancel(const Now& now, Parkable& call);
+
+  /// The same for a call whose client has gone: with an id it waits on for linger, so that a later
+  /// call with that id takes it over. As Cancel.
+  void Abandon(const Now& now, Parkable& call);
+
+  /// The answer of this call, which is Done, was never written to its client. Its READYs go back,
+  /// with an id when nobody has come for them within linger; those that wait for an Ack stay.
+  void Unwritten(const Now& now, const WaitCall& call);
+  void Unwritten(const Now& now, const PollCall& call);
 
   /// Lets happen what is due, a bounded part of it, in the order of the instants of each shard.
   /// Returns when it must be called again: at once, if that is not after `now`.
@@ -91,6 +114,51 @@ class Poller {
   class Locks;
 
   Shard& shard(size_t index) const { return *shards_[index]; }
+  template <class Args, class C>
+  void RunOne(const Now& now, const Args& args, C& call);
+  void RunByShard(Step& step, std::span<const Operation> operations);
+  template <class Args, class T>
+  void Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call);
+  void Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call);
+  void Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call);
+  void Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call);
+  void Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call);
+  void Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
+          SetDeadlineCall& call);
+  void Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, WaitCall& call);
+  void Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call);
+  void DoPoll(Step& step, const PollArgs& args, PollCall& call);
+
+  // Ids (poller_ids.cc).
+  bool Forgotten(Shard& home, const Now& now, Nanos sent_ago) const;
+  bool Recall(Shard& home, const IdKey& key, uint64_t content, const Retry& retry, const Now& now,
+              IdRecord** record, Refusal& refusal);
+  bool RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content, WaitCall& call);
+  bool RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args, uint64_t content,
+                  PollCall& call);
+  template <class W, class C>
+  void TakeOver(Step& step, Shard& home, IdRecord& record, W& waiter, C& call);
+  template <class W, class C>
+  void Replace(Shard& home, W& waiter, C& call);
+  template <class C>
+  void Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call);
+  void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
+  bool KeepUnwritten(const Now& now, const Parkable& call);
+  bool TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const;
+  template <class R>
+  void Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
+  void Age(Step& step, Shard& home, IdRecord& record);
+  void Unage(Shard& home, IdRecord& record);
+  void Forget(Shard& home, IdRecord& record);
+  void SetAlarm(Shard& home, IdRecord& record, Instant at);
+  void ClearAlarm(Shard& home, IdRecord& record);
+  void HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait);
+  void HandOver(Step& step, ShardSet shards, const PollWaiter& poll);
+  void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
+  void PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token);
+  void GiveBack(Step& step, const WaitResult& result);
+  void FireId(Step& step, Shard& home, IdRecord& record, uint32_t alarm);
+  void FireRetention(Step& step, Shard& home);
   PollDesc* Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
                     uint64_t generation, const OpenOptions* open_if_missing, Refusal& refusal);
   PollDesc& Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
@@ -100,7 +168,15 @@ class Poller {
   void ReleaseWaiter();
   void Remove(Shard& shard, PollDesc& desc);
   void Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago, Waiter& waiter) const;
-  static std::string_view Client(const Waiter& waiter);
+  PollDesc* ResolveWait(Step& step, Shard& home, PollDesc* found, const WaitArgs& args,
+                        bool may_park, Refusal& refusal);
+  void Withdraw(const Now& now, Parkable& call, bool may_linger);
+  bool StandsFor(Step& step, Locks& locks, Waiter& waiter, const Parkable& call);
+  static bool End(Step& step, Waiter& waiter);
+  static void Refuse(Waiter& waiter, Reason reason);
+  template <class W>
+  void Linger(Step& step, Shard& home, W& waiter);
+  static const Parkable& CallOf(const Waiter& waiter);
   static Refusal DoubleWait(const Now& now, const Waiter& holder, uint64_t generation);
   bool CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal);
   void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
@@ -120,6 +196,7 @@ class Poller {
   // different matters.
   std::atomic<uint64_t> descriptors_{0};
   std::atomic<uint64_t> waiters_{0};
+  std::atomic<uint64_t> outcomes_{0};
   std::atomic<uint64_t> next_generation_;
   std::atomic<bool> draining_{false};
 };

@@ -15,9 +15,22 @@ constexpr size_t kWaitersShownMax = 100;
 // makes short pages, not long holds.
 constexpr uint32_t kNamesSeenMax = 2000;
 
-bool HasAll(const Labels* have, const Labels& wanted) {
+bool HasAll(const PollDesc& desc, const Labels& wanted) {
   if (wanted.empty()) return true;
-  return have != nullptr && std::includes(have->begin(), have->end(), wanted.begin(), wanted.end());
+  if (desc.options == nullptr) return false;
+  const Labels& have = desc.options->labels;
+  return std::includes(have.begin(), have.end(), wanted.begin(), wanted.end());
+}
+
+// Its last four characters: who knows an id can take its outcome.
+std::string Hint(const std::string& id) {
+  size_t at = id.size();
+  for (int characters = 0; at > 0 && characters < 4;) {
+    --at;
+    const bool begins = (static_cast<unsigned char>(id[at]) & 0xC0U) != 0x80U;  // in UTF-8
+    if (begins) ++characters;
+  }
+  return id.substr(at);
 }
 
 }  // namespace
@@ -30,22 +43,33 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
   info.generation = desc.generation();
   info.open_time = desc.open_time();
   info.idle_ttl = desc.idle_ttl;
-  if (desc.labels != nullptr) info.labels = *desc.labels;
+  if (desc.options != nullptr) {
+    info.labels = desc.options->labels;
+    info.ephemeral = desc.options->ephemeral;
+    info.owner = desc.options->owner;
+  }
   for (const Side s : kSides) {
     const PollDesc::SideState& side = desc.side(s);
     DescriptorInfo::SideInfo& shown = info.side[Index(s)];
-    shown.state = side.ready        ? SemaphoreState::kReady
+    shown.state = side.HasReady()   ? SemaphoreState::kReady
                   : side.places > 0 ? SemaphoreState::kWaiting
                                     : SemaphoreState::kNil;
     shown.waiters = side.places;
     shown.payload_bytes = side.signal == nullptr ? 0 : side.signal->size();
     shown.deadline = side.deadline;
+    if (side.hand_offs != nullptr) {
+      shown.unacked = side.hand_offs->unacked;
+      shown.returned = static_cast<uint32_t>(side.hand_offs->returned.size());
+    }
     if (!with_waiters) continue;
     const Place* place = side.first;
     for (size_t left = std::min<size_t>(side.places, kWaitersShownMax); left > 0; --left) {
       const Waiter& waiter = *place->waiter;
       DescriptorInfo::Waiter& who = shown.waiter_details.emplace_back();
-      who.client = Client(waiter);
+      const Parkable& call = CallOf(waiter);
+      who.client = call.client();
+      who.connected = call.connected();
+      if (call.record_ != nullptr) who.id_hint = Hint(call.record_->id);
       who.since = WallOf(now, waiter.begin);
       if (waiter.until != kNever) who.until = WallOf(now, waiter.until);
       place = place->next;
@@ -54,15 +78,16 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
   return info;
 }
 
-void Poller::Get(const Now& now, std::string_view name, GetCall& call) {
+void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
   Step step(*this, now);
-  Shard& home = shard(ShardOf(name));
+  Shard& home = shard(ShardOf(args.name));
   const ShardSet set = SetOf(home.index());
   {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
     Refusal refusal;
-    PollDesc* const desc = Resolve(step, home, home.Find(name), name, 0, nullptr, refusal);
+    PollDesc* const found = home.Find(args.name);
+    PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
     if (desc == nullptr) {
       call.result = std::move(refusal);
     } else {
@@ -84,7 +109,7 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
       seen_through;  // every shard was looked at up to here; none: to the end
   for (const auto& each : shards_) {
     const MutexLock lock(each->mutex());
-    const std::string_view from = std::max(args.prefix, args.after);
+    const std::string_view from = std::max(args.prefix, std::string_view(args.after));
     auto it = each->ordered.lower_bound(from);
     uint32_t taken = 0;
     for (uint32_t seen = 0; it != each->ordered.end(); ++it, ++seen) {
@@ -96,7 +121,7 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
         if (!seen_through.has_value() || last < *seen_through) seen_through = last;
         break;
       }
-      if (name == args.after || !HasAll(desc.labels.get(), args.labels)) continue;
+      if (name == args.after || !HasAll(desc, args.labels)) continue;
       const bool waiting = desc.side(Side::kRead).places + desc.side(Side::kWrite).places > 0;
       if (args.waiting_only && !waiting) continue;
       names.push_back(name);

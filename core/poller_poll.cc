@@ -1,4 +1,4 @@
-// Polls, and the ends of waits that come from outside: cancel and drain.
+// Polls.
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -48,6 +48,14 @@ bool Poller::CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal)
       refusal.reason = Reason::kNoDescriptor;
       return false;
     }
+    const Kind kind = desc != nullptr ? desc->kind()
+                      : args.open_if_missing != nullptr
+                          ? args.open_if_missing->kind.value_or(Kind::kExclusive)
+                          : Kind::kExclusive;
+    if (args.ack_timeout.has_value() && kind == Kind::kLatch) {
+      refusal.reason = Reason::kBadOptions;
+      return false;
+    }
     if (desc == nullptr) {
       missing.push_back(target.name);
     } else if (target.generation != 0 && target.generation != desc->generation()) {
@@ -94,89 +102,76 @@ void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
 
 void Poller::Poll(const Now& now, const PollArgs& args, PollCall& call) {
   Step step(*this, now);
-  Refusal refusal;
-  const bool well_formed = WellFormed(args, refusal);
-  ShardSet set = well_formed ? 0 : SetOf(0);
-  for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
-  Shard& home = shard(First(set));
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    PollWaiter& poll = home.polls.Get();
-    Bound(now, args.timeout, args.sent_ago, poll);
-    poll.call = &call;
-    poll.need = std::max(args.need, 1U);
-    poll.shards = set;
-    const bool park = poll.until > now.mono;
-    const bool slot = park && ReserveWaiter();
-    // MO[draining]: acquire; as in Wait.
-    const bool draining = draining_.load(std::memory_order_acquire);
-    if (draining) refusal.reason = Reason::kDraining;
-    auto blocked = PollDesc::Blocked::kEnded;
-    if (!well_formed || draining || !CheckTargets(args, slot || !park, refusal)) {
-      call.result = std::move(refusal);
-    } else {
-      OpenTargets(step, args, poll);
-      const Waiter* holder = nullptr;
-      uint32_t at = 0;
-      blocked = PollDesc::BlockAll(step.moment, poll, slot, &holder, &at);
-      if (blocked == PollDesc::Blocked::kDoubleWait) {
-        Refusal double_wait = DoubleWait(now, *holder, poll.targets[at].desc->generation());
-        double_wait.target = at;
-        call.result = std::move(double_wait);
-      } else if (blocked == PollDesc::Blocked::kEnded) {
-        PollDesc::Gather(poll);
-        const PollResult& result = std::get<PollResult>(call.result);
-        if (result.outcome == Outcome::kReady) step.Took(poll, set);
-        if (park && !slot && result.cause == TimeoutCause::kWait) {
-          call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
-        }
-      }
-    }
-    if (blocked == PollDesc::Blocked::kParked) {
-      call.waiter_ = &poll;
-      call.life_ = poll.life();
-      call.shard_ = static_cast<uint32_t>(home.index());
-      home.Park(poll, WaitMode::kPoll);
-      step.Leave(set);
-    } else {
-      home.CountEnd(call.result);
-      poll.Recycle();
-      home.polls.Put(poll);
-      if (slot) ReleaseWaiter();
-      step.Leave(set);
-      step.Answer(home, call, step.NumberFor(home, nullptr));
-    }
-  }
+  DoPoll(step, args, call);
   step.Finish();
 }
 
-void Poller::Cancel(const Now& now, Parkable& call) {
-  Waiter* const waiter = call.waiter_;
-  if (waiter == nullptr) return;  // it never parked
-  Step step(*this, now);
-  Shard& home = shard(call.shard_);
-  {
-    Locks locks(*this, SetOf(home.index()));
-    home.mutex().AssertHeld();
-    if (waiter->life() != call.life_) {
-      // It has its outcome.
-    } else if (waiter->poll) {
-      auto& poll = static_cast<PollWaiter&>(*waiter);
-      if (SettlePoll(step, locks, poll, call.life_)) {
-        PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled, TimeoutCause::kNone);
-      }
-    } else {
-      auto& single = static_cast<SingleWaiter&>(*waiter);
-      PollDesc& desc = *single.place.desc;
-      if (desc.Settle(step.moment)) step.Changed(locks.held(), &desc);
-      if (!desc.ExpireWait(step.moment, single)) {
-        desc.Withdraw(step.moment, single, Outcome::kCancelled);
+void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
+  Refusal refusal;
+  const bool well_formed = WellFormed(args, refusal);
+  Shard& home = shard(well_formed ? ShardOf(args.targets.front().name) : 0);
+  ShardSet set = SetOf(home.index());
+  for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
+  Locks locks(*this, set);
+  home.mutex().AssertHeld();
+  const bool has_id = well_formed && !args.retry.id.empty();
+  const uint64_t content = has_id ? ContentOf(args) : 0;
+  if (has_id && RecallPoll(step, locks, home, args, content, call)) return;
+  PollWaiter& poll = home.polls.Get();
+  Bound(step.moment.now, args.timeout, args.retry.sent_ago, poll);
+  poll.call = &call;
+  poll.need = std::max(args.need, 1U);
+  poll.shards = set;
+  const bool park = poll.until > step.moment.now.mono;
+  const bool slot = park && ReserveWaiter();
+  // MO[draining]: acquire; as in Wait.
+  const bool draining = draining_.load(std::memory_order_acquire);
+  if (draining) refusal.reason = Reason::kDraining;
+  auto blocked = PollDesc::Blocked::kEnded;
+  if (!well_formed || draining || !CheckTargets(args, slot || !park, refusal)) {
+    call.result = std::move(refusal);
+  } else {
+    OpenTargets(step, args, poll);
+    const Waiter* holder = nullptr;
+    uint32_t at = 0;
+    blocked = PollDesc::BlockAll(step.moment, poll, slot, &holder, &at);
+    if (blocked == PollDesc::Blocked::kDoubleWait) {
+      Refusal double_wait =
+          DoubleWait(step.moment.now, *holder, poll.targets[at].desc->generation());
+      double_wait.target = at;
+      call.result = std::move(double_wait);
+    } else if (blocked == PollDesc::Blocked::kEnded) {
+      PollDesc::Gather(poll);
+      const PollResult& result = std::get<PollResult>(call.result);
+      if (result.outcome == Outcome::kReady) step.Took(poll, set);
+      if (park && !slot && result.cause == TimeoutCause::kWait) {
+        call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
     }
-    step.Leave(locks.held());
   }
-  step.Finish();
+  if (has_id &&
+      (blocked == PollDesc::Blocked::kParked || std::holds_alternative<PollResult>(call.result))) {
+    const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry.id);
+    IdRecord& record = home.ids.Insert(key, content);
+    record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
+    Knows(home, record, poll, call);
+  }
+  if (blocked == PollDesc::Blocked::kParked) {
+    call.waiter_ = &poll;
+    call.life_ = poll.life();
+    call.shard_ = static_cast<uint32_t>(home.index());
+    home.Park(poll, WaitMode::kPoll);
+    step.Leave(set);
+    return;
+  }
+  home.CountEnd(call.result);
+  HandOver(step, set, poll);
+  poll.Recycle();
+  home.polls.Put(poll);
+  if (slot) ReleaseWaiter();
+  if (call.record_ != nullptr) Remember(step, home, call, call.result);
+  step.Leave(set);
+  step.Answer(home, call, step.NumberFor(home, nullptr));
 }
 
 // Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in
@@ -195,44 +190,6 @@ bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t lif
     PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
   }
   return !poll.claimed();
-}
-
-void Poller::RefuseWaits() {
-  // MO[draining]: release; pairs with Wait and Poll, which look under their shard's lock: one that
-  // saw false has parked before EndWaits takes that lock.
-  draining_.store(true, std::memory_order_release);
-}
-
-void Poller::EndWaits(const Now& now) {
-  constexpr int kEndsMax = 256;  // under one hold of the lock
-  for (size_t i = 0; i < kShards; ++i) {
-    Shard& home = shard(i);
-    for (bool more = true; more;) {
-      Step step(*this, now);
-      {
-        const Locks locks(*this, SetOf(i));
-        home.mutex().AssertHeld();
-        Waiter* waiter = home.oldest;
-        for (int ends = 0; waiter != nullptr && ends < kEndsMax; ++ends) {
-          if (waiter->poll) {
-            auto& poll = static_cast<PollWaiter&>(*waiter);
-            const bool ended =
-                PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled, TimeoutCause::kNone);
-            if (ended) poll.call->result = Refusal{.reason = Reason::kDraining};
-          } else {
-            auto& single = static_cast<SingleWaiter&>(*waiter);
-            const bool ended =
-                single.place.desc->Withdraw(step.moment, single, Outcome::kCancelled);
-            if (ended) single.call->result = Refusal{.reason = Reason::kDraining};
-          }
-          waiter = waiter->newer;
-        }
-        more = waiter != nullptr;
-        step.Leave(SetOf(i));
-      }
-      step.Finish();
-    }
-  }
 }
 
 }  // namespace waitd::core

@@ -35,6 +35,8 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
   if (fired.use == TimerUse::kPoll) {
     FirePoll(step, home, *static_cast<PollWaiter*>(static_cast<Waiter*>(fired.timer)),
              fired.sequence);
+  } else if (fired.use == TimerUse::kId) {
+    FireId(step, home, *static_cast<IdRecord*>(fired.timer), fired.sequence);
   } else {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
@@ -56,7 +58,11 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
         FireWait(step, home, *static_cast<SingleWaiter*>(static_cast<Waiter*>(fired.timer)),
                  fired.sequence);
         break;
+      case TimerUse::kRetention:
+        FireRetention(step, home);
+        break;
       case TimerUse::kPoll:
+      case TimerUse::kId:
         break;
     }
     step.Leave(set);

@@ -11,6 +11,8 @@
 
 namespace waitd::core {
 
+class PollDesc;
+
 /// What the operations of the poller answer.
 struct WaitResult {
   Outcome outcome = Outcome::kReady;
@@ -21,7 +23,13 @@ struct WaitResult {
   Nanos parked{0};
   Nanos late{0};          ///< timed out: from its instant, or the wait's begin, to the decision
   uint64_t delivery = 0;  ///< READY: grows with each that the side hands out
-  WallTime ready_time;    ///< READY: when it was accepted
+  uint32_t attempt = 1;   ///< READY: 1, or more after hand-offs that were not acknowledged
+  Side side = Side::kRead;
+  WallTime ready_time;  ///< READY: when it was accepted
+
+  /// READY: whose it was. Only the core may look into it, which tells by the generation whether it
+  /// is still the same life.
+  PollDesc* desc = nullptr;
 };
 
 struct PollResult {
@@ -52,6 +60,9 @@ struct ReadyResult {
   bool expired = false;  ///< remembered on a side whose deadline has passed
 };
 
+/// Of an acknowledged hand-off: there is nothing more to say.
+struct AckResult {};
+
 struct SetDeadlineResult {
   bool applied = false;
   uint32_t woken = 0;
@@ -66,11 +77,15 @@ struct DescriptorInfo {
     std::string client;
     WallTime since;
     std::optional<WallTime> until;
+    std::string id_hint;    ///< the end of its id, which is a secret as a whole
+    bool connected = true;  ///< false: its call has gone, and it lingers
   };
   struct SideInfo {
     SemaphoreState state = SemaphoreState::kNil;
     uint32_t waiters = 0;
     uint64_t payload_bytes = 0;
+    uint32_t unacked = 0;   ///< hand-offs that wait for their Ack
+    uint32_t returned = 0;  ///< hand-offs taken back
     Deadline deadline;
     std::vector<Waiter> waiter_details;  ///< of Get only, the first hundred
   };
@@ -80,6 +95,8 @@ struct DescriptorInfo {
   WallTime open_time;
   Nanos idle_ttl = kForever;
   Labels labels;
+  bool ephemeral = false;
+  std::string owner;
   SideInfo side[2];  ///< by Side
 };
 

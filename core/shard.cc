@@ -1,11 +1,11 @@
 #include "core/shard.h"
 
-#include <cstring>
 #include <variant>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
 #include "core/check.h"
+#include "core/fingerprint.h"
 
 namespace waitd::core {
 
@@ -17,25 +17,7 @@ size_t ShardOf(std::string_view name) {
       name = name.substr(open + 1, close - open - 1);
     }
   }
-  // The same in every run, as a shard that is owned must be; so not absl::Hash, which is seeded.
-  // Eight bytes a step, each multiplied and folded: a name is a few steps long. What is left behind
-  // the last whole step is read with the bytes before it, so that it takes one step, too.
-  uint64_t hash = name.size();
-  const auto mix = [&hash](const char* bytes, size_t size) {
-    uint64_t piece = 0;
-    std::memcpy(&piece, bytes, size);
-    // Both halves of the product, so that the last bytes reach the lowest bits, too.
-    const auto product = static_cast<unsigned __int128>(hash ^ piece) * 0x9E3779B97F4A7C15U;
-    hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64U);
-  };
-  constexpr size_t kStep = sizeof(uint64_t);
-  if (name.size() < kStep) {
-    mix(name.data(), name.size());
-  } else {
-    for (size_t at = 0; at + kStep < name.size(); at += kStep) mix(name.data() + at, kStep);
-    mix(name.data() + name.size() - kStep, kStep);
-  }
-  return hash % kShards;
+  return Fingerprint().Add(name).value() % kShards;
 }
 
 size_t Shard::HashName::operator()(std::string_view name) const {

@@ -9,6 +9,7 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_set.h"
 #include "core/call.h"
+#include "core/ids.h"
 #include "core/journal.h"
 #include "core/mutex.h"
 #include "core/poll_cache.h"
@@ -28,10 +29,11 @@ namespace waitd::core {
 ///                the order in which they parked; each has one slot of the poller's limit.
 class Shard {
  public:
-  explicit Shard(size_t index) : index_(index) {}
+  explicit Shard(size_t index) { env.shard = index; }
 
   Mutex& mutex() ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
-  size_t index() const { return index_; }
+  /// Never changes, so that no lock is needed.
+  size_t index() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return env.shard; }
 
   /// The open descriptor of this name, or null.
   PollDesc* Find(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -77,7 +79,6 @@ class Shard {
   template <class R>
   void CountEndOf(WaitMode mode, const Result<R>& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const size_t index_;
   Mutex mutex_;
   absl::flat_hash_set<PollDesc*, HashName, SameName> by_name_ ABSL_GUARDED_BY(mutex_);
 
@@ -88,6 +89,8 @@ class Shard {
   PollCache<PollDesc> descs ABSL_GUARDED_BY(mutex_);
   PollCache<SingleWaiter> waits ABSL_GUARDED_BY(mutex_);
   PollCache<PollWaiter> polls ABSL_GUARDED_BY(mutex_);
+  IdTable ids ABSL_GUARDED_BY(mutex_);
+  Timer retention ABSL_GUARDED_BY(mutex_){TimerUse::kRetention};
   Waiter* oldest ABSL_GUARDED_BY(mutex_) = nullptr;
   Waiter* newest ABSL_GUARDED_BY(mutex_) = nullptr;
   EffectList line ABSL_GUARDED_BY(mutex_);  ///< waiting for the journal

@@ -31,6 +31,11 @@ void Counters::Add(const Counters& other) {
   AddAll(descriptors, other.descriptors);
   AddAll(waiters, other.waiters);
   timers += other.timers;
+  outcomes += other.outcomes;
+  unacked += other.unacked;
+  returned += other.returned;
+  outcomes_dropped += other.outcomes_dropped;
+  redeliveries += other.redeliveries;
   oldest_waiter = std::max(oldest_waiter, other.oldest_waiter);
   AddAll(wait_duration, other.wait_duration);
   lateness.Add(other.lateness);

@@ -76,6 +76,11 @@ struct Counters {
   std::array<uint64_t, kKinds> descriptors{};  ///< open now
   std::array<uint64_t, kWaitModes> waiters{};  ///< parked now
   uint64_t timers = 0;                         ///< armed now
+  uint64_t outcomes = 0;                       ///< answers remembered now
+  uint64_t unacked = 0;                        ///< hand-offs that wait for their Ack now
+  uint64_t returned = 0;                       ///< hand-offs taken back that stand now
+  uint64_t outcomes_dropped = 0;               ///< forgotten for want of room
+  uint64_t redeliveries = 0;                   ///< READYs handed over again
   Nanos oldest_waiter{0};                      ///< parked for this long
   std::array<Histogram<kWaitBounds.size()>, kWaitEnds> wait_duration = {
       Histogram(kWaitBounds), Histogram(kWaitBounds), Histogram(kWaitBounds),

@@ -72,7 +72,9 @@ void Step::Answer(Shard& shard, Effect& effect, uint64_t number) {
 
 void Step::Leave(ShardSet shards) {
   if (moment.ended_first != nullptr && !changed_) Changed(shards, nullptr);
-  for (PollWaiter* poll = moment.claimed; poll != nullptr; poll = poll->next_claimed) {
+  while (PollWaiter* const poll = moment.claimed) {
+    moment.claimed = std::exchange(poll->next_claimed, detaching_);
+    detaching_ = poll;
     Took(*poll, shards);
     poll->number = number_;
   }
@@ -85,6 +87,7 @@ void Step::Leave(ShardSet shards) {
     shard.announced = soonest;
     alarm_ = std::min(alarm_, soonest);
   }
+  changed_ = false;
 }
 
 void Step::LeaveSingles() {
@@ -99,6 +102,7 @@ void Step::LeaveSingles() {
     waiter.place.desc->idle_since = moment.now.mono;
     shard.Unpark(waiter, mode);
     shard.CountEnd(mode, call.result);
+    if (call.record_ != nullptr) poller_.Remember(*this, shard, call, call.result);
     waiter.Recycle();
     shard.waits.Put(waiter);
     poller_.waiters_.fetch_sub(1, std::memory_order_relaxed);
@@ -111,36 +115,45 @@ void Step::LeaveSingles() {
 void Step::Detach(PollWaiter& poll) {
   if (moment.probe != nullptr) moment.probe->At(Probe::Point::kClaimed);
   const ShardSet shards = poll.shards;
-  const ShardSet home = SetOf(First(shards));
+  const ShardSet home = SetOf(poll.call->shard_);
   const auto unlink = [&](ShardSet set) {
     for (PollWaiter::Target& target : poll.targets) {
       if ((SetOf(target.shard) & set) != 0) target.desc->Unlink(target);
     }
+    poller_.HandOver(*this, set, poll);
   };
   for (ShardSet left = shards & ~home; left != 0; left &= left - 1) {
-    const Poller::Locks locks(poller_, SetOf(First(left)));
-    unlink(SetOf(First(left)));
+    const ShardSet one = SetOf(First(left));
+    const Poller::Locks locks(poller_, one);
+    unlink(one);
+    Leave(one);
   }
   const Poller::Locks locks(poller_, home);
   unlink(home);
   PollDesc::Gather(poll);
-  Shard& shard = poller_.shard(First(home));
-  shard.mutex().AssertHeld();
   PollCall& call = *poll.call;
+  Shard& shard = poller_.shard(call.shard_);
+  shard.mutex().AssertHeld();
   shard.Unpark(poll, WaitMode::kPoll);
   shard.CountEnd(call.result);
   poll.Recycle();
   const uint64_t number = poll.number;
   shard.polls.Put(poll);
   poller_.waiters_.fetch_sub(1, std::memory_order_relaxed);
+  if (call.record_ != nullptr) {
+    PollCall* const next = std::exchange(call.record_->next, nullptr);
+    if (next != nullptr) next->result = call.result;
+    poller_.Remember(*this, shard, call, call.result);
+    if (next != nullptr) Answer(shard, *next, number);
+  }
   Answer(shard, call, number);
+  Leave(home);
 }
 
 void Step::Finish() {
-  while (moment.claimed != nullptr) {
-    PollWaiter& poll = *moment.claimed;
-    moment.claimed = poll.next_claimed;
-    Detach(poll);
+  while (PollWaiter* const poll = detaching_) {
+    detaching_ = poll->next_claimed;
+    Detach(*poll);
   }
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
   while (Effect* const effect = free_.Pop(UINT64_MAX)) effect->Done();

@@ -34,8 +34,8 @@ class Poller::Locks {
 /// One operation on its way through the shards: what it ends and what it lets go, kept until its
 /// locks are released.
 ///
-/// Use: change things under Locks, then Commit and Leave under the same locks, then let the locks
-/// go, then Finish. Threads: one.
+/// Use: for each operation, change things under Locks, then Leave under the same locks; when all
+/// are let go, Finish. Threads: one.
 class Step {
  public:
   Step(Poller& poller, const Now& now);
@@ -54,8 +54,8 @@ class Step {
   /// Puts an answer into the shard's line, or lets it go at Finish when nothing is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
 
-  /// Under the locks of `shards`, last of all: the ended waits leave, their calls get in line, and
-  /// the timer thread hears of earlier instants.
+  /// Under the locks of `shards`, at the end of what an operation changes there: the ended waits
+  /// leave, their calls get in line, and the timer thread hears of earlier instants.
   void Leave(ShardSet shards);
 
   /// With no lock held: polls that were claimed leave their other places, and effects are let go.
@@ -71,6 +71,7 @@ class Step {
   EffectList free_;      // of the journal: they go at Finish
   uint64_t number_ = 0;  // of what this operation changed
   bool changed_ = false;
+  PollWaiter* detaching_ = nullptr;  // claimed here, and to leave their places; by `next_claimed`
   Instant alarm_ = kNever;
 };
 

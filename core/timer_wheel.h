@@ -17,6 +17,8 @@ enum class TimerUse : uint8_t {
   kIdle,       ///< a descriptor's idle_ttl
   kWait,       ///< a single wait's own bound
   kPoll,       ///< a poll's own bound
+  kId,         ///< an id that nobody came for, or an Ack that is overdue
+  kRetention,  ///< the oldest id that can be forgotten
 };
 
 /// A link of a circular list; alone it points at itself or at nothing.

@@ -78,20 +78,26 @@ enum class Reason : uint8_t {
   kStaleGeneration,   ///< the name is open with another generation
   kDoubleWait,        ///< somebody waits on that exclusive side
   kBadTime,           ///< the deadline contradicts its condition
+  kBadOptions,        ///< a hand-off to acknowledge, on a latch
   kBadPoll,           ///< no target, too many, one twice, or need above their number
   kLimitDescriptors,  ///< as many descriptors are open as the limit allows
   kLimitWaiters,      ///< as many waits are parked as the limit allows
   kDraining,          ///< the poller accepts no more waits
+  kIdReused,          ///< the id belongs to a call with other content
+  kOutcomeUnknown,    ///< a first attempt from before what is remembered; an unknown hand-off
+  kTakenOver,         ///< a later call with the same id waits instead of this one
+  kStaleDelivery,     ///< the hand-off was taken back: another wait gets its READY
 };
 
 /// The answer to an operation that was refused.
 struct Refusal {
   Reason reason = Reason::kNoDescriptor;
-  uint64_t generation = 0;      ///< of the descriptor that is open, if one is
-  uint64_t limit = 0;           ///< of kLimit...: the limit
-  uint32_t target = 0;          ///< of a poll: the index of the target at fault
-  std::string waiter = {};      ///< of kDoubleWait: who waits
-  WallTime waiting_since = {};  ///< of kDoubleWait: since when
+  uint64_t generation = 0;       ///< of the descriptor that is open, if one is
+  uint64_t limit = 0;            ///< of kLimit...: the limit
+  uint32_t target = 0;           ///< of a poll: the index of the target at fault
+  std::string waiter = {};       ///< of kDoubleWait: who waits
+  WallTime waiting_since = {};   ///< of kDoubleWait: since when
+  bool waiter_connected = true;  ///< of kDoubleWait: whether it is there, or lingers
 };
 
 /// What an operation answers: T, or why not.

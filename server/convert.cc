@@ -97,11 +97,14 @@ void WriteSide(const core::Now& now, const core::DescriptorInfo::SideInfo& from,
   }
   to.set_waiters(from.waiters);
   to.set_payload_bytes(static_cast<uint32_t>(from.payload_bytes));
+  to.set_unacked(from.unacked);
+  to.set_returned(from.returned);
   if (from.deadline.state != core::Deadline::State::kNone) {
     WriteDeadline(now, from.deadline, *to.mutable_deadline());
   }
   for (const auto& waiter : from.waiter_details) {
     v1::PollDescriptor::Waiter& shown = *to.add_waiter_details();
+    shown.set_wait_id_hint(waiter.id_hint);
     shown.set_client(waiter.client);
     WriteTime(waiter.since, *shown.mutable_since());
     if (waiter.until.has_value()) WriteTime(*waiter.until, *shown.mutable_until());
@@ -119,7 +122,7 @@ void Write(const core::WaitResult& from, v1::WaitResponse& to) {
   if (from.outcome != core::Outcome::kReady) return;
   if (from.signal != nullptr) to.mutable_signal()->ParseFromString(*from.signal);
   to.set_delivery(from.delivery);
-  to.set_attempt(1);
+  to.set_attempt(from.attempt);
   WriteTime(from.ready_time, *to.mutable_ready_time());
   to.set_coalesced(from.coalesced);
 }
@@ -190,6 +193,8 @@ void Write(const core::Now& now, const core::DescriptorInfo& from, v1::PollDescr
   WriteTime(from.open_time, *to.mutable_open_time());
   to.mutable_labels()->insert(from.labels.begin(), from.labels.end());
   if (from.idle_ttl != core::kForever) WriteDuration(from.idle_ttl, *to.mutable_idle_ttl());
+  to.set_ephemeral(from.ephemeral);
+  to.set_owner(from.owner);
 }
 
 }  // namespace waitd::server

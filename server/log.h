@@ -2,6 +2,7 @@
 #define WAITD_SERVER_LOG_H_
 
 #include <string>
+#include <string_view>
 
 namespace waitd::server {
 
@@ -10,8 +11,11 @@ namespace waitd::server {
 /// once, before anything logs.
 void StartLog(const std::string& level, const std::string& format);
 
-/// The text with what JSON strings cannot hold escaped.
-std::string JsonEscape(const std::string& text);
+/// The text as the inside of a JSON string. What is not UTF-8 becomes U+FFFD.
+std::string JsonEscape(std::string_view text);
+
+/// The text with control characters escaped, so that nothing in it begins a line of its own.
+std::string OneLine(std::string_view text);
 
 }  // namespace waitd::server
 

@@ -23,7 +23,7 @@ using waitd::server::CommandLine;
 constexpr int kWrongUse = 2;
 
 int Fail(const std::string& error) {
-  std::fprintf(stderr, "waitd: %s\n", error.c_str());
+  std::fprintf(stderr, "waitd: %s\n", waitd::server::OneLine(error).c_str());
   return kWrongUse;
 }
 

@@ -5,36 +5,43 @@
 #include "absl/strings/str_cat.h"
 #include "server/convert.h"
 #include "server/page_token.h"
-#include "server/validate.h"
 
 namespace waitd::server {
 namespace {
 
-// The fields that many requests share: their name, an id that is not offered yet, and how long ago
-// the first attempt was. Says what is wrong, or nothing.
+// What most requests share: a name, an id, and how long ago the first attempt was.
 template <class Request>
-Fault CheckCommon(const Request& request, core::Nanos* sent_ago) {
-  if (Fault fault = CheckName(request.name(), "name")) return fault;
+Fault ToRetry(const Request& request, core::Retry* to) {
   if constexpr (requires { request.request_id(); }) {
-    if (Fault fault = CheckAbsent(!request.request_id().empty(), "request_id")) return fault;
+    if (Fault fault = CheckId(request.request_id(), "request_id")) return fault;
+    to->id = request.request_id();
+  } else {
+    if (Fault fault = CheckId(request.wait_id(), "wait_id")) return fault;
+    to->id = request.wait_id();
   }
-  return ToSentAgo(request.first_sent_ago(), sent_ago);
+  return ToSentAgo(request.first_sent_ago(), &to->sent_ago);
 }
 
-// Waits and polls have no request_id, but these.
 template <class Request>
-Fault CheckWait(const Request& request) {
-  if (Fault fault = CheckAbsent(!request.wait_id().empty(), "wait_id")) return fault;
-  return CheckAbsent(request.has_ack_timeout(), "ack_timeout");
+Fault ToCommon(const Request& request, core::Retry* to) {
+  if (Fault fault = CheckName(request.name(), "name")) return fault;
+  return ToRetry(request, to);
 }
 
-// open_if_missing, if it is set: `options` holds it while the core looks at it.
-template <class Request>
-Fault ToOpenIfMissing(const Request& request, core::OpenOptions* options,
-                      const core::OpenOptions** to) {
+Fault ToOpening(const Caller& caller, const v1::OpenOptions& from, std::string_view field,
+                core::OpenOptions* to) {
+  if (Fault fault = ToOpenOptions(from, caller.session != 0, field, to)) return fault;
+  if (!to->ephemeral) return std::nullopt;
+  to->owner = caller.client;
+  to->session = caller.session;
+  return std::nullopt;
+}
+
+template <class Request, class A>
+Fault ToOpenIfMissing(const Caller& caller, const Request& request, Parsed<A>* to) {
   if (!request.has_open_if_missing()) return std::nullopt;
-  *to = options;
-  return ToOpenOptions(request.open_if_missing(), "open_if_missing", options);
+  to->args.open_if_missing = &to->open_if_missing;
+  return ToOpening(caller, request.open_if_missing(), "open_if_missing", &to->open_if_missing);
 }
 
 template <class Request>
@@ -43,112 +50,100 @@ Fault ToTimeout(const Request& request, std::optional<core::Nanos>* to) {
   return ToNanos(request.timeout(), "timeout", &to->emplace());
 }
 
-void CountWake(Context& context, core::Nanos parked, core::WallTime ready_time) {
-  if (parked <= core::Nanos(0)) return;  // the READY was there first
-  const core::Nanos took = core::SaturatingSubtract(context.clock.Read().wall, ready_time);
-  context.metrics.Woke(std::max(took, core::Nanos(0)));
+template <class Request>
+Fault ToAckTimeout(const Request& request, std::optional<core::Nanos>* to) {
+  if (!request.has_ack_timeout()) return std::nullopt;
+  if (request.wait_id().empty()) {
+    return Error{.reason = "BAD_OPTIONS",
+                 .message = "an ack_timeout needs a wait_id, by which the Ack names its hand-off",
+                 .field = "ack_timeout"};
+  }
+  if (Fault fault = ToNanos(request.ack_timeout(), "ack_timeout", &to->emplace())) return fault;
+  if (**to > core::Nanos(0)) return std::nullopt;
+  return Error{.reason = "BAD_TIME",
+               .message = "an ack_timeout is longer than nothing",
+               .field = "ack_timeout"};
 }
 
 }  // namespace
 
-Fault OpenMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                        CoreCall& call) {
-  core::Nanos sent_ago{0};
-  if (Fault fault = CheckCommon(request, &sent_ago)) return fault;
-  core::OpenArgs args{.name = request.name(), .options = {}, .must_create = request.must_create()};
-  if (Fault fault = ToOpenOptions(request.options(), "options", &args.options)) return fault;
-  context.poller.Open(now, args, call);
-  return std::nullopt;
+Fault OpenMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  to.args.name = request.name();
+  to.args.must_create = request.must_create();
+  return ToOpening(caller, request.options(), "options", &to.args.options);
 }
 
-void OpenMethod::Answer(Context& /*context*/, const core::Now& now, const Request& /*request*/,
-                        const core::OpenResult& result, Response& response) {
+void OpenMethod::Answer(const core::Now& now, const core::OpenResult& result, Response& response) {
   Write(now, result.descriptor, *response.mutable_poll_descriptor());
   response.set_created(result.created);
 }
 
-Fault CloseMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                         CoreCall& call) {
-  core::Nanos sent_ago{0};
-  if (Fault fault = CheckCommon(request, &sent_ago)) return fault;
-  context.poller.Close(now, {.name = request.name(), .generation = request.generation()}, call);
+Fault CloseMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  to.args.name = request.name();
+  to.args.generation = request.generation();
   return std::nullopt;
 }
 
-void CloseMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
-                         const core::CloseResult& result, Response& response) {
+void CloseMethod::Answer(const core::Now& /*now*/, const core::CloseResult& result,
+                         Response& response) {
   response.set_woken(result.woken);
 }
 
-Fault ResetMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                         CoreCall& call) {
-  core::Nanos sent_ago{0};
-  if (Fault fault = CheckCommon(request, &sent_ago)) return fault;
-  core::ResetArgs args{.name = request.name(), .generation = request.generation()};
-  if (Fault fault = ToMode(request.mode(), "mode", &args.mode)) return fault;
-  context.poller.Reset(now, args, call);
-  return std::nullopt;
+Fault ResetMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  to.args.name = request.name();
+  to.args.generation = request.generation();
+  return ToMode(request.mode(), "mode", &to.args.mode);
 }
 
-void ResetMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
-                         const core::ResetResult& result, Response& response) {
+void ResetMethod::Answer(const core::Now& /*now*/, const core::ResetResult& result,
+                         Response& response) {
   response.set_reset(result.reset);
   response.set_forgot(result.forgot);
 }
 
-Fault WaitMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                        CoreCall& call) {
-  core::WaitArgs args{.name = request.name(),
-                      .generation = request.generation(),
-                      .timeout = std::nullopt,
-                      .ignore_deadline = request.ignore_deadline()};
-  core::OpenOptions options;
-  if (Fault fault = CheckCommon(request, &args.sent_ago)) return fault;
-  if (Fault fault = CheckWait(request)) return fault;
-  if (Fault fault = ToSide(request.mode(), "mode", &args.side)) return fault;
-  if (Fault fault = ToTimeout(request, &args.timeout)) return fault;
-  if (Fault fault = ToOpenIfMissing(request, &options, &args.open_if_missing)) return fault;
-  context.poller.Wait(now, args, call);
-  return std::nullopt;
+Fault WaitMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  to.args.name = request.name();
+  to.args.generation = request.generation();
+  to.args.ignore_deadline = request.ignore_deadline();
+  if (Fault fault = ToSide(request.mode(), "mode", &to.args.side)) return fault;
+  if (Fault fault = ToTimeout(request, &to.args.timeout)) return fault;
+  if (Fault fault = ToAckTimeout(request, &to.args.ack_timeout)) return fault;
+  return ToOpenIfMissing(caller, request, &to);
 }
 
-void WaitMethod::Answer(Context& context, const core::Now& /*now*/, const Request& /*request*/,
-                        const core::WaitResult& result, Response& response) {
-  if (result.outcome == core::Outcome::kReady) {
-    CountWake(context, result.parked, result.ready_time);
-  }
+void WaitMethod::Answer(const core::Now& /*now*/, const core::WaitResult& result,
+                        Response& response) {
   Write(result, response);
 }
 
-Fault ReadyMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                         CoreCall& call) {
-  core::Nanos sent_ago{0};
-  core::ReadyArgs args{
-      .name = request.name(), .generation = request.generation(), .signal = nullptr};
-  core::OpenOptions options;
-  if (Fault fault = CheckCommon(request, &sent_ago)) return fault;
-  if (Fault fault = ToMode(request.mode(), "mode", &args.mode)) return fault;
-  if (Fault fault = ToReadyCondition(request.condition(), &args.condition)) return fault;
-  if (Fault fault = ToPayload(request.has_signal(), request.signal(), context.payload_bytes_max,
-                              &args.signal)) {
+Fault ReadyMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  to.args.name = request.name();
+  to.args.generation = request.generation();
+  if (Fault fault = ToMode(request.mode(), "mode", &to.args.mode)) return fault;
+  if (Fault fault = ToReadyCondition(request.condition(), &to.args.condition)) return fault;
+  if (Fault fault = ToPayload(request.has_signal(), request.signal(), caller.payload_bytes_max,
+                              &to.args.signal)) {
     return fault;
   }
-  if (Fault fault = ToOpenIfMissing(request, &options, &args.open_if_missing)) return fault;
-  context.poller.Ready(now, args, call);
-  return std::nullopt;
+  return ToOpenIfMissing(caller, request, &to);
 }
 
-void ReadyMethod::Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
-                         const core::ReadyResult& result, Response& response) {
+void ReadyMethod::Answer(const core::Now& /*now*/, const core::ReadyResult& result,
+                         Response& response) {
   Write(result, response);
 }
 
-Fault SetDeadlineMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                               CoreCall& call) {
+Fault SetDeadlineMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
   using What = core::SetDeadlineArgs::What;
-  core::SetDeadlineArgs args{.name = request.name(), .generation = request.generation(), .at = {}};
-  core::OpenOptions options;
-  if (Fault fault = CheckCommon(request, &args.sent_ago)) return fault;
+  core::SetDeadlineArgs& args = to.args;
+  if (Fault fault = ToCommon(request, &args.retry)) return fault;
+  args.name = request.name();
+  args.generation = request.generation();
   if (Fault fault = ToMode(request.mode(), "mode", &args.mode)) return fault;
   if (Fault fault = ToDeadlineCondition(request.condition(), &args.condition)) return fault;
   switch (request.deadline_case()) {
@@ -168,31 +163,26 @@ Fault SetDeadlineMethod::Begin(Context& context, const core::Now& now, const Req
                    .message = "no deadline is given; set timeout, at or clear",
                    .field = "deadline"};
   }
-  if (Fault fault = ToOpenIfMissing(request, &options, &args.open_if_missing)) return fault;
-  context.poller.SetDeadline(now, args, call);
-  return std::nullopt;
+  return ToOpenIfMissing(caller, request, &to);
 }
 
-void SetDeadlineMethod::Answer(Context& /*context*/, const core::Now& now,
-                               const Request& /*request*/, const core::SetDeadlineResult& result,
+void SetDeadlineMethod::Answer(const core::Now& now, const core::SetDeadlineResult& result,
                                Response& response) {
   Write(now, result, response);
 }
 
-Fault PollMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                        CoreCall& call) {
-  core::PollArgs args;
-  core::OpenOptions options;
+Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  core::PollArgs& args = to.args;
   args.targets.reserve(static_cast<size_t>(request.targets_size()));
   for (int i = 0; i < request.targets_size(); ++i) {
     const auto& from = request.targets(i);
-    core::PollTarget& to = args.targets.emplace_back();
+    core::PollTarget& target = args.targets.emplace_back();
     if (Fault fault = CheckName(from.name(), absl::StrCat("targets[", i, "].name"))) return fault;
-    if (Fault fault = ToSide(from.mode(), absl::StrCat("targets[", i, "].mode"), &to.side)) {
+    if (Fault fault = ToSide(from.mode(), absl::StrCat("targets[", i, "].mode"), &target.side)) {
       return fault;
     }
-    to.name = from.name();
-    to.generation = from.generation();
+    target.name = from.name();
+    target.generation = from.generation();
   }
   args.need = request.need();
   if (!args.targets.empty() && args.need > args.targets.size()) {
@@ -201,21 +191,14 @@ Fault PollMethod::Begin(Context& context, const core::Now& now, const Request& r
                                          args.need, " of them"),
                  .field = "need"};
   }
-  if (Fault fault = CheckWait(request)) return fault;
+  if (Fault fault = ToRetry(request, &args.retry)) return fault;
   if (Fault fault = ToTimeout(request, &args.timeout)) return fault;
-  if (Fault fault = ToSentAgo(request.first_sent_ago(), &args.sent_ago)) return fault;
-  if (Fault fault = ToOpenIfMissing(request, &options, &args.open_if_missing)) return fault;
-  context.poller.Poll(now, args, call);
-  return std::nullopt;
+  if (Fault fault = ToAckTimeout(request, &args.ack_timeout)) return fault;
+  return ToOpenIfMissing(caller, request, &to);
 }
 
-void PollMethod::Answer(Context& context, const core::Now& /*now*/, const Request& /*request*/,
-                        const core::PollResult& result, Response& response) {
-  if (result.outcome == core::Outcome::kReady) {
-    core::WallTime last{};
-    for (const auto& target : result.targets) last = std::max(last, target.result.ready_time);
-    CountWake(context, result.parked, last);
-  }
+void PollMethod::Answer(const core::Now& /*now*/, const core::PollResult& result,
+                        Response& response) {
   Write(result, response);
 }
 
@@ -226,35 +209,44 @@ std::string_view PollMethod::NameOf(const Request& request, const core::Refusal&
 }
 
 std::string PollMethod::FieldOf(const core::Refusal& refusal) {
-  if (refusal.reason != core::Reason::kBadPoll) return {};
+  if (refusal.reason != core::Reason::kBadPoll) return MethodBase::FieldOf(refusal);
   if (refusal.target > 0) return absl::StrCat("targets[", refusal.target, "]");
   return "targets";
 }
 
-Fault AckMethod::Begin(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
-                       CoreCall& /*call*/) {
-  return Error{.reason = "UNIMPLEMENTED",
-               .message = "this server does not offer Ack yet; wait without ack_timeout",
-               .field = {}};
-}
-
-Fault GetMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                       CoreCall& call) {
+Fault AckMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
   if (Fault fault = CheckName(request.name(), "name")) return fault;
-  context.poller.Get(now, request.name(), call);
+  if (Fault fault = ToSide(request.mode(), "mode", &to.args.side)) return fault;
+  if (Fault fault = CheckId(request.wait_id(), "wait_id")) return fault;
+  if (request.wait_id().empty()) {
+    return Error{.reason = "BAD_ID",
+                 .message = "no wait_id is given: it names the wait that had the READY",
+                 .field = "wait_id"};
+  }
+  to.args.name = request.name();
+  to.args.wait_id = request.wait_id();
+  to.args.delivery = request.delivery();
+  to.args.generation = request.generation();
   return std::nullopt;
 }
 
-void GetMethod::Answer(Context& /*context*/, const core::Now& now, const Request& /*request*/,
-                       const core::DescriptorInfo& result, Response& response) {
+void AckMethod::Answer(const core::Now& /*now*/, const core::AckResult& /*result*/,
+                       Response& /*response*/) {}
+
+Fault GetMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
+  to.args.name = request.name();
+  return CheckName(request.name(), "name");
+}
+
+void GetMethod::Answer(const core::Now& now, const core::DescriptorInfo& result,
+                       Response& response) {
   Write(now, result, *response.mutable_poll_descriptor());
 }
 
-Fault ListMethod::Begin(Context& context, const core::Now& now, const Request& request,
-                        CoreCall& call) {
+Fault ListMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
   constexpr uint32_t kPageDefault = 100;
   constexpr int32_t kPageMax = 1000;
-  core::ListArgs args;
+  core::ListArgs& args = to.args;
   args.prefix = request.prefix();
   args.waiting_only = request.waiting_only();
   if (request.page_size() < 0) {
@@ -268,9 +260,8 @@ Fault ListMethod::Begin(Context& context, const core::Now& now, const Request& r
     args.page_size = kPageDefault;
   }
   if (Fault fault = ToLabels(request.labels(), "labels", &args.labels)) return fault;
-  std::string after;
   if (!request.page_token().empty()) {
-    const auto name = NameOfPageToken(request);
+    auto name = NameOfPageToken(request);
     if (!name.has_value()) {
       return Error{.reason = "BAD_PAGE_TOKEN",
                    .message =
@@ -278,14 +269,12 @@ Fault ListMethod::Begin(Context& context, const core::Now& now, const Request& r
                        "answer before, with the same filters, or none to begin again",
                    .field = "page_token"};
     }
-    after = *name;
-    args.after = after;
+    args.after = *std::move(name);
   }
-  context.poller.List(now, args, call);
   return std::nullopt;
 }
 
-void ListMethod::Answer(Context& /*context*/, const core::Now& now, const Request& request,
+void ListMethod::Answer(const core::Now& now, const Request& request,
                         const core::ListResult& result, Response& response) {
   // Names and labels at their longest would make a page that no client takes: 4 MiB is what gRPC
   // receives unless it is told otherwise.

@@ -1,117 +1,145 @@
 #ifndef WAITD_SERVER_METHODS_H_
 #define WAITD_SERVER_METHODS_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "server/rpc.h"
+#include "core/poller.h"
+#include "server/rpc_metrics.h"
+#include "server/validate.h"
+#include "waitd/v1/waitd.pb.h"
 
 namespace waitd::server {
 
-/// What all methods are made of: Begin checks the request and hands it to the core, or says what is
-/// wrong with it; Answer writes the core's result. The rest tells what a refusal is about.
-template <class Req, class Resp, class Call, Method kNumber>
-struct UnaryMethod {
+/// Who calls, and what a call may ask for.
+struct Caller {
+  std::string_view client;  ///< as it is shown to others
+  size_t payload_bytes_max = 0;
+  uint64_t session = 0;  ///< 0: a unary call
+};
+
+/// What a request means for the core. Its names and ids are the request's, and stay with it.
+template <class A>
+struct Parsed {
+  A args;
+  core::OpenOptions open_if_missing;
+};
+
+/// What all methods are made of: Parse checks the request and says what is wrong with it, or what
+/// it means; Start hands that to the core; Answer writes the core's result. NameOf and FieldOf tell
+/// what a refusal is about.
+template <class Req, class Resp, class Call, class Arguments, Method kNumber>
+struct MethodBase {
   using Request = Req;
   using Response = Resp;
   using CoreCall = Call;
+  using Args = Arguments;
   static constexpr Method kMethod = kNumber;
   static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
     return request.name();
   }
-  static std::string FieldOf(const core::Refusal& /*refusal*/) { return {}; }
+  static std::string FieldOf(const core::Refusal& refusal) {
+    if (refusal.reason == core::Reason::kBadOptions) return "ack_timeout";
+    if (refusal.reason != core::Reason::kIdReused) return {};
+    if constexpr (requires(Request r) { r.wait_id(); }) return "wait_id";
+    return "request_id";
+  }
 };
 
-struct OpenMethod : UnaryMethod<v1::OpenPollDescriptorRequest, v1::OpenPollDescriptorResponse,
-                                core::OpenCall, Method::kOpen> {
-  static constexpr auto kRequest = &AsyncService::RequestOpenPollDescriptor;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::OpenResult& result, Response& response);
+struct OpenMethod : MethodBase<v1::OpenPollDescriptorRequest, v1::OpenPollDescriptorResponse,
+                               core::OpenCall, core::OpenArgs, Method::kOpen> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Open(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::OpenResult& result, Response& response);
 };
 
-struct CloseMethod : UnaryMethod<v1::ClosePollDescriptorRequest, v1::ClosePollDescriptorResponse,
-                                 core::CloseCall, Method::kClose> {
-  static constexpr auto kRequest = &AsyncService::RequestClosePollDescriptor;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::CloseResult& result, Response& response);
+struct CloseMethod : MethodBase<v1::ClosePollDescriptorRequest, v1::ClosePollDescriptorResponse,
+                                core::CloseCall, core::CloseArgs, Method::kClose> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Close(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::CloseResult& result, Response& response);
 };
 
-struct ResetMethod
-    : UnaryMethod<v1::ResetRequest, v1::ResetResponse, core::ResetCall, Method::kReset> {
-  static constexpr auto kRequest = &AsyncService::RequestReset;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::ResetResult& result, Response& response);
+struct ResetMethod : MethodBase<v1::ResetRequest, v1::ResetResponse, core::ResetCall,
+                                core::ResetArgs, Method::kReset> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Reset(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::ResetResult& result, Response& response);
 };
 
 struct WaitMethod
-    : UnaryMethod<v1::WaitRequest, v1::WaitResponse, NamedCall<core::WaitCall>, Method::kWait> {
-  static constexpr auto kRequest = &AsyncService::RequestWait;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::WaitResult& result, Response& response);
+    : MethodBase<v1::WaitRequest, v1::WaitResponse, core::WaitCall, core::WaitArgs, Method::kWait> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Wait(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::WaitResult& result, Response& response);
 };
 
-struct ReadyMethod
-    : UnaryMethod<v1::ReadyRequest, v1::ReadyResponse, core::ReadyCall, Method::kReady> {
-  static constexpr auto kRequest = &AsyncService::RequestReady;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::ReadyResult& result, Response& response);
+struct ReadyMethod : MethodBase<v1::ReadyRequest, v1::ReadyResponse, core::ReadyCall,
+                                core::ReadyArgs, Method::kReady> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Ready(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::ReadyResult& result, Response& response);
 };
 
-struct SetDeadlineMethod : UnaryMethod<v1::SetDeadlineRequest, v1::SetDeadlineResponse,
-                                       core::SetDeadlineCall, Method::kSetDeadline> {
-  static constexpr auto kRequest = &AsyncService::RequestSetDeadline;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::SetDeadlineResult& result, Response& response);
+struct SetDeadlineMethod
+    : MethodBase<v1::SetDeadlineRequest, v1::SetDeadlineResponse, core::SetDeadlineCall,
+                 core::SetDeadlineArgs, Method::kSetDeadline> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.SetDeadline(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::SetDeadlineResult& result,
+                     Response& response);
 };
 
 struct PollMethod
-    : UnaryMethod<v1::PollRequest, v1::PollResponse, NamedCall<core::PollCall>, Method::kPoll> {
-  static constexpr auto kRequest = &AsyncService::RequestPoll;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::PollResult& result, Response& response);
+    : MethodBase<v1::PollRequest, v1::PollResponse, core::PollCall, core::PollArgs, Method::kPoll> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Poll(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::PollResult& result, Response& response);
   static std::string_view NameOf(const Request& request, const core::Refusal& refusal);
   static std::string FieldOf(const core::Refusal& refusal);
 };
 
-/// Refused: it belongs to hand-offs, which this server does not offer yet.
-struct AckMethod : UnaryMethod<v1::AckRequest, v1::AckResponse, core::ResetCall, Method::kAck> {
-  static constexpr auto kRequest = &AsyncService::RequestAck;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& /*context*/, const core::Now& /*now*/, const Request& /*request*/,
-                     const core::ResetResult& /*result*/, Response& /*response*/) {}
+struct AckMethod
+    : MethodBase<v1::AckRequest, v1::AckResponse, core::AckCall, core::AckArgs, Method::kAck> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Ack(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::AckResult& result, Response& response);
 };
 
-struct GetMethod : UnaryMethod<v1::GetPollDescriptorRequest, v1::GetPollDescriptorResponse,
-                               core::GetCall, Method::kGet> {
-  static constexpr auto kRequest = &AsyncService::RequestGetPollDescriptor;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::DescriptorInfo& result, Response& response);
+struct GetMethod : MethodBase<v1::GetPollDescriptorRequest, v1::GetPollDescriptorResponse,
+                              core::GetCall, core::GetArgs, Method::kGet> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.Get(now, args, call);
+  }
+  static void Answer(const core::Now& now, const core::DescriptorInfo& result, Response& response);
 };
 
-struct ListMethod : UnaryMethod<v1::ListPollDescriptorsRequest, v1::ListPollDescriptorsResponse,
-                                core::ListCall, Method::kList> {
-  static constexpr auto kRequest = &AsyncService::RequestListPollDescriptors;
-  static Fault Begin(Context& context, const core::Now& now, const Request& request,
-                     CoreCall& call);
-  static void Answer(Context& context, const core::Now& now, const Request& request,
-                     const core::ListResult& result, Response& response);
+struct ListMethod : MethodBase<v1::ListPollDescriptorsRequest, v1::ListPollDescriptorsResponse,
+                               core::ListCall, core::ListArgs, Method::kList> {
+  static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
+  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
+    poller.List(now, args, call);
+  }
+  static void Answer(const core::Now& now, const Request& request, const core::ListResult& result,
+                     Response& response);
   static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
     return request.prefix();
   }

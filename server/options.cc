@@ -29,6 +29,15 @@ ABSL_FLAG(absl::Duration, max_wait, absl::Hours(24),
 ABSL_FLAG(absl::Duration, default_idle_ttl, absl::Hours(24 * 7),
           "after how long an idle descriptor closes that a wait, ready or deadline opened; 0: "
           "never");
+ABSL_FLAG(absl::Duration, linger, absl::Seconds(30),
+          "for how long a wait with an id outlives its broken call, and a session its stream");
+ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
+          "for how long the outcome of a call with an id is remembered");
+ABSL_FLAG(uint64_t, max_outcomes, 1 << 20, "how many outcomes are remembered at most");
+ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at once");
+ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
+ABSL_FLAG(uint64_t, max_unacked, 1 << 18,
+          "how many results of one session may be written and not acknowledged");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(10),
           "how long parked waits may still end by themselves after SIGTERM");
 ABSL_FLAG(std::string, config, "", "a file of `name = value` lines; # begins a comment");
@@ -45,6 +54,12 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"max-payload-bytes", "BYTES"},
                               OptionDoc{"max-wait", "DURATION"},
                               OptionDoc{"default-idle-ttl", "DURATION"},
+                              OptionDoc{"linger", "DURATION"},
+                              OptionDoc{"retention", "DURATION"},
+                              OptionDoc{"max-outcomes", "N"},
+                              OptionDoc{"max-sessions", "N"},
+                              OptionDoc{"max-parked", "N"},
+                              OptionDoc{"max-unacked", "N"},
                               OptionDoc{"drain-timeout", "DURATION"},
                               OptionDoc{"config", "FILE"}};
 
@@ -152,6 +167,12 @@ std::optional<std::string> Check(const Options& options) {
         CheckPositive("max-payload-bytes", options.max_payload_bytes, kPayloadMax),
         CheckNotNegative("max-wait", options.max_wait),
         CheckNotNegative("default-idle-ttl", options.default_idle_ttl),
+        CheckNotNegative("linger", options.linger),
+        CheckNotNegative("retention", options.retention),
+        CheckPositive("max-outcomes", options.max_outcomes, kCountMax),
+        CheckPositive("max-sessions", options.max_sessions, kCountMax),
+        CheckPositive("max-parked", options.max_parked, kCountMax),
+        CheckPositive("max-unacked", options.max_unacked, kCountMax),
         CheckNotNegative("drain-timeout", options.drain_timeout)}) {
     if (fault.has_value()) return fault;
   }
@@ -168,6 +189,12 @@ Options Current() {
           .max_payload_bytes = absl::GetFlag(FLAGS_max_payload_bytes),
           .max_wait = absl::GetFlag(FLAGS_max_wait),
           .default_idle_ttl = absl::GetFlag(FLAGS_default_idle_ttl),
+          .linger = absl::GetFlag(FLAGS_linger),
+          .retention = absl::GetFlag(FLAGS_retention),
+          .max_outcomes = absl::GetFlag(FLAGS_max_outcomes),
+          .max_sessions = absl::GetFlag(FLAGS_max_sessions),
+          .max_parked = absl::GetFlag(FLAGS_max_parked),
+          .max_unacked = absl::GetFlag(FLAGS_max_unacked),
           .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
 }
 

@@ -25,6 +25,12 @@ struct Options {
   uint64_t max_payload_bytes;
   absl::Duration max_wait;          ///< zero: no bound
   absl::Duration default_idle_ttl;  ///< zero: for ever
+  absl::Duration linger = absl::Seconds(30);
+  absl::Duration retention = absl::Minutes(10);
+  uint64_t max_outcomes = 1 << 20;
+  uint64_t max_sessions = 10'000;
+  uint64_t max_parked = 1 << 20;   ///< in one session
+  uint64_t max_unacked = 1 << 18;  ///< results, in one session
   absl::Duration drain_timeout;
 };
 

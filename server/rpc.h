@@ -13,9 +13,9 @@
 #include <variant>
 
 #include "core/poller.h"
+#include "server/methods.h"
 #include "server/rpc_metrics.h"
 #include "server/status.h"
-#include "server/validate.h"
 #include "waitd/v1/waitd.grpc.pb.h"
 
 namespace waitd::server {
@@ -28,15 +28,6 @@ struct Context {
   size_t payload_bytes_max;
   /// Calls that arrived and have an event to come. Relaxed: a number to look at now and then.
   std::atomic<uint64_t> calls{0};
-};
-
-/// A parking call that is shown by its client's address.
-template <class Base>
-class NamedCall : public Base {
- public:
-  std::string_view client() const override { return peer; }
-
-  std::string peer;
 };
 
 /// An event that a completion queue hands back.
@@ -55,15 +46,26 @@ using AsyncService = v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
                         v1::WaitService::WithAsyncMethod_ListPollDescriptors<
                             v1::WaitService::Service>>>>>>>>>>;
 
-/// One unary call, from its arrival to its end. T says which: its messages, its core call, how it
-/// begins and how it answers (methods.h).
+/// What a unary call is for the core: one that parks is shown by its client's address.
+template <class Base>
+class UnaryCall : public Base {};
+template <class R>
+class UnaryCall<core::ParkingCall<R>> : public core::ParkingCall<R> {
+ public:
+  std::string_view client() const override { return peer; }
+
+  std::string peer;
+};
+
+/// One unary call, from its arrival to its end. T says which: its messages, its core call, what it
+/// means and how it answers (methods.h); kRequest asks gRPC for the next one.
 ///
 /// Threads:  the events come from one completion queue, which one thread polls, so that they are
 ///           serial; the core's Done may come from any thread, once, and may come while Begin runs.
 /// Lifetime: made by Await, deletes itself after its last event. A call that parks has two: its
 ///           end, and that its client is done with it.
-template <class T>
-class Rpc final : public T::CoreCall {
+template <class T, auto kRequest>
+class Rpc final : public UnaryCall<typename T::CoreCall> {
  public:
   using Request = typename T::Request;
   using Response = typename T::Response;
@@ -82,13 +84,19 @@ class Rpc final : public T::CoreCall {
     }
     using Result = std::variant_alternative_t<0, decltype(this->result)>;
     const auto& answer = std::get<Result>(this->result);
+    const core::Now now = context_.clock.Read();
     if constexpr (kParks) {
       if (answer.outcome == core::Outcome::kCancelled) {
         End({grpc::StatusCode::CANCELLED, "the call was cancelled"});
         return;
       }
+      context_.metrics.Woke(now, answer);
     }
-    T::Answer(context_, began_, *request_, answer, *response_);
+    if constexpr (requires { T::Answer(now, *request_, answer, *response_); }) {
+      T::Answer(now, *request_, answer, *response_);
+    } else {
+      T::Answer(now, answer, *response_);
+    }
     End(grpc::Status::OK);
   }
 
@@ -107,7 +115,7 @@ class Rpc final : public T::CoreCall {
   Rpc(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue)
       : context_(context), service_(service), queue_(queue), writer_(&server_context_) {
     if constexpr (kParks) server_context_.AsyncNotifyWhenDone(&left_);
-    (service.*T::kRequest)(&server_context_, request_, &writer_, &queue, &queue, &arrived_);
+    (service.*kRequest)(&server_context_, request_, &writer_, &queue, &queue, &arrived_);
   }
 
   void Arrived(bool ok) {
@@ -119,8 +127,17 @@ class Rpc final : public T::CoreCall {
     Await(context_, service_, queue_);
     began_ = context_.clock.Read();
     context_.metrics.Started(T::kMethod);
-    if constexpr (kParks) this->peer = server_context_.peer();
-    if (Fault fault = T::Begin(context_, began_, *request_, *this)) Refuse(*fault, {});
+    Caller caller{.client = {}, .payload_bytes_max = context_.payload_bytes_max};
+    if constexpr (kParks) {
+      this->peer = server_context_.peer();
+      caller.client = this->peer;
+    }
+    Parsed<typename T::Args> parsed;
+    if (Fault fault = T::Parse(caller, *request_, parsed)) {
+      Refuse(*fault, {});
+    } else {
+      T::Start(context_.poller, began_, parsed.args, *this);
+    }
   }
 
   void Refuse(Error error, std::string field) {
@@ -140,12 +157,18 @@ class Rpc final : public T::CoreCall {
     }
   }
 
-  void Ended(bool /*ok*/) { Leave(); }
+  void Ended(bool ok) {
+    // What was never written goes back.
+    if constexpr (kParks) {
+      if (!ok) context_.poller.Unwritten(context_.clock.Read(), *this);
+    }
+    Leave();
+  }
 
   // The client has its answer, or has gone.
   void Left(bool /*ok*/) {
     if constexpr (kParks) {
-      if (server_context_.IsCancelled()) context_.poller.Cancel(context_.clock.Read(), *this);
+      if (server_context_.IsCancelled()) context_.poller.Abandon(context_.clock.Read(), *this);
     }
     Leave();
   }

@@ -79,6 +79,19 @@ void RpcMetrics::Refused(std::string_view reason) {
   MySlot().refused[static_cast<size_t>(at)].fetch_add(1, std::memory_order_relaxed);
 }
 
+void RpcMetrics::Woke(const core::Now& now, const core::WaitResult& result) {
+  if (result.outcome != core::Outcome::kReady || result.parked <= core::Nanos(0)) return;
+  Woke(core::SaturatingSubtract(now.wall, result.ready_time));
+}
+
+void RpcMetrics::Woke(const core::Now& now, const core::PollResult& result) {
+  if (result.outcome != core::Outcome::kReady || result.parked <= core::Nanos(0)) return;
+  core::WallTime last{};
+  for (const auto& target : result.targets) last = std::max(last, target.result.ready_time);
+  Woke(core::SaturatingSubtract(now.wall, last));
+}
+
+// From the acceptance of a Ready to the hand-over of its wake to gRPC.
 void RpcMetrics::Woke(core::Nanos took) { MySlot().woke.Observe(core::kLatenessBounds, took); }
 
 std::vector<prometheus::MetricFamily> RpcMetrics::Collect() const {

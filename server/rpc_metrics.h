@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "core/results.h"
 
 namespace waitd::server {
 
@@ -39,15 +40,16 @@ class RpcMetrics final : public prometheus::Collectable {
   void Started(Method method);
   void Handled(Method method, grpc::StatusCode code, core::Nanos took);
   void Refused(std::string_view reason);
-  /// From the acceptance of a Ready to the hand-over of its wake to gRPC.
-  void Woke(core::Nanos took);
+  /// A wait has ended so, and is answered now: if a Ready woke it, how long that took.
+  void Woke(const core::Now& now, const core::WaitResult& result);
+  void Woke(const core::Now& now, const core::PollResult& result);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   static constexpr size_t kSlots = 8;
   static constexpr size_t kCodes = 17;
-  static constexpr size_t kReasons = 18;
+  static constexpr size_t kReasons = 24;
   static constexpr size_t kBuckets = 11;
 
   // Relaxed throughout: each is a sum that grows, read now and then; nothing else depends on it.
@@ -65,6 +67,7 @@ class RpcMetrics final : public prometheus::Collectable {
     Histogram woke;
   };
   Slot& MySlot();
+  void Woke(core::Nanos took);
 
   std::array<Slot, kSlots> slots_;
 };

@@ -19,9 +19,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/admin.h"
-#include "server/methods.h"
 #include "server/metrics.h"
 #include "server/process_metrics.h"
+#include "server/rpc.h"
 #include "server/rpc_metrics.h"
 #include "server/timer_thread.h"
 
@@ -61,6 +61,11 @@ core::Poller::Options PollerOptions(const Options& options, const core::Now& now
           .default_idle_ttl = OrForever(options.default_idle_ttl),
           // Without a store, the clock alone keeps generations of two processes apart.
           .first_generation = static_cast<uint64_t>(microseconds.count()),
+          .linger = core::Nanos(absl::ToInt64Nanoseconds(options.linger)),
+          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
+          .max_outcomes = options.max_outcomes,
+          // What was answered before is not known here.
+          .known_since = now.mono,
           .probe = nullptr};
 }
 
@@ -94,11 +99,23 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
 }
 
-template <class... Methods>
+template <class T, auto kRequest>
+void Await(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue) {
+  for (size_t i = 0; i < kAwaitedCalls; ++i) Rpc<T, kRequest>::Await(context, service, queue);
+}
+
 void AwaitAll(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue) {
-  for (size_t i = 0; i < kAwaitedCalls; ++i) {
-    (Rpc<Methods>::Await(context, service, queue), ...);
-  }
+  using S = AsyncService;
+  Await<OpenMethod, &S::RequestOpenPollDescriptor>(context, service, queue);
+  Await<CloseMethod, &S::RequestClosePollDescriptor>(context, service, queue);
+  Await<ResetMethod, &S::RequestReset>(context, service, queue);
+  Await<WaitMethod, &S::RequestWait>(context, service, queue);
+  Await<ReadyMethod, &S::RequestReady>(context, service, queue);
+  Await<SetDeadlineMethod, &S::RequestSetDeadline>(context, service, queue);
+  Await<PollMethod, &S::RequestPoll>(context, service, queue);
+  Await<AckMethod, &S::RequestAck>(context, service, queue);
+  Await<GetMethod, &S::RequestGetPollDescriptor>(context, service, queue);
+  Await<ListMethod, &S::RequestListPollDescriptors>(context, service, queue);
 }
 
 }  // namespace
@@ -171,8 +188,7 @@ bool Server::Start(std::string* error) {
   }
   p.address = is_unix ? asked : absl::StrCat(asked.substr(0, asked.rfind(':') + 1), port);
   for (auto& queue : p.queues) {
-    AwaitAll<OpenMethod, CloseMethod, ResetMethod, WaitMethod, ReadyMethod, SetDeadlineMethod,
-             PollMethod, AckMethod, GetMethod, ListMethod>(p.context, p.service, *queue);
+    AwaitAll(p.context, p.service, *queue);
     p.threads.emplace_back([&queue] {
       void* tag = nullptr;
       bool ok = false;

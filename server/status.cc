@@ -26,19 +26,26 @@ constexpr std::array kRows = {
     Row{"BAD_TIME", StatusCode::INVALID_ARGUMENT, 0},
     Row{"BAD_KIND", StatusCode::INVALID_ARGUMENT, 0},
     Row{"BAD_LABELS", StatusCode::INVALID_ARGUMENT, 0},
+    Row{"BAD_ID", StatusCode::INVALID_ARGUMENT, 0},
     Row{"BAD_PAGE_TOKEN", StatusCode::INVALID_ARGUMENT, 0},
     Row{"BAD_OPTIONS", StatusCode::INVALID_ARGUMENT, 0},
     Row{"BAD_POLL", StatusCode::INVALID_ARGUMENT, 0},
     Row{"PAYLOAD_TOO_LARGE", StatusCode::INVALID_ARGUMENT, 0},
+    Row{"BAD_SESSION", StatusCode::INVALID_ARGUMENT, 0},
+    Row{"ID_REUSED", StatusCode::INVALID_ARGUMENT, 0},
     Row{"NO_DESCRIPTOR", StatusCode::NOT_FOUND, 0},
     Row{"EXISTS", StatusCode::ALREADY_EXISTS, 0},
     Row{"KIND_MISMATCH", StatusCode::FAILED_PRECONDITION, 0},
     Row{"DOUBLE_WAIT", StatusCode::FAILED_PRECONDITION, 0},
     Row{"STALE_GENERATION", StatusCode::ABORTED, 0},
+    Row{"OUTCOME_UNKNOWN", StatusCode::ABORTED, 0},
+    Row{"TAKEN_OVER", StatusCode::ABORTED, 0},
+    Row{"STALE_DELIVERY", StatusCode::FAILED_PRECONDITION, 0},
     Row{"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED, 5000},
     Row{"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_SESSIONS", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 100},
     Row{"DRAINING", StatusCode::UNAVAILABLE, 1000},
-    Row{"UNIMPLEMENTED", StatusCode::UNIMPLEMENTED, 0},
 };
 
 constexpr auto kReasons = [] {
@@ -100,6 +107,18 @@ grpc::Status ToStatus(const Error& error) {
   return {row.code, error.message, status.SerializeAsString()};
 }
 
+void Write(const Error& error, v1::OperationError& to) {
+  const Row& row = Find(error.reason);
+  to.set_code(row.code);
+  to.set_message(error.message);
+  to.set_reason(std::string(error.reason));
+  to.mutable_metadata()->insert(error.metadata.begin(), error.metadata.end());
+  to.set_field(error.field);
+  if (row.retry_ms == 0) return;
+  to.mutable_retry_delay()->set_seconds(row.retry_ms / 1000);
+  to.mutable_retry_delay()->set_nanos(row.retry_ms % 1000 * 1'000'000);
+}
+
 Error ToError(const core::Refusal& refusal, std::string_view name) {
   using core::Reason;
   const std::string quoted = absl::StrCat("'", absl::string_view(name.data(), name.size()), "'");
@@ -140,12 +159,38 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .metadata = {{"generation", absl::StrCat(refusal.generation)},
                            {"waiter", refusal.waiter},
                            {"since", shown},
-                           {"connected", "true"}}};
+                           {"connected", refusal.waiter_connected ? "true" : "false"}}};
     }
     case Reason::kBadTime:
       return {.reason = "BAD_TIME",
               .message = "ARM_OR_EXTEND needs a time that is to come",
               .field = "condition"};
+    case Reason::kBadOptions:
+      return {
+          .reason = "BAD_OPTIONS",
+          .message = absl::StrCat(quoted, " is a latch, which keeps its READY: there is nothing ",
+                                  "to acknowledge; leave ack_timeout unset"),
+          .field = {}};
+    case Reason::kIdReused:
+      return {.reason = "ID_REUSED",
+              .message = absl::StrCat("this id was used for another call on ", quoted,
+                                      "; choose a new one for each call"),
+              .field = {}};
+    case Reason::kOutcomeUnknown:
+      return {.reason = "OUTCOME_UNKNOWN",
+              .message = absl::StrCat("what came of this on ", quoted,
+                                      " is not known any more; look what is there, and decide"),
+              .field = {}};
+    case Reason::kTakenOver:
+      return {.reason = "TAKEN_OVER",
+              .message = "a later call with the same wait_id waits instead of this one",
+              .field = {}};
+    case Reason::kStaleDelivery:
+      return {.reason = "STALE_DELIVERY",
+              .message = absl::StrCat("the READY of ", quoted,
+                                      " was taken back, for its Ack did not come in time; another "
+                                      "wait gets it"),
+              .field = {}};
     case Reason::kBadPoll:
       return {.reason = "BAD_POLL",
               .message =

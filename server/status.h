@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/types.h"
+#include "waitd/v1/waitd.pb.h"
 
 namespace waitd::server {
 
@@ -23,6 +24,9 @@ struct Error {
 
 /// The gRPC status of an error: the code that belongs to its reason, and google.rpc details.
 grpc::Status ToStatus(const Error& error);
+
+/// The same as a session says it.
+void Write(const Error& error, v1::OperationError& to);
 
 /// The error of a refusal of the core. `name` is the descriptor's.
 Error ToError(const core::Refusal& refusal, std::string_view name);

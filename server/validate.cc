@@ -10,6 +10,7 @@ namespace waitd::server {
 namespace {
 
 constexpr size_t kNameBytesMax = 512;
+constexpr size_t kIdBytesMax = 128;
 constexpr size_t kLabelsMax = 16;
 constexpr size_t kLabelKeyBytesMax = 63;
 constexpr size_t kLabelValueBytesMax = 256;
@@ -61,10 +62,10 @@ Fault CheckName(std::string_view name, std::string_view field) {
   return std::nullopt;
 }
 
-Fault CheckAbsent(bool present, std::string_view field) {
-  if (!present) return std::nullopt;
-  return Bad("UNIMPLEMENTED", field,
-             absl::StrCat("this server does not offer ", View(field), " yet; leave it unset"));
+Fault CheckId(std::string_view id, std::string_view field) {
+  if (id.size() <= kIdBytesMax) return std::nullopt;
+  return Bad("BAD_ID", field,
+             absl::StrCat("an id has at most ", kIdBytesMax, " bytes, this one ", id.size()));
 }
 
 Fault ToMode(v1::Mode mode, std::string_view field, core::Mode* to) {
@@ -147,7 +148,8 @@ Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to)
   return std::nullopt;
 }
 
-Fault ToOpenOptions(const v1::OpenOptions& options, std::string_view field, core::OpenOptions* to) {
+Fault ToOpenOptions(const v1::OpenOptions& options, bool in_session, std::string_view field,
+                    core::OpenOptions* to) {
   const auto path = [&](absl::string_view part) { return absl::StrCat(View(field), ".", part); };
   switch (options.kind()) {
     case v1::KIND_UNSPECIFIED:
@@ -175,7 +177,8 @@ Fault ToOpenOptions(const v1::OpenOptions& options, std::string_view field, core
     }
     to->idle_ttl = ttl;
   }
-  if (options.ephemeral()) {
+  to->ephemeral = options.ephemeral();
+  if (options.ephemeral() && !in_session) {
     return Bad("BAD_OPTIONS", path("ephemeral"),
                "only a session opens ephemeral descriptors; set idle_ttl instead");
   }

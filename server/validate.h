@@ -22,8 +22,8 @@ using LabelMap = google::protobuf::Map<std::string, std::string>;
 /// UTF-8, which the parser has seen to, 1 to 512 bytes, no control characters.
 Fault CheckName(std::string_view name, std::string_view field);
 
-/// A field that belongs to ids and hand-offs, which this server does not offer yet.
-Fault CheckAbsent(bool present, std::string_view field);
+/// An id, if there is one: at most 128 bytes.
+Fault CheckId(std::string_view id, std::string_view field);
 
 Fault ToMode(v1::Mode mode, std::string_view field, core::Mode* to);
 
@@ -41,7 +41,9 @@ Fault ToWallTime(const google::protobuf::Timestamp& at, std::string_view field, 
 
 Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to);
 
-Fault ToOpenOptions(const v1::OpenOptions& options, std::string_view field, core::OpenOptions* to);
+/// `in_session`: only there may a descriptor be ephemeral.
+Fault ToOpenOptions(const v1::OpenOptions& options, bool in_session, std::string_view field,
+                    core::OpenOptions* to);
 
 /// The signal as the bytes that are handed out; null when there is none.
 Fault ToPayload(bool present, const v1::Signal& signal, size_t bytes_max, core::Payload* to);

@@ -17,7 +17,7 @@ import pytest
 
 _PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 _GENERATED = pathlib.Path(tempfile.mkdtemp(prefix="waitd-stubs-"))
-_RUN_LIMIT_S = 280
+_RUN_LIMIT_S = 580
 _TEST_LIMIT_S = 90
 
 

@@ -228,8 +228,8 @@ TEST(Deadline, C43_AHeartbeatNeedsATimeToCome) {
   const auto late = Ok(t.SetDeadline({.name = "a",
                                       .what = SetDeadlineArgs::What::kTimeout,
                                       .timeout = seconds(5),
-                                      .sent_ago = seconds(6),
-                                      .condition = Condition::kArmOrExtend}));
+                                      .condition = Condition::kArmOrExtend,
+                                      .retry = {.sent_ago = seconds(6)}}));
   EXPECT_EQ(late.effect[0], Effect::kRefused);
   EXPECT_FALSE(late.applied);
   EXPECT_EQ(Ok(t.Get("a")).side[0].deadline.state, Deadline::State::kNone);

@@ -286,6 +286,18 @@ class Client:
         self.await_parked(name, count, mode)
         return call
 
+    def park_briefly(self, name, timeout):
+        """Parks a wait for a while that is short, but long enough to see it parked; and for how
+        long that is. So its instant comes within that time from now."""
+        while True:
+            call = self.start_wait(name, timeout)
+            eventually(lambda call=call: call.done() or self.side(name).waiters == 1,
+                       f"one parked on {name}, or gone")
+            if not call.done():
+                return call, timeout
+            assert timed_out(call.result(), BY_WAIT)
+            timeout *= 2
+
     def park_poll(self, targets, need=0, timeout=None, **fields):
         """Starts a poll, and returns it when it is parked on all of its targets."""
         call = self.start_poll(targets, need, timeout, **fields)
@@ -474,6 +486,13 @@ class Server:
         """Resident memory, in bytes."""
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measured_memory():
+    """The environment of a server whose resident memory is looked at: a sanitizer keeps what was
+    freed for a while, which is not what is measured."""
+    options = f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=4"
+    return {"ASAN_OPTIONS": options.lstrip(":")}
 
 
 def clean_environment(extra=None):

@@ -106,7 +106,7 @@ TEST(Timeout, C59a_ZeroOrLessOnlyTries) {
   const auto parked = t.Wait("a");
   EXPECT_EQ(OutcomeOf(t.Wait("a", Nanos(0))), Outcome::kTimedOut)
       << "no double wait: it never parks";
-  const auto over = t.Wait({.name = "a", .timeout = seconds(5), .sent_ago = seconds(5)});
+  const auto over = t.Wait({.name = "a", .timeout = seconds(5), .retry = {.sent_ago = seconds(5)}});
   EXPECT_EQ(OutcomeOf(over), Outcome::kTimedOut) << "its limit counts from the first attempt";
   Ok(t.Close("a"));
 }
@@ -235,6 +235,19 @@ TEST(Poll, C63_ADoubleWaitLeavesNothingParkedAndOpensNothing) {
   EXPECT_EQ(OutcomeOf(holder), Outcome::kClosed);
 }
 
+TEST(Poll, C63_AnExclusiveSideWithAPollTakesNoOtherWaiter) {
+  Table t;
+  for (const char* name : {"a", "b", "c"}) Ok(t.Open(name));
+  const auto poll = t.Poll({{"a"}, {"b"}}, 2);
+  EXPECT_EQ(ReasonOf(t.Wait("a")->result), Reason::kDoubleWait);
+  EXPECT_EQ(ReasonOf(t.Poll({{"c"}, {"b"}})->result), Reason::kDoubleWait);
+  EXPECT_EQ(Ok(t.Get("a")).side[0].waiters, 1U);
+  EXPECT_EQ(Ok(t.Get("c")).side[0].waiters, 0U);
+  Ok(t.Ready("a"));
+  EXPECT_EQ(Ok(t.Ready("b")).effect, ReadyEffect::kWoke);
+  EXPECT_EQ(Indexes(Polled(poll)), (Taken{0, 1}));
+}
+
 TEST(Poll, C64_ResultsNameTheTargetThatEndedIt) {
   Table t;
   for (const char* name : {"a", "b", "c"}) Ok(t.Open(name));
@@ -265,6 +278,20 @@ TEST(Poll, C64_ATargetThatEndedStaysEndedForThePoll) {
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kRemembered);
   EXPECT_EQ(Ok(t.Ready("b")).effect, ReadyEffect::kWoke);
   EXPECT_EQ(Indexes(Polled(poll)), Taken{1});
+}
+
+TEST(Poll, C64_AReadyOfATargetThatEndedDoesNotCountForThePoll) {
+  Table t;
+  for (const char* name : {"a", "b", "c"}) Ok(t.Open(name));
+  const auto poll = t.Poll({{"a"}, {"b"}, {"c"}}, 2);
+  Ok(t.In("a", Nanos(0)));
+  Ok(t.Clear("a"));
+  Ok(t.Ready("a"));
+  EXPECT_EQ(Ok(t.Ready("b")).effect, ReadyEffect::kRemembered);
+  EXPECT_FALSE(poll->done());
+  EXPECT_EQ(Ok(t.Ready("c")).effect, ReadyEffect::kWoke);
+  EXPECT_EQ(Indexes(Polled(poll)), (Taken{1, 2}));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady) << "its READY is for the next wait";
 }
 
 TEST(Poll, C64_ItsOwnLimitAgainstItsTargetsDeadlines) {

@@ -115,7 +115,9 @@ BROKEN_MESSAGES = {"not UTF-8": NOT_UTF8, "truncated": b"\x0a\x7fabc", "no field
 
 
 @pytest.mark.parametrize("message", BROKEN_MESSAGES.values(), ids=BROKEN_MESSAGES.keys())
-@pytest.mark.parametrize("method", ["OpenPollDescriptor", "Wait", "Ready", "GetPollDescriptor"])
+@pytest.mark.parametrize("method", [
+    "OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline", "Poll",
+    "GetPollDescriptor", "ListPollDescriptors"])
 def test_what_the_parser_refuses_changes_nothing(shared_server, c, method, message):
     before = shared_server.metrics().total("waitd_descriptors")
     with pytest.raises(grpc.RpcError) as caught:
@@ -134,6 +136,19 @@ def test_bad_modes(c, unchanged, kind, mode):
          "reset": lambda: c.reset(unchanged, mode),
          "ready": lambda: c.ready(unchanged, b"new", mode),
          "deadline": lambda: c.deadline(unchanged, 5, mode)}[kind]()
+
+
+def test_a_mode_that_is_unset_is_read(c, name):
+    c.open(name)
+    limit = {"timeout": CALL_LIMIT_S}
+    c.stub.Ready(pb.ReadyRequest(name=name), **limit)
+    assert c.get(name).read.state == HELD != c.get(name).write.state
+    assert c.stub.Reset(pb.ResetRequest(name=name), **limit).forgot
+    c.stub.SetDeadline(pb.SetDeadlineRequest(name=name, timeout={"seconds": 0}), **limit)
+    assert c.get(name).read.deadline.expired and not c.get(name).write.deadline.expired
+    for answer in (c.stub.Wait(pb.WaitRequest(name=name), **limit),
+                   c.stub.Poll(pb.PollRequest(targets=[{"name": name}]), **limit)):
+        assert answer.timeout_cause == pb.TIMEOUT_CAUSE_DEADLINE
 
 
 @pytest.mark.parametrize("mode", [READ_WRITE, 4, -1])
@@ -222,6 +237,9 @@ BAD_LABELS = {
     "key of 64 bytes": {"k" * 64: ""},
     "key of 64 bytes in 32 characters": {"é" * 32: ""},
     "value of 257 bytes": {"k": "v" * 257},
+    "empty key": {"": "v"},
+    "control character in a key": {"k\n": "v"},
+    "control character in a value": {"k": "v\0"},
 }
 
 
@@ -231,6 +249,12 @@ def test_bad_labels(c, name, kind, labels):
     with refused(INVALID, "BAD_LABELS", f"{options_field(kind)}.labels"):
         call_opening(c, kind, name, labels=labels)
     assert not c.is_open(name)
+
+
+@pytest.mark.parametrize("labels", BAD_LABELS.values(), ids=BAD_LABELS.keys())
+def test_bad_labels_to_list_by(c, labels):
+    with refused(INVALID, "BAD_LABELS", "labels"):
+        c.list(labels=labels)
 
 
 def test_labels_at_their_limits(c, name):

@@ -10,7 +10,7 @@ from harness import (
     ARM_OR_EXTEND, ARMED, BY_DEADLINE, BY_WAIT, CLEAR, CLEARED, CLOSED, EXCLUSIVE, EXPIRED,
     EXTENDED, FIFO, HELD, IF_NOT_EXPIRED, IF_WAITING, KINDS, NIL, NOT_SET, ONLY_EARLIER,
     ONLY_LATER, READ, READ_WRITE, READY, REFUSED, REMEMBERED, SHORTENED, TIMED_OUT, UNCHANGED,
-    WOKE, WRITE, eventually, nanos, refused, seconds, timed_out)
+    WOKE, WRITE, eventually, measured_memory, nanos, refused, seconds, timed_out)
 from waitd.v1 import waitd_pb2 as pb
 
 NOTHING = pb.DEADLINE_EFFECT_UNSPECIFIED
@@ -314,9 +314,8 @@ def test_C43_a_deadline_counts_from_the_first_attempt(c, name):
 def test_C43_a_deadline_without_a_deadline_is_bad(c, name):
     c.open(name)
     before = c.get(name)
-    with refused("INVALID_ARGUMENT", "BAD_TIME") as said:
+    with refused("INVALID_ARGUMENT", "BAD_TIME", "deadline"):
         c.deadline(name)
-    assert said[0].fields
     assert c.get(name) == before
 
 
@@ -597,14 +596,15 @@ def test_C54_waits_end_in_the_order_of_their_instants(c, name):
     assert order == [1, 2, 0]
 
 
-def test_C55_a_closed_descriptor_leaves_no_timer(quiet, name):
-    server, c = quiet
+def test_C55_a_closed_descriptor_leaves_no_timer(start, name):
+    server = start(env=measured_memory())
 
     def cycles(count):
-        for i in range(count):
-            c.open(f"{name}/{i}")
-            assert c.deadline(f"{name}/{i}", 1800 + i, READ_WRITE).applied
-            c.close(f"{name}/{i}")
+        with server.client() as c:
+            for i in range(count):
+                c.open(f"{name}/{i}")
+                assert c.deadline(f"{name}/{i}", 1800 + i, READ_WRITE).applied
+                c.close(f"{name}/{i}")
     cycles(300)
     level = server.rss()
     cycles(700)

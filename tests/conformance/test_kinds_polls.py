@@ -68,7 +68,7 @@ def test_C57_one_deadline_times_out_the_whole_queue(c, name):
 def test_C57_waits_timeouts_are_each_their_own(c, name):
     c.open(name, kind=FIFO)
     first = c.park(name)
-    short = c.park(name, timeout=0.05, count=2)
+    short = c.start_wait(name, 0.05)
     last = c.start_wait(name)
     assert timed_out(short.result(), BY_WAIT)
     c.await_parked(name, 2)
@@ -160,7 +160,7 @@ def test_C60_a_deadline_set_while_parked_is_compared_too(c, name):
     c.deadline(name, 0.02)
     assert timed_out(call.result(), BY_DEADLINE)
     c.deadline(name, CLEAR)
-    call = c.park(name, timeout=0.1)
+    call, _ = c.park_briefly(name, 0.1)
     c.deadline(name, 1000)
     assert timed_out(call.result(), BY_WAIT)
 

@@ -1,8 +1,6 @@
 """Ten thousand parked calls on one server, all released by one Close, and again."""
 
-import os
-
-from harness import CLOSED, FIFO, Server, eventually
+from harness import CLOSED, FIFO, Server, eventually, measured_memory
 
 COUNT = 10_000
 CONNECTIONS = 10
@@ -32,9 +30,7 @@ def round_of(server, name):
 
 
 def test_10_000_waits_are_all_released_and_memory_stays_level(waitd, name):
-    # A sanitizer keeps freed memory for a while; that is not what is measured here.
-    sanitizer = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
-    with Server(waitd, env={"ASAN_OPTIONS": sanitizer.lstrip(":")}) as server:
+    with Server(waitd, env=measured_memory()) as server:
         first = round_of(server, name)
         second = round_of(server, name)
         assert second <= first * 1.1, f"{first} bytes, then {second}"

@@ -68,8 +68,7 @@ def test_C3_nothing_of_a_former_life_touches_the_new_one(c, name):
     new = c.open(name).poll_descriptor.generation
     with refused("ABORTED", "STALE_GENERATION"):
         c.ready(name, generation=old)
-    call = c.park(name, timeout=0.15)
-    answer = call.result()
+    answer = c.wait(name, 0.15)
     assert timed_out(answer, BY_WAIT), "the former life's timer ended it"
     assert answer.generation == new
     assert is_blank(c.side(name))

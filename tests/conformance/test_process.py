@@ -1,5 +1,9 @@
 """The process around the service: health, reflection, limits, drain, flags and their precedence."""
 
+import contextlib
+import datetime
+import json
+import re
 import signal as signals
 import socket
 import subprocess
@@ -345,12 +349,51 @@ def test_help_and_version(waitd):
         assert "waitd" in result.stdout
 
 
-def test_json_log_lines(start):
-    import json
-    server = start("--log-format=json")
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_json_log_lines(start, name, level):
+    """Each line is an object, also those that tell what clients sent and libraries said."""
+    server = start("--log-format=json", f"--log-level={level}")
+    with server.client() as c:
+        c.open(name)
+        call = c.park(name)
+        for message in (b"\x0a\x02\xff\xfe", b"\x0a\x03a\"\n"):
+            with contextlib.suppress(grpc.RpcError):
+                c.channel.unary_unary("/waitd.v1.WaitService/Wait")(
+                    message, timeout=CALL_LIMIT_S)
+        c.close(name)
+        assert call.result().outcome == CLOSED
     server.terminate()
     assert server.exit_code() == 0
-    assert all(isinstance(json.loads(line), dict) for line in server._lines)
+    lines = [json.loads(line) for line in server._lines]
+    assert all(line.keys() == {"time", "level", "message"} for line in lines)
+    assert all(datetime.datetime.strptime(line["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
+               for line in lines)
+    assert any("draining" in line["message"] for line in lines)
+    assert any(line["level"] == "debug" for line in lines) == (level == "debug")
+
+
+def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):
+    address = f"unix:{tmp_path}/".encode() + b"\xff\n\x01"
+    with subprocess.Popen(
+            [waitd, b"--listen-address=" + address, "--metrics-address=127.0.0.1:0",
+             "--log-format=json"], stderr=subprocess.PIPE, env=clean_environment()) as process:
+        ready = json.loads(process.stderr.readline())
+        process.terminate()
+        assert all(json.loads(line) for line in process.stderr)
+    assert process.returncode == 0
+    assert f"unix:{tmp_path}/\ufffd\n\x01" in ready["message"]
+
+
+def test_a_refusal_at_start_is_one_line_whatever_it_tells(waitd):
+    assert_refused_at_start(waitd, [*SOMEWHERE, "--log-level=a\nb\rc"], mention="log-level")
+
+
+def test_text_log_lines(start):
+    server = start("--log-format=text")
+    server.terminate()
+    assert server.exit_code() == 0
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d info \S.*", line)
+               for line in server._lines), server._lines
 
 
 def test_tcp_serves_like_a_unix_socket(start, name):

@@ -8,6 +8,7 @@ import time
 
 import grpc
 import pytest
+from google.protobuf import timestamp_pb2
 from harness import (
     ARMED, BY_DEADLINE, BY_WAIT, CLEAR, CLOSED, COALESCED, EXCLUSIVE, EXPIRED, FIFO,
     HELD, IF_NOT_EXPIRED, IF_WAITING, KINDS, LATCH, NIL, NOT_SET, ONLY_LATER, READ, READ_WRITE,
@@ -114,8 +115,8 @@ def test_C16_a_wait_never_parks_past_its_sides_instant(c, name):
 def test_C16_ready_after_a_waits_own_instant_does_not_reach_it(c, name):
     for _ in range(20):
         c.open(name)
-        call = c.park(name, timeout=0.01)
-        c.elapse(0.01)
+        call, timeout = c.park_briefly(name, 0.01)
+        c.elapse(timeout)
         # The elapsed wait began after the parked one, so that one's instant has passed as well.
         assert c.ready(name).effect == REMEMBERED
         assert timed_out(call.result(), BY_WAIT)
@@ -262,9 +263,17 @@ def test_C23_a_second_wait_on_an_exclusive_side_is_refused(c, name):
     first = c.park(name)
     for timeout in (None, 5):
         refusal = refusal_of(c.start_wait(name, timeout), "FAILED_PRECONDITION", "DOUBLE_WAIT")
-        assert refusal.metadata, "it does not say who waits"
+        holder = c.side(name).waiter_details[0]
+        assert before <= seconds(holder.since) <= time.time()
+        since = timestamp_pb2.Timestamp()
+        since.FromJsonString(refusal.metadata["since"])
+        # Both are made from the same monotonic instant, by the clocks of two messages.
+        assert abs(seconds(since) - seconds(holder.since)) < 1e-3
+        assert refusal.metadata["waiter"] == holder.client != ""
+        assert refusal.metadata["connected"] == "true"
+        assert int(refusal.metadata["generation"]) == c.get(name).generation
+        assert holder.client in refusal.message and name in refusal.message
     assert c.side(name).waiters == 1
-    assert before <= seconds(c.side(name).waiter_details[0].since) <= time.time()
     assert c.ready(name, b"first").effect == WOKE
     assert first.result().signal.data == b"first"
     assert not c.takes(name)

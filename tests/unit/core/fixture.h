@@ -91,10 +91,19 @@ class Table {
     return Open(args);
   }
   Result<CloseResult> Close(std::string_view name, uint64_t generation = 0) {
-    return Ask<CloseCall>([&](auto& call) { poller_.Close(now_, {name, generation}, call); });
+    return Close(CloseArgs{.name = name, .generation = generation});
+  }
+  Result<CloseResult> Close(const CloseArgs& args) {
+    return Ask<CloseCall>([&](auto& call) { poller_.Close(now_, args, call); });
   }
   Result<ResetResult> Reset(std::string_view name, Mode mode = Mode::kRead) {
-    return Ask<ResetCall>([&](auto& call) { poller_.Reset(now_, {name, mode, 0}, call); });
+    return Reset(ResetArgs{.name = name, .mode = mode});
+  }
+  Result<ResetResult> Reset(const ResetArgs& args) {
+    return Ask<ResetCall>([&](auto& call) { poller_.Reset(now_, args, call); });
+  }
+  Result<AckResult> Ack(const AckArgs& args) {
+    return Ask<AckCall>([&](auto& call) { poller_.Ack(now_, args, call); });
   }
   Result<ReadyResult> Ready(const ReadyArgs& args) {
     return Ask<ReadyCall>([&](auto& call) { poller_.Ready(now_, args, call); });
@@ -122,7 +131,7 @@ class Table {
                         .condition = condition});
   }
   Result<DescriptorInfo> Get(std::string_view name) {
-    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, name, call); });
+    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, {name}, call); });
   }
   Result<ListResult> List(const ListArgs& args) {
     return Ask<ListCall>([&](auto& call) { poller_.List(now_, args, call); });

@@ -257,7 +257,7 @@ TEST(Journal, AnEffectIsLetGoOnlyWhenTheJournalSaysSo) {
   EXPECT_FALSE(wait->done() || first.done() || second.done());
   // A read of what is unsaved waits too; one of another descriptor does not.
   Answered<GetCall> get;
-  t.poller().Get(t.now(), "a", get);
+  t.poller().Get(t.now(), {"a"}, get);
   EXPECT_FALSE(get.done());
   t.poller().Cancel(t.now(), *wait);  // claimed and not yet answered: too late
   journal.Commit(t.poller());
@@ -265,7 +265,7 @@ TEST(Journal, AnEffectIsLetGoOnlyWhenTheJournalSaysSo) {
   EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
   EXPECT_EQ(Ok(second.result).effect, ReadyEffect::kRemembered);
   Answered<GetCall> saved;
-  t.poller().Get(t.now(), "a", saved);
+  t.poller().Get(t.now(), {"a"}, saved);
   EXPECT_TRUE(saved.done());
 }
 

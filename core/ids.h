@@ -1,0 +1,149 @@
+#ifndef WAITD_CORE_IDS_H_
+#define WAITD_CORE_IDS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/container/flat_hash_set.h"
+#include "core/call.h"
+#include "core/hand_off.h"
+#include "core/poll_cache.h"
+#include "core/timer_wheel.h"
+
+namespace waitd::core {
+
+/// What an id is of. Ids of different use never meet.
+enum class IdUse : uint8_t {
+  kWait,          ///< a Wait or a Poll
+  kRequest,       ///< any other call
+  kReadHandOff,   ///< a READY of the read side that waits for its Ack, by its wait's id
+  kWriteHandOff,  ///< the same of the write side
+};
+constexpr IdUse HandOffOf(Side side) {
+  return side == Side::kRead ? IdUse::kReadHandOff : IdUse::kWriteHandOff;
+}
+
+/// Which id of which name.
+struct IdKey {
+  IdUse use = IdUse::kWait;
+  uint64_t name = 0;  ///< the name's fingerprint
+  std::string_view id;
+};
+
+IdKey KeyOf(IdUse use, std::string_view name, std::string_view id);
+
+/// What a call asks for, as a number: the same id with another one is another call's. How long a
+/// call is to wait is not in it.
+uint64_t ContentOf(const OpenArgs& args);
+uint64_t ContentOf(const CloseArgs& args);
+uint64_t ContentOf(const ResetArgs& args);
+uint64_t ContentOf(const WaitArgs& args);
+uint64_t ContentOf(const ReadyArgs& args);
+uint64_t ContentOf(const SetDeadlineArgs& args);
+uint64_t ContentOf(const PollArgs& args);
+
+/// Whatever a call with an id may have answered.
+using IdAnswer = std::variant<WaitResult, PollResult, OpenResult, CloseResult, ResetResult,
+                              ReadyResult, SetDeadlineResult>;
+
+/// What is remembered of a call with an id, or of a hand-off. The timer that it is fires when
+/// nobody came for it, or when its Ack is overdue.
+///
+/// Threads:  the lock of the name's shard; a poll's also, while it is parked, those of its targets.
+/// Lifetime: in a slab, and reused; `life` tells one from the next.
+struct IdRecord : Timer {
+  enum class State : uint8_t {
+    kParked,    ///< the wait has not ended
+    kAnswered,  ///< the answer is known, and somebody was there to get it
+    kKept,      ///< the answer is known and nobody was there: its READY goes back in the end
+    kPending,   ///< of a hand-off: it waits for its Ack
+    kAcked,     ///< of a hand-off: it had its Ack
+    kStale,     ///< of a hand-off: it was taken back
+  };
+
+  IdRecord() : Timer(TimerUse::kId) {}
+
+  IdKey key() const { return {use, name, id}; }
+
+  IdUse use = IdUse::kWait;
+  State state = State::kParked;
+  bool poll = false;  ///< of a parked one: which of the waiters it is
+  uint32_t life = 0;
+  uint32_t alarm = 0;  ///< of the timer: another number is stale, in every life
+  uint64_t name = 0;
+  uint64_t content = 0;
+  std::string id;
+  Instant recorded;           ///< when it came into the order of those that can be forgotten
+  IdRecord* older = nullptr;  ///< in that order
+  IdRecord* newer = nullptr;
+  bool forgettable = false;  ///< it stands in that order
+  Waiter* waiter = nullptr;  ///< of kParked
+  Nanos ack_timeout{0};      ///< of a wait; 0: none
+  PollCall* next = nullptr;  ///< of a poll that is decided and has not left: who asked meanwhile
+  std::unique_ptr<const IdAnswer> answer;
+  std::unique_ptr<HandOff> hand_off;
+};
+
+/// The ids of the names of one shard: what came of each call, and of each hand-off.
+///
+/// Threads:    none of its own; the shard's lock guards it.
+/// Invariants: 1. An id is in the index as long as its record is in use.
+///             2. The order of those that can be forgotten is by `recorded`, oldest first.
+///             3. No id whose first attempt is at or after `horizon` was forgotten, but those that
+///                were cancelled or acknowledged, which nobody asks for again.
+class IdTable {
+ public:
+  /// Null: not known.
+  IdRecord* Find(const IdKey& key);
+
+  /// A new record of an id that is not known, or of one that is to be known anew.
+  IdRecord& Insert(const IdKey& key, uint64_t content);
+
+  void Erase(IdRecord& record);
+
+  /// From now on the record can be forgotten when its time comes; or no more.
+  void Age(IdRecord& record, Instant now);
+  void Unage(IdRecord& record);
+
+  /// The one to be forgotten first, or null.
+  IdRecord* oldest() const { return oldest_; }
+
+  /// How many records there are.
+  size_t size() const { return index_.size(); }
+
+  /// First attempts before this instant are not known any more. Moves forward only.
+  Instant horizon() const { return horizon_; }
+  void MoveHorizon(Instant to) { horizon_ = std::max(horizon_, to); }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const IdKey& key) const;
+    size_t operator()(const IdRecord* record) const { return (*this)(record->key()); }
+  };
+  struct Same {
+    using is_transparent = void;
+    static IdKey Of(const IdKey& key) { return key; }
+    static IdKey Of(const IdRecord* record) { return record->key(); }
+    bool operator()(const auto& a, const auto& b) const {
+      const IdKey x = Of(a);
+      const IdKey y = Of(b);
+      return x.use == y.use && x.name == y.name && x.id == y.id;
+    }
+  };
+
+  absl::flat_hash_set<IdRecord*, Hash, Same> index_;
+  PollCache<IdRecord> records_;
+  IdRecord* oldest_ = nullptr;
+  IdRecord* newest_ = nullptr;
+  Instant horizon_ = Instant::min();
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_IDS_H_

@@ -1,0 +1,484 @@
+// Ids and hand-offs: what makes a repeated call the same call, and a READY come back.
+#include <algorithm>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "core/check.h"
+#include "core/poll_desc.h"
+#include "core/poller.h"
+#include "core/shard.h"
+#include "core/step.h"
+
+namespace waitd::core {
+namespace {
+
+using State = IdRecord::State;
+
+// How much longer than its first attempt a retry may have been under way: an id is kept for so much
+// longer than first attempts of its age are accepted, so that none is carried out twice.
+constexpr Nanos kDelayMax = std::chrono::seconds(5);
+
+// Whether the READYs of this answer go back when nobody gets it.
+bool IsReady(const WaitResult& result) { return result.outcome == Outcome::kReady; }
+bool IsReady(const PollResult& result) { return result.outcome == Outcome::kReady; }
+
+bool IsCancelled(const WaitResult& result) { return result.outcome == Outcome::kCancelled; }
+bool IsCancelled(const PollResult& result) { return result.outcome == Outcome::kCancelled; }
+bool IsCancelled(const Refusal& /*refusal*/) { return true; }
+
+}  // namespace
+
+// Whether an id whose first attempt was so long ago may have been forgotten.
+bool Poller::Forgotten(Shard& home, const Now& now, Nanos sent_ago) const {
+  if (sent_ago <= Nanos(0)) return false;
+  home.mutex().AssertHeld();
+  const Instant first = SaturatingAdd(now.mono, -sent_ago);
+  return first < home.ids.horizon() || sent_ago > options_.retention;
+}
+
+// What is known of an id; null: nothing, and this is its first attempt. False: refused.
+bool Poller::Recall(Shard& home, const IdKey& key, uint64_t content, const Retry& retry,
+                    const Now& now, IdRecord** record, Refusal& refusal) {
+  home.mutex().AssertHeld();
+  *record = home.ids.Find(key);
+  if (*record != nullptr && (*record)->content != content) {
+    refusal.reason = Reason::kIdReused;
+    return false;
+  }
+  if (*record == nullptr && Forgotten(home, now, retry.sent_ago)) {
+    refusal.reason = Reason::kOutcomeUnknown;
+    return false;
+  }
+  return true;
+}
+
+// True: the call is answered, or stands in the place of the one that had its id before.
+bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content,
+                        WaitCall& call) {
+  home.mutex().AssertHeld();
+  const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry.id);
+  if (IdRecord* const parked = home.ids.Find(key);
+      parked != nullptr && parked->state == State::kParked && !parked->poll) {
+    auto& waiter = static_cast<SingleWaiter&>(*parked->waiter);
+    PollDesc& desc = *waiter.place.desc;
+    if (desc.Settle(step.moment)) step.Changed(SetOf(home.index()), &desc);
+    desc.ExpireWait(step.moment, waiter);
+    step.Leave(SetOf(home.index()));
+  }
+  IdRecord* record = nullptr;
+  Refusal refusal;
+  if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
+    call.result = std::move(refusal);
+    step.Answer(home, call, step.NumberFor(home, nullptr));
+    return true;
+  }
+  if (record == nullptr) return false;
+  if (record->state == State::kParked) {
+    TakeOver(step, home, *record, static_cast<SingleWaiter&>(*record->waiter), call);
+  } else {
+    const IdRecord* const hand_off = home.ids.Find({HandOffOf(args.side), key.name, key.id});
+    Repeat(step, home, *record, TakenBack(home, hand_off, step.moment.now), call);
+  }
+  step.Leave(SetOf(home.index()));
+  return true;
+}
+
+// The same for a poll, under the locks of all its targets.
+bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args,
+                        uint64_t content, PollCall& call) {
+  home.mutex().AssertHeld();
+  const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry.id);
+  IdRecord* record = nullptr;
+  Refusal refusal;
+  if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
+    call.result = std::move(refusal);
+    step.Answer(home, call, step.NumberFor(home, nullptr));
+    return true;
+  }
+  if (record == nullptr) return false;
+  if (record->state != State::kParked) {
+    const bool stale =
+        std::any_of(args.targets.begin(), args.targets.end(), [&](const PollTarget& target) {
+          Shard& at = shard(ShardOf(target.name));
+          at.mutex().AssertHeld();
+          const IdKey hand_off = KeyOf(HandOffOf(target.side), target.name, args.retry.id);
+          return TakenBack(at, at.ids.Find(hand_off), step.moment.now);
+        });
+    Repeat(step, home, *record, stale, call);
+    step.Leave(locks.held());
+    return true;
+  }
+  auto& poll = static_cast<PollWaiter&>(*record->waiter);
+  if (SettlePoll(step, locks, poll, poll.life())) {
+    TakeOver(step, home, *record, poll, call);
+    step.Leave(locks.held());
+    return true;
+  }
+  // Decided, and about to leave its places: whoever decided it answers this call, too.
+  if (PollCall* const before = std::exchange(record->next, &call); before != nullptr) {
+    before->result = Refusal{.reason = Reason::kTakenOver};
+    step.Answer(home, *before, step.NumberFor(home, nullptr));
+  }
+  step.Leave(locks.held());
+  return true;
+}
+
+// The waiter, its place and its instant stay; only who is told of the end changes.
+template <class W, class C>
+void Poller::TakeOver(Step& step, Shard& home, IdRecord& record, W& waiter, C& call) {
+  C& former = *waiter.call;
+  ClearAlarm(home, record);
+  Replace(home, waiter, call);
+  former.result = Refusal{.reason = Reason::kTakenOver};
+  step.Answer(home, former, step.NumberFor(home, nullptr));
+}
+
+template <class W, class C>
+void Poller::Replace(Shard& home, W& waiter, C& call) {
+  home.mutex().AssertHeld();
+  Parkable& former = *waiter.call;
+  call.waiter_ = &waiter;
+  call.life_ = waiter.life();
+  call.shard_ = former.shard_;
+  call.record_ = std::exchange(former.record_, nullptr);
+  call.record_life_ = former.record_life_;
+  waiter.call = &call;
+}
+
+template void Poller::Replace(Shard&, SingleWaiter&, WaitCall&);
+template void Poller::Replace(Shard&, PollWaiter&, PollCall&);
+
+// The same answer again, or that its READY was taken back.
+template <class C>
+void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call) {
+  home.mutex().AssertHeld();
+  using R = std::variant_alternative_t<0, decltype(call.result)>;
+  if (stale) {
+    call.result = Refusal{.reason = Reason::kStaleDelivery};
+  } else {
+    call.result = std::get<R>(*record.answer);
+    call.record_ = &record;
+    call.record_life_ = record.life;
+    call.shard_ = static_cast<uint32_t>(home.index());
+    if (record.state == State::kKept) {
+      ClearAlarm(home, record);
+      record.state = State::kAnswered;
+      Age(step, home, record);
+    }
+  }
+  step.Answer(home, call, step.NumberFor(home, nullptr));
+}
+
+// Whether a hand-off, if it is known, was taken back, or is to be.
+bool Poller::TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const {
+  home.mutex().AssertHeld();
+  if (hand_off == nullptr) return false;
+  return hand_off->state == State::kStale ||
+         (hand_off->state == State::kPending && hand_off->when() <= now.mono);
+}
+
+// From now on the call and the record of its id know each other.
+void Poller::Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call) {
+  home.mutex().AssertHeld();
+  record.state = State::kParked;
+  record.waiter = &waiter;
+  record.poll = waiter.poll;
+  call.record_ = &record;
+  call.record_life_ = record.life;
+  call.shard_ = static_cast<uint32_t>(home.index());
+}
+
+// A wait with an id has ended. One that was cancelled or refused is as if it had never been.
+template <class R>
+void Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result) {
+  home.mutex().AssertHeld();
+  IdRecord& record = *call.record_;
+  const bool nothing = std::visit([](const auto& r) { return IsCancelled(r); }, result);
+  if (nothing) {
+    Forget(home, record);
+    call.record_ = nullptr;
+    return;
+  }
+  const R& answer = std::get<R>(result);
+  record.waiter = nullptr;
+  record.answer = std::make_unique<const IdAnswer>(answer);
+  if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
+    record.state = State::kKept;  // until the alarm that was set when its client went
+    return;
+  }
+  ClearAlarm(home, record);
+  record.state = State::kAnswered;
+  if constexpr (std::is_same_v<R, WaitResult>) HandOver(step, home, answer, record);
+  Age(step, home, record);
+}
+
+template void Poller::Remember(Step&, Shard&, Parkable&, const Result<WaitResult>&);
+template void Poller::Remember(Step&, Shard&, Parkable&, const Result<PollResult>&);
+
+// The record can be forgotten from now on, when there is no more room or its time is over.
+void Poller::Age(Step& step, Shard& home, IdRecord& record) {
+  home.mutex().AssertHeld();
+  if (!record.forgettable) {
+    outcomes_.fetch_add(1, std::memory_order_relaxed);
+    ++home.env.counters.outcomes;
+  }
+  const Instant now = step.moment.now.mono;
+  home.ids.Age(record, now);
+  if (!home.retention.armed()) {
+    home.env.timers.Arm(home.retention, SaturatingAdd(now, options_.retention + kDelayMax), 0);
+  }
+  while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
+    IdRecord& oldest = *home.ids.oldest();
+    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, Nanos(1)));
+    ++home.env.counters.outcomes_dropped;
+    const bool last = &oldest == &record;
+    Forget(home, oldest);
+    if (last) break;
+  }
+}
+
+void Poller::Unage(Shard& home, IdRecord& record) {
+  home.mutex().AssertHeld();
+  if (!record.forgettable) return;
+  outcomes_.fetch_sub(1, std::memory_order_relaxed);
+  --home.env.counters.outcomes;
+  home.ids.Unage(record);
+}
+
+void Poller::Forget(Shard& home, IdRecord& record) {
+  home.mutex().AssertHeld();
+  Unage(home, record);
+  ClearAlarm(home, record);
+  home.ids.Erase(record);
+}
+
+void Poller::FireRetention(Step& step, Shard& home) {
+  home.mutex().AssertHeld();
+  constexpr int kForgetMax = 256;  // under one hold of the lock
+  const Nanos kept = options_.retention + kDelayMax;
+  for (int i = 0; i < kForgetMax; ++i) {
+    IdRecord* const oldest = home.ids.oldest();
+    if (oldest == nullptr || SaturatingAdd(oldest->recorded, kept) > step.moment.now.mono) break;
+    Forget(home, *oldest);
+  }
+  const IdRecord* const next = home.ids.oldest();
+  if (next != nullptr) {
+    home.env.timers.Arm(home.retention, SaturatingAdd(next->recorded, kept), 0);
+  }
+}
+
+void Poller::SetAlarm(Shard& home, IdRecord& record, Instant at) {
+  home.mutex().AssertHeld();
+  ClearAlarm(home, record);
+  if (at != kNever) home.env.timers.Arm(record, at, record.alarm);
+}
+
+void Poller::ClearAlarm(Shard& home, IdRecord& record) {
+  home.mutex().AssertHeld();
+  ++record.alarm;  // one on its way here is stale
+  home.env.timers.Cancel(record);
+}
+
+// A READY is handed over that waits for its Ack. Under the lock of its descriptor.
+void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait) {
+  home.mutex().AssertHeld();
+  if (!IsReady(result) || wait.ack_timeout == Nanos(0)) return;
+  PollDesc& desc = *result.desc;
+  if (desc.closing() || desc.generation() != result.generation) return;  // it went with it
+  const IdKey key = KeyOf(HandOffOf(result.side), desc.name(), wait.id);
+  if (IdRecord* const former = home.ids.Find(key); former != nullptr) Forget(home, *former);
+  IdRecord& record = home.ids.Insert(key, 0);
+  record.state = State::kPending;
+  record.hand_off = std::make_unique<HandOff>(HandOff{
+      &desc,
+      result.generation,
+      result.side,
+      {result.signal, result.ready_time, result.coalesced, result.attempt + 1, result.delivery}});
+  desc.AddUnacked(result.side, 1);
+  SetAlarm(home, record, SaturatingAdd(step.moment.now.mono, wait.ack_timeout));
+}
+
+// Those of a poll's READYs that are of these shards, under their locks.
+void Poller::HandOver(Step& step, ShardSet shards, const PollWaiter& poll) {
+  if (poll.call->record_ == nullptr) return;
+  const auto* const result = std::get_if<PollResult>(&poll.call->result);
+  if (result == nullptr) return;
+  for (const PollResult::Target& target : result->targets) {
+    if (!IsReady(target.result)) continue;
+    const size_t at = target.result.desc->shard();
+    if ((SetOf(at) & shards) != 0) {
+      HandOver(step, shard(at), target.result, *poll.call->record_);
+    }
+  }
+}
+
+// The time for its Ack is over: its READY stands for the next wait, and its own wait's id is stale.
+void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
+  home.mutex().AssertHeld();
+  const HandOff hand_off = *record.hand_off;
+  const uint32_t life = record.life;
+  PollDesc& desc = *hand_off.desc;
+  const auto stands = [&] { return !desc.closing() && desc.generation() == hand_off.generation; };
+  const Mode mode = hand_off.side == Side::kRead ? Mode::kRead : Mode::kWrite;
+  while (stands() && !locks.Widen(desc.PollShards(mode))) {
+  }
+  if (record.life != life || record.state != State::kPending) return;  // while no lock was held
+  ClearAlarm(home, record);
+  if (!stands()) {
+    Forget(home, record);
+    return;
+  }
+  record.state = State::kStale;
+  Age(step, home, record);
+  desc.AddUnacked(hand_off.side, -1);
+  PutBack(step, locks, desc, hand_off.side, hand_off.token);
+}
+
+// Under the locks that Unblock needs.
+void Poller::PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token) {
+  desc.Settle(step.moment);
+  desc.idle_since = step.moment.now.mono;
+  desc.PutBack(step.moment, side, std::move(token));
+  step.Changed(locks.held(), &desc);
+}
+
+// A READY that was handed to nobody stands for the next wait, in front.
+void Poller::GiveBack(Step& step, const WaitResult& result) {
+  if (!IsReady(result)) return;
+  PollDesc& desc = *result.desc;
+  Locks locks(*this, SetOf(desc.shard()));
+  const auto stands = [&] {
+    return !desc.closing() && desc.generation() == result.generation && desc.kind() != Kind::kLatch;
+  };
+  const Mode mode = result.side == Side::kRead ? Mode::kRead : Mode::kWrite;
+  while (stands() && !locks.Widen(desc.PollShards(mode))) {
+  }
+  if (!stands()) return;
+  PutBack(step, locks, desc, result.side,
+          {result.signal, result.ready_time, result.coalesced, result.attempt, result.delivery});
+  step.Leave(locks.held());
+}
+
+void Poller::Unwritten(const Now& now, const WaitCall& call) {
+  const auto* const result = std::get_if<WaitResult>(&call.result);
+  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call)) return;
+  Step step(*this, now);
+  GiveBack(step, *result);
+  step.Finish();
+}
+
+void Poller::Unwritten(const Now& now, const PollCall& call) {
+  const auto* const result = std::get_if<PollResult>(&call.result);
+  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call)) return;
+  Step step(*this, now);
+  for (const PollResult::Target& target : result->targets) GiveBack(step, target.result);
+  step.Finish();
+}
+
+// With an id: somebody may come for it yet. False: it has none.
+bool Poller::KeepUnwritten(const Now& now, const Parkable& call) {
+  if (call.record_ == nullptr) return false;
+  Step step(*this, now);
+  Shard& home = shard(call.shard_);
+  {
+    const Locks locks(*this, SetOf(home.index()));
+    home.mutex().AssertHeld();
+    IdRecord& record = *call.record_;
+    if (record.life == call.record_life_ && record.state == State::kAnswered &&
+        record.ack_timeout == Nanos(0)) {
+      Unage(home, record);
+      record.state = State::kKept;
+      SetAlarm(home, record, SaturatingAdd(now.mono, options_.linger));
+    }
+    step.Leave(locks.held());
+  }
+  step.Finish();
+  return true;
+}
+
+void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {
+  home.mutex().AssertHeld();
+  const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.wait_id);
+  const auto known = [&]() -> IdRecord* {
+    IdRecord* const record = home.ids.Find(key);
+    if (record == nullptr || record->hand_off->token.delivery != args.delivery) return nullptr;
+    const HandOff& hand_off = *record->hand_off;
+    if (args.generation != 0 && hand_off.generation != args.generation) return nullptr;
+    const bool stands =
+        !hand_off.desc->closing() && hand_off.desc->generation() == hand_off.generation;
+    return stands || record->state == State::kAcked ? record : nullptr;
+  };
+  IdRecord* record = known();
+  if (record != nullptr && record->state == State::kPending &&
+      record->when() <= step.moment.now.mono) {
+    TakeBack(step, locks, home, *record);
+    record = known();
+  }
+  PollDesc* const desc = home.Find(args.name);
+  if (record == nullptr) {
+    const bool other_life =
+        args.generation != 0 && desc != nullptr && desc->generation() != args.generation;
+    call.result = Refusal{.reason = other_life ? Reason::kStaleGeneration : Reason::kOutcomeUnknown,
+                          .generation = desc == nullptr ? 0 : desc->generation()};
+  } else if (record->state == State::kStale) {
+    call.result = Refusal{.reason = Reason::kStaleDelivery};
+  } else {
+    call.result = AckResult{};
+    if (record->state == State::kPending) {
+      ClearAlarm(home, *record);
+      record->state = State::kAcked;
+      record->hand_off->token.signal = nullptr;
+      PollDesc& owner = *record->hand_off->desc;
+      owner.AddUnacked(record->hand_off->side, -1);
+      owner.idle_since = step.moment.now.mono;
+      step.Changed(SetOf(home.index()), &owner);
+      Age(step, home, *record);
+    }
+  }
+  step.Leave(locks.held());
+  step.Answer(home, call, step.NumberFor(home, desc));
+}
+
+void Poller::FireId(Step& step, Shard& home, IdRecord& record, uint32_t alarm) {
+  std::unique_ptr<const IdAnswer> unclaimed;
+  {
+    Locks locks(*this, SetOf(home.index()));
+    home.mutex().AssertHeld();
+    if (record.alarm != alarm) {
+      ++home.env.counters.stale_timers;
+      return;
+    }
+    switch (record.state) {
+      case State::kParked: {
+        // Its client has been gone for too long: it leaves as if cancelled.
+        Waiter& waiter = *record.waiter;
+        if (StandsFor(step, locks, waiter, CallOf(waiter)) && record.alarm == alarm) {
+          End(step, waiter);
+        }
+        break;
+      }
+      case State::kKept:
+        unclaimed = std::make_unique<const IdAnswer>(*record.answer);
+        Forget(home, record);
+        break;
+      case State::kPending:
+        TakeBack(step, locks, home, record);
+        break;
+      case State::kAnswered:
+      case State::kAcked:
+      case State::kStale:
+        WAITD_CHECK(false, "an alarm of an id that waits for nothing");
+    }
+    step.Leave(locks.held());
+  }
+  if (unclaimed == nullptr) return;
+  if (const auto* const wait = std::get_if<WaitResult>(unclaimed.get())) {
+    GiveBack(step, *wait);
+  } else if (const auto* const poll = std::get_if<PollResult>(unclaimed.get())) {
+    for (const PollResult::Target& target : poll->targets) GiveBack(step, target.result);
+  }
+}
+
+}  // namespace waitd::core

@@ -1,0 +1,571 @@
+// Ids and hand-offs, through the core.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/unit/core/fixture.h"
+
+namespace waitd::core {
+namespace {
+
+WaitArgs WaitAs(std::string_view id, std::string_view name = "a", Nanos sent_ago = Nanos(0)) {
+  return {.name = name, .retry = {.id = id, .sent_ago = sent_ago}};
+}
+
+WaitArgs AckedWait(std::string_view id, Nanos ack_timeout = seconds(5)) {
+  WaitArgs args = WaitAs(id);
+  args.ack_timeout = ack_timeout;
+  return args;
+}
+
+const WaitResult& ResultOf(const std::unique_ptr<TestWait>& wait) {
+  EXPECT_TRUE(wait->done());
+  return std::get<WaitResult>(wait->result);
+}
+
+Reason RefusedAs(const std::unique_ptr<TestWait>& wait) {
+  EXPECT_TRUE(wait->done());
+  return ReasonOf(wait->result);
+}
+
+Counters Count(Table& t) { return t.poller().Count(t.now()); }
+
+class Ids : public testing::Test {
+ protected:
+  Ids() { Ok(t.Open("a")); }
+
+  Result<AckResult> Ack(std::string_view id, uint64_t delivery, std::string_view name = "a",
+                        uint64_t generation = 0) {
+    return t.Ack({.name = name, .wait_id = id, .delivery = delivery, .generation = generation});
+  }
+
+  Table t;
+};
+
+using HandOffTest = Ids;
+
+TEST_F(Ids, C66_ALaterCallTakesTheParkedWaitOver) {
+  const auto first = t.Wait(WaitAs("w1"));
+  t.Advance(seconds(1));
+  const auto second = t.Wait(WaitAs("w1", "a", seconds(1)));
+  EXPECT_EQ(RefusedAs(first), Reason::kTakenOver);
+  EXPECT_FALSE(second->done());
+  EXPECT_EQ(t.poller().waiters(), 1U);
+  t.poller().Cancel(t.now(), *first);
+  t.poller().Abandon(t.now(), *first);
+  EXPECT_FALSE(second->done()) << "the former call's end touches nothing";
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  EXPECT_EQ(*ResultOf(second).signal, "x");
+  EXPECT_EQ(ResultOf(second).parked, seconds(1)) << "it is the same wait";
+}
+
+TEST_F(Ids, C66_TheInstantStays) {
+  WaitArgs args = WaitAs("w1");
+  args.timeout = seconds(5);
+  const auto first = t.Wait(args);
+  t.Advance(seconds(3));
+  args.timeout = seconds(50);
+  const auto second = t.Wait(args);
+  t.Advance(seconds(2) - Nanos(1));
+  EXPECT_FALSE(second->done());
+  t.Advance(Nanos(1));
+  EXPECT_EQ(OutcomeOf(second), Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C66_ThePlaceInTheQueueStays) {
+  Ok(t.Open("q", Kind::kFifo));
+  const auto first = t.Wait(WaitAs("w1", "q"));
+  const auto other = t.Wait(WaitAs("w2", "q"));
+  const auto again = t.Wait(WaitAs("w1", "q"));
+  Ok(t.Ready("q"));
+  EXPECT_EQ(OutcomeOf(again), Outcome::kReady);
+  EXPECT_FALSE(other->done());
+}
+
+TEST_F(Ids, C66_ATimeoutThatIsDueIsTheOutcomeOfTheRetry) {
+  WaitArgs args = WaitAs("w1");
+  args.timeout = seconds(5);
+  const auto first = t.Wait(args);
+  t.Pass(seconds(6));  // its timer has not run yet
+  const auto second = t.Wait(args);
+  EXPECT_EQ(OutcomeOf(first), Outcome::kTimedOut);
+  EXPECT_EQ(OutcomeOf(second), Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C66_APollIsTakenOver) {
+  Ok(t.Open("b"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+  const auto first = t.Poll(args);
+  const auto second = t.Poll(args);
+  EXPECT_TRUE(first->done());
+  EXPECT_EQ(ReasonOf(first->result), Reason::kTakenOver);
+  Ok(t.Ready("b"));
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
+  const auto third = t.Poll(args);
+  EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
+  EXPECT_EQ(std::get<PollResult>(third->result).targets[0].index, 1U);
+  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the READY was used once";
+}
+
+TEST_F(Ids, C67_TheSameIdGetsTheSameOutcome) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto first = t.Wait(WaitAs("w1"));
+  const auto again = t.Wait(WaitAs("w1"));
+  EXPECT_EQ(ResultOf(first).delivery, ResultOf(again).delivery);
+  EXPECT_EQ(*ResultOf(again).signal, "x");
+  EXPECT_EQ(t.poller().waiters(), 0U);
+  Ok(t.Close("a"));
+  EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1"))).signal, "x") << "after Close";
+  Ok(t.Open("a"));
+  EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1"))).signal, "x") << "in a new life";
+  EXPECT_EQ(OutcomeOf(t.Wait(WaitAs("w1"))), Outcome::kReady);
+}
+
+TEST_F(Ids, C67_AfterACancelItWaitsAnew) {
+  const auto first = t.Wait(WaitAs("w1"));
+  t.poller().Cancel(t.now(), *first);
+  EXPECT_EQ(OutcomeOf(first), Outcome::kCancelled);
+  const auto second = t.Wait(WaitAs("w1"));
+  EXPECT_FALSE(second->done());
+  Ok(t.Ready("a"));
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
+}
+
+TEST_F(Ids, C67_OtherContentIsRefused) {
+  const auto parked = t.Wait(WaitAs("w1"));
+  WaitArgs other = WaitAs("w1");
+  other.ignore_deadline = true;
+  EXPECT_EQ(RefusedAs(t.Wait(other)), Reason::kIdReused);
+  EXPECT_FALSE(parked->done());
+  Ok(t.Ready({.name = "a", .signal = Bytes("x"), .retry = {.id = "r1"}}));
+  EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .signal = Bytes("y"), .retry = {.id = "r1"}})),
+            Reason::kIdReused);
+  EXPECT_EQ(ReasonOf(t.SetDeadline({.name = "a", .retry = {.id = "r1"}})), Reason::kIdReused);
+}
+
+TEST_F(Ids, C67_IdsOfOtherNamesAreOthers) {
+  Ok(t.Open("b"));
+  Ok(t.Ready("a"));
+  Ok(t.Ready("b"));
+  EXPECT_EQ(OutcomeOf(t.Wait(WaitAs("w1", "a"))), Outcome::kReady);
+  EXPECT_EQ(OutcomeOf(t.Wait(WaitAs("w1", "b"))), Outcome::kReady);
+  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C68_ALimitCountsFromTheFirstAttempt) {
+  WaitArgs args = WaitAs("w1", "a", seconds(4));
+  args.timeout = seconds(10);
+  const auto wait = t.Wait(args);
+  t.Advance(seconds(6) - Nanos(1));
+  EXPECT_FALSE(wait->done());
+  t.Advance(Nanos(1));
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
+}
+
+TEST(IdMemory, C69_AnIdFromBeforeWhatIsRememberedIsUnknown) {
+  Table t({.retention = seconds(60)});
+  Ok(t.Open("a"));
+  EXPECT_EQ(RefusedAs(t.Wait(WaitAs("w1", "a", seconds(60) + Nanos(1)))), Reason::kOutcomeUnknown);
+  EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .retry = {"r1", seconds(60) + Nanos(1)}})),
+            Reason::kOutcomeUnknown);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "nothing happened";
+  Ok(t.Ready({.name = "a", .retry = {"r1", seconds(60)}}));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
+}
+
+TEST(IdMemory, C69_AServerKnowsNoFirstAttemptFromBeforeItBegan) {
+  Table before;
+  Table t({.known_since = before.now().mono});
+  Ok(t.Open("a"));
+  EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .retry = {"r1", Nanos(1)}})), Reason::kOutcomeUnknown);
+  t.Advance(seconds(1));
+  Ok(t.Ready({.name = "a", .retry = {"r1", seconds(1)}}));
+}
+
+TEST(IdMemory, C69_NoIdIsForgottenWhileItsRetryIsAccepted) {
+  Table t({.retention = seconds(60)});
+  Ok(t.Open("a"));
+  Ok(t.Ready({.name = "a", .retry = {.id = "r1"}}));
+  for (int second = 1; second <= 80; ++second) {
+    t.Advance(seconds(1));
+    const auto again = t.Ready({.name = "a", .retry = {"r1", seconds(second)}});
+    if (const auto* const refusal = std::get_if<Refusal>(&again)) {
+      EXPECT_EQ(refusal->reason, Reason::kOutcomeUnknown);
+      EXPECT_GT(second, 60);
+    } else {
+      EXPECT_EQ(std::get<ReadyResult>(again).effect, ReadyEffect::kRemembered)
+          << "the first answer";
+    }
+  }
+  EXPECT_EQ(Count(t).outcomes, 0U);
+}
+
+TEST(IdMemory, C69_TheBoundForgetsTheOldestAndTheirRetriesAreRefused) {
+  Table t({.max_outcomes = 3});
+  Ok(t.Open("a"));
+  const std::vector<std::string> ids = {"r0", "r1", "r2", "r3", "r4"};
+  for (const std::string& id : ids) {
+    Ok(t.Ready({.name = "a", .retry = {.id = id}}));
+    t.Advance(seconds(1));
+  }
+  EXPECT_EQ(Count(t).outcomes, 3U);
+  EXPECT_EQ(Count(t).outcomes_dropped, 2U);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto ago = seconds(5 - static_cast<int>(i));
+    const auto again = t.Ready({.name = "a", .retry = {ids[i], ago}});
+    if (i < 2) {
+      EXPECT_EQ(ReasonOf(again), Reason::kOutcomeUnknown) << i;
+    } else {
+      EXPECT_TRUE(std::holds_alternative<ReadyResult>(again)) << i;
+    }
+  }
+}
+
+TEST_F(Ids, C70_ARepeatedReadyIsOne) {
+  const ReadyArgs args{.name = "a", .signal = Bytes("x"), .retry = {.id = "r1"}};
+  EXPECT_EQ(Ok(t.Ready(args)).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(Ok(t.Ready(args)).effect, ReadyEffect::kRemembered) << "the first answer";
+  EXPECT_EQ(*t.Try("a").signal, "x");
+  EXPECT_EQ(Ok(t.Ready(args)).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "others have used it up";
+}
+
+TEST_F(Ids, C70_SetDeadlineResetOpenAndCloseToo) {
+  const SetDeadlineArgs in{.name = "a",
+                           .what = SetDeadlineArgs::What::kTimeout,
+                           .timeout = seconds(5),
+                           .retry = {.id = "d1"}};
+  EXPECT_EQ(Ok(t.SetDeadline(in)).effect[0], DeadlineEffect::kArmed);
+  Ok(t.Clear("a"));
+  EXPECT_EQ(Ok(t.SetDeadline(in)).effect[0], DeadlineEffect::kArmed) << "the first answer";
+  EXPECT_EQ(Ok(t.Get("a")).side[0].deadline.state, Deadline::State::kNone);
+  Ok(t.Ready("a"));
+  EXPECT_TRUE(Ok(t.Reset({.name = "a", .retry = {.id = "s1"}})).forgot);
+  Ok(t.Ready("a"));
+  EXPECT_TRUE(Ok(t.Reset({.name = "a", .retry = {.id = "s1"}})).forgot);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady) << "the later one stays";
+  const OpenArgs open{.name = "b", .must_create = true, .retry = {.id = "o1"}};
+  const uint64_t generation = Ok(t.Open(open)).descriptor.generation;
+  EXPECT_EQ(Ok(t.Open(open)).descriptor.generation, generation);
+  EXPECT_TRUE(Ok(t.Open(open)).created);
+  Ok(t.Close({.name = "b", .retry = {.id = "c1"}}));
+  Ok(t.Open("b"));
+  Ok(t.Close({.name = "b", .retry = {.id = "c1"}}));
+  EXPECT_NE(Ok(t.Get("b")).generation, generation) << "the new life stays";
+}
+
+TEST_F(Ids, C70_ARefusedCallWasNoCall) {
+  EXPECT_EQ(ReasonOf(t.Ready({.name = "b", .retry = {.id = "r1"}})), Reason::kNoDescriptor);
+  Ok(t.Open("b"));
+  EXPECT_EQ(Ok(t.Ready({.name = "b", .retry = {.id = "r1"}})).effect, ReadyEffect::kRemembered);
+}
+
+TEST_F(Ids, C71_AnAnswerNeverWrittenGivesItsReadyBackInFront) {
+  Ok(t.Ready("a", Mode::kRead, "first"));
+  const auto wait = t.Wait("a");
+  Ok(t.Ready("a", Mode::kRead, "second"));
+  t.poller().Unwritten(t.now(), *wait);
+  EXPECT_EQ(Count(t).returned, 1U);
+  const WaitResult first = t.Try("a");
+  EXPECT_EQ(*first.signal, "first");
+  EXPECT_EQ(first.attempt, 1U) << "nobody had it";
+  EXPECT_EQ(*t.Try("a").signal, "second");
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C71_WhatComesBackWakesWhoWaits) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto lost = t.Wait("a");
+  const auto next = t.Wait("a");
+  t.poller().Unwritten(t.now(), *lost);
+  EXPECT_EQ(*ResultOf(next).signal, "x");
+}
+
+TEST_F(Ids, C71_NothingComesBackToANewLife) {
+  Ok(t.Ready("a"));
+  const auto lost = t.Wait("a");
+  Ok(t.Close("a"));
+  Ok(t.Open("a"));
+  t.poller().Unwritten(t.now(), *lost);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C71_ALatchGivesNothingBack) {
+  Ok(t.Open("l", Kind::kLatch));
+  Ok(t.Ready("l"));
+  const auto lost = t.Wait("l");
+  Ok(t.Reset("l"));
+  t.poller().Unwritten(t.now(), *lost);
+  EXPECT_EQ(t.Try("l").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(Ids, C71_AReadyThatComesBackMayCompleteAPoll) {
+  Ok(t.Open("b"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto lost = t.Wait("a");
+  const auto poll = t.Poll({{.name = "a"}, {.name = "b"}}, 2);
+  Ok(t.Ready("b"));
+  EXPECT_FALSE(poll->done());
+  t.poller().Unwritten(t.now(), *lost);
+  EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
+}
+
+TEST_F(HandOffTest, C72_WithoutAnAckTheReadyComesBack) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto first = t.Wait(AckedWait("w1"));
+  EXPECT_EQ(ResultOf(first).attempt, 1U);
+  EXPECT_EQ(Ok(t.Get("a")).side[0].unacked, 1U);
+  Ok(t.Ready("a", Mode::kRead, "y"));
+  t.Advance(seconds(5) - Nanos(1));
+  EXPECT_EQ(Count(t).unacked, 1U);
+  t.Advance(Nanos(1));
+  EXPECT_EQ(Count(t).unacked, 0U);
+  EXPECT_EQ(Ok(t.Get("a")).side[0].returned, 1U);
+  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(first).delivery)), Reason::kStaleDelivery);
+  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
+  const WaitResult again = t.Try("a");
+  EXPECT_EQ(*again.signal, "x") << "before the remembered one";
+  EXPECT_EQ(again.attempt, 2U);
+  EXPECT_GT(again.delivery, ResultOf(first).delivery);
+  EXPECT_EQ(*t.Try("a").signal, "y") << "which it did not coalesce with";
+  EXPECT_EQ(Count(t).redeliveries, 1U);
+}
+
+TEST_F(HandOffTest, C72_AnAckEndsIt) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto wait = t.Wait(AckedWait("w1"));
+  const uint64_t delivery = ResultOf(wait).delivery;
+  EXPECT_EQ(ReasonOf(Ack("w1", delivery + 1)), Reason::kOutcomeUnknown);
+  EXPECT_EQ(ReasonOf(Ack("w2", delivery)), Reason::kOutcomeUnknown);
+  EXPECT_EQ(ReasonOf(Ack("w1", delivery, "a", 99)), Reason::kStaleGeneration);
+  Ok(Ack("w1", delivery));
+  Ok(Ack("w1", delivery));
+  EXPECT_EQ(*ResultOf(t.Wait(AckedWait("w1"))).signal, "x") << "the outcome is there all the same";
+  t.Advance(seconds(10));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  EXPECT_EQ(Count(t).unacked, 0U);
+}
+
+TEST_F(HandOffTest, C72_AnAckAfterItsTimeFindsItTakenBackBeforeTheTimerRan) {
+  Ok(t.Ready("a"));
+  const auto wait = t.Wait(AckedWait("w1"));
+  t.Pass(seconds(5));
+  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
+  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(wait).delivery)), Reason::kStaleDelivery);
+  EXPECT_EQ(t.Try("a").attempt, 2U);
+  t.RunTimers();
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(HandOffTest, C72_CloseForgetsItAndResetForgetsWhatCameBack) {
+  Ok(t.Ready("a"));
+  const auto wait = t.Wait(AckedWait("w1"));
+  Ok(t.Close("a"));
+  EXPECT_EQ(Count(t).unacked, 0U);
+  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(wait).delivery)), Reason::kOutcomeUnknown);
+  Ok(t.Open("a"));
+  t.Advance(seconds(5));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  Ok(t.Ready("a"));
+  const auto second = t.Wait(AckedWait("w2"));
+  t.Advance(seconds(5));
+  EXPECT_TRUE(Ok(t.Reset("a")).forgot);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  EXPECT_EQ(Count(t).returned, 0U);
+}
+
+TEST_F(HandOffTest, C72_TheOldestDeliveryComesFirst) {
+  Ok(t.Open("q", Kind::kFifo));
+  for (const char* data : {"1", "2", "3"}) {
+    Ok(t.Ready("q", Mode::kRead, data));
+    WaitArgs args = WaitAs(data, "q");
+    args.ack_timeout = seconds(10 - (data[0] - '0'));  // the last one comes back first
+    EXPECT_EQ(OutcomeOf(t.Wait(args)), Outcome::kReady);
+  }
+  t.Advance(seconds(10));
+  EXPECT_EQ(*t.Try("q").signal, "1");
+  EXPECT_EQ(*t.Try("q").signal, "2");
+  EXPECT_EQ(*t.Try("q").signal, "3");
+}
+
+TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
+  Ok(t.Open("b"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  Ok(t.Ready("b", Mode::kRead, "y"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
+                      .need = 2,
+                      .ack_timeout = seconds(5),
+                      .retry = {.id = "p"}};
+  const auto poll = t.Poll(args);
+  const auto& targets = std::get<PollResult>(poll->result).targets;
+  Ok(Ack("p", targets[0].result.delivery, "a"));
+  t.Advance(seconds(5));
+  EXPECT_EQ(ReasonOf(Ack("p", targets[1].result.delivery, "b")), Reason::kStaleDelivery);
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result), Reason::kStaleDelivery);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  EXPECT_EQ(*t.Try("b").signal, "y");
+}
+
+TEST_F(HandOffTest, C72_AParkedPollHandsOverToo) {
+  Ok(t.Open("b"));
+  const auto poll = t.Poll({.targets = {{.name = "a"}, {.name = "b"}},
+                            .need = 2,
+                            .ack_timeout = seconds(5),
+                            .retry = {.id = "p"}});
+  Ok(t.Ready("a"));
+  Ok(t.Ready("b"));
+  EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
+  EXPECT_EQ(Count(t).unacked, 2U);
+  t.Advance(seconds(5));
+  EXPECT_EQ(Count(t).returned, 2U);
+}
+
+TEST_F(HandOffTest, C72_ALatchHasNone) {
+  Ok(t.Open("l", Kind::kLatch));
+  WaitArgs args = AckedWait("w1");
+  args.name = "l";
+  EXPECT_EQ(RefusedAs(t.Wait(args)), Reason::kBadOptions);
+  const OpenOptions latch{.kind = Kind::kLatch, .labels = {}, .owner = {}};
+  args.name = "new";
+  args.open_if_missing = &latch;
+  EXPECT_EQ(RefusedAs(t.Wait(args)), Reason::kBadOptions);
+  EXPECT_EQ(ReasonOf(t.Get("new")), Reason::kNoDescriptor);
+  EXPECT_EQ(
+      ReasonOf(t.Poll({.targets = {{.name = "l"}}, .ack_timeout = seconds(1), .retry = {.id = "p"}})
+                   ->result),
+      Reason::kBadOptions);
+}
+
+TEST_F(HandOffTest, C73_TheNextWaiterGetsItAndAnExpiredSideKeepsIt) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
+  Ok(t.In("a", seconds(1)));
+  t.Advance(seconds(5));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  EXPECT_EQ(Count(t).returned, 1U);
+  Ok(t.Clear("a"));
+  const auto next = t.Wait(AckedWait("w2"));
+  EXPECT_EQ(*ResultOf(next).signal, "x");
+  EXPECT_EQ(ResultOf(next).attempt, 2U);
+  t.Advance(seconds(5));
+  EXPECT_EQ(t.Try("a").attempt, 3U);
+}
+
+TEST_F(HandOffTest, C73_ItWakesWhoIsParkedOnEveryKindButALatch) {
+  for (const Kind kind : {Kind::kExclusive, Kind::kFifo}) {
+    const std::string name = kind == Kind::kFifo ? "fifo" : "exclusive";
+    Ok(t.Open(name, kind));
+    Ok(t.Ready(name, Mode::kRead, "x"));
+    WaitArgs args = AckedWait("w1");
+    args.name = name;
+    EXPECT_EQ(OutcomeOf(t.Wait(args)), Outcome::kReady);
+    const auto next = t.Wait(name);
+    t.Advance(seconds(5));
+    EXPECT_EQ(*ResultOf(next).signal, "x");
+  }
+}
+
+TEST_F(Ids, C75a_AWaitWithAnIdOutlivesItsCallForLinger) {
+  const auto gone = t.Wait(WaitAs("w1"));
+  t.poller().Abandon(t.now(), *gone);
+  EXPECT_EQ(OutcomeOf(gone), Outcome::kCancelled);
+  EXPECT_EQ(t.poller().waiters(), 1U);
+  EXPECT_FALSE(Ok(t.Get("a")).side[0].waiter_details[0].connected);
+  EXPECT_EQ(RefusedAs(t.Wait("a")), Reason::kDoubleWait);
+  t.Advance(seconds(30) - Nanos(1));
+  EXPECT_EQ(t.poller().waiters(), 1U);
+  t.Advance(Nanos(1));
+  EXPECT_EQ(t.poller().waiters(), 0U);
+  Ok(t.Ready("a"));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady) << "no READY was spent";
+}
+
+TEST_F(Ids, C75a_WithoutAnIdItLeavesAtOnce) {
+  const auto gone = t.Wait("a");
+  t.poller().Abandon(t.now(), *gone);
+  EXPECT_EQ(t.poller().waiters(), 0U);
+}
+
+TEST_F(Ids, C75a_ATakeOverEndsTheLinger) {
+  const auto gone = t.Wait(WaitAs("w1"));
+  t.poller().Abandon(t.now(), *gone);
+  t.Advance(seconds(20));
+  const auto back = t.Wait(WaitAs("w1", "a", seconds(20)));
+  t.Advance(hours(1));
+  EXPECT_FALSE(back->done());
+  EXPECT_TRUE(Ok(t.Get("a")).side[0].waiter_details[0].connected);
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  EXPECT_EQ(*ResultOf(back).signal, "x");
+}
+
+TEST_F(Ids, C75a_AReadyDecidedMeanwhileIsThereForTheId) {
+  const auto gone = t.Wait(WaitAs("w1"));
+  t.poller().Abandon(t.now(), *gone);
+  EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "x")).effect, ReadyEffect::kWoke);
+  t.Advance(seconds(29));
+  EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1", "a", seconds(29)))).signal, "x");
+  t.Advance(seconds(60));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "somebody came: it is spent";
+}
+
+TEST_F(Ids, C75a_AndGoesBackInFrontWhenNobodyComes) {
+  const auto gone = t.Wait(WaitAs("w1"));
+  t.poller().Abandon(t.now(), *gone);
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  Ok(t.Ready("a", Mode::kRead, "y"));
+  t.Advance(seconds(30));
+  EXPECT_EQ(*t.Try("a").signal, "x");
+  EXPECT_EQ(*t.Try("a").signal, "y");
+  const auto anew = t.Wait(WaitAs("w1"));
+  EXPECT_FALSE(anew->done()) << "as if cancelled";
+}
+
+TEST_F(Ids, C75a_AnAnswerNeverWrittenLingersForItsId) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto lost = t.Wait(WaitAs("w1"));
+  t.poller().Unwritten(t.now(), *lost);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  const auto again = t.Wait(WaitAs("w1"));
+  EXPECT_EQ(*ResultOf(again).signal, "x");
+  t.poller().Unwritten(t.now(), *again);
+  t.Advance(seconds(30));
+  EXPECT_EQ(*t.Try("a").signal, "x");
+}
+
+TEST_F(Ids, C75a_APollLingersToo) {
+  Ok(t.Open("b"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .need = 2, .retry = {.id = "p"}};
+  const auto gone = t.Poll(args);
+  t.poller().Abandon(t.now(), *gone);
+  EXPECT_EQ(OutcomeOf(gone), Outcome::kCancelled);
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  Ok(t.Ready("b", Mode::kRead, "y"));
+  t.Advance(seconds(30));
+  EXPECT_EQ(*t.Try("a").signal, "x");
+  EXPECT_EQ(*t.Try("b").signal, "y");
+  const auto left = t.Poll(args);
+  t.poller().Abandon(t.now(), *left);
+  t.Advance(seconds(30));
+  EXPECT_EQ(t.poller().waiters(), 0U);
+}
+
+TEST_F(HandOffTest, C76_IdleTtlDoesNotRunWhileAHandOffOrAReturnedTokenStands) {
+  OpenArgs args{.name = "i"};
+  args.options.idle_ttl = seconds(1);
+  Ok(t.Open(args));
+  Ok(t.Ready("i"));
+  WaitArgs wait = AckedWait("w1", seconds(10));
+  wait.name = "i";
+  EXPECT_EQ(OutcomeOf(t.Wait(wait)), Outcome::kReady);
+  t.Advance(seconds(9));
+  EXPECT_EQ(Ok(t.Get("i")).side[0].unacked, 1U);
+  t.Advance(seconds(9));
+  EXPECT_EQ(Ok(t.Get("i")).side[0].returned, 1U);
+  EXPECT_EQ(t.Try("i").outcome, Outcome::kReady);
+  t.Advance(seconds(1));
+  EXPECT_EQ(ReasonOf(t.Get("i")), Reason::kNoDescriptor);
+}
+
+}  // namespace
+}  // namespace waitd::core
