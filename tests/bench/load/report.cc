@@ -9,9 +9,12 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace waitd::bench {
 namespace {
+
+constexpr size_t kFew = 1000;
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
