@@ -84,6 +84,7 @@ struct IdRecord : Timer {
   bool forgettable = false;  ///< it stands in that order
   Waiter* waiter = nullptr;  ///< of kParked
   Nanos ack_timeout{0};      ///< of a wait; 0: none
+  uint32_t given = 0;         ///< calls that have the answer, and no word that it was not written
   PollCall* next = nullptr;  ///< of a poll that is decided and has not left: who asked meanwhile
   std::unique_ptr<const IdAnswer> answer;
   std::unique_ptr<HandOff> hand_off;

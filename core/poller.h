@@ -85,10 +85,10 @@ class Poller {
   /// call with that id takes it over. As Cancel.
   void Abandon(const Now& now, Parkable& call);
 
-  /// The answer of this call, which is Done, was never written to its client. Its READYs go back,
-  /// with an id when nobody has come for them within linger; those that wait for an Ack stay.
-  void Unwritten(const Now& now, const WaitCall& call);
-  void Unwritten(const Now& now, const PollCall& call);
+  /// The answer of this call, which is Done, was never written to its client. Its READYs go back;
+  /// with an id only when nobody comes for them in this time; those that wait for an Ack stay.
+  void Unwritten(const Now& now, const WaitCall& call, Nanos linger);
+  void Unwritten(const Now& now, const PollCall& call, Nanos linger);
 
   /// Lets happen what is due, a bounded part of it, in the order of the instants of each shard.
   /// Returns when it must be called again: at once, if that is not after `now`.
@@ -105,6 +105,9 @@ class Poller {
 
   /// What was counted so far, summed over the shards.
   Counters Count(const Now& now) const;
+
+  /// For how long a wait with an id outlives its call.
+  Nanos linger() const { return options_.linger; }
 
   /// How many waits are parked at this moment; a poll counts once.
   uint64_t waiters() const;
@@ -142,8 +145,9 @@ class Poller {
   void Replace(Shard& home, W& waiter, C& call);
   template <class C>
   void Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call);
+  void AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to, uint64_t number);
   void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
-  bool KeepUnwritten(const Now& now, const Parkable& call);
+  bool KeepUnwritten(const Now& now, const Parkable& call, Nanos linger);
   bool TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const;
   template <class R>
   void Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);

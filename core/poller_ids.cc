@@ -162,6 +162,7 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& ca
     call.record_ = &record;
     call.record_life_ = record.life;
     call.shard_ = static_cast<uint32_t>(home.index());
+    ++record.given;
     if (record.state == State::kKept) {
       ClearAlarm(home, record);
       record.state = State::kAnswered;
@@ -177,6 +178,19 @@ bool Poller::TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) co
   if (hand_off == nullptr) return false;
   return hand_off->state == State::kStale ||
          (hand_off->state == State::kPending && hand_off->when() <= now.mono);
+}
+
+// A call that came while the poll was leaving its places gets the same.
+void Poller::AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to,
+                       uint64_t number) {
+  to.result = from.result;
+  if (from.record_ != nullptr && from.record_->life == from.record_life_) {
+    to.record_ = from.record_;
+    to.record_life_ = from.record_life_;
+    to.shard_ = from.shard_;
+    ++to.record_->given;
+  }
+  step.Answer(home, to, number);
 }
 
 // From now on the call and the record of its id know each other.
@@ -203,6 +217,7 @@ void Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& 
   }
   const R& answer = std::get<R>(result);
   record.waiter = nullptr;
+  record.given = call.absent_ ? 0 : 1;
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
@@ -361,41 +376,49 @@ void Poller::GiveBack(Step& step, const WaitResult& result) {
   step.Leave(locks.held());
 }
 
-void Poller::Unwritten(const Now& now, const WaitCall& call) {
+void Poller::Unwritten(const Now& now, const WaitCall& call, Nanos linger) {
   const auto* const result = std::get_if<WaitResult>(&call.result);
-  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call)) return;
+  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call, linger)) return;
   Step step(*this, now);
   GiveBack(step, *result);
   step.Finish();
 }
 
-void Poller::Unwritten(const Now& now, const PollCall& call) {
+void Poller::Unwritten(const Now& now, const PollCall& call, Nanos linger) {
   const auto* const result = std::get_if<PollResult>(&call.result);
-  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call)) return;
+  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call, linger)) return;
   Step step(*this, now);
   for (const PollResult::Target& target : result->targets) GiveBack(step, target.result);
   step.Finish();
 }
 
-// With an id: somebody may come for it yet. False: it has none.
-bool Poller::KeepUnwritten(const Now& now, const Parkable& call) {
+// Whether there is an id by which somebody may come for it yet, or who came already has it.
+bool Poller::KeepUnwritten(const Now& now, const Parkable& call, Nanos linger) {
   if (call.record_ == nullptr) return false;
+  bool kept = true;
   Step step(*this, now);
   Shard& home = shard(call.shard_);
   {
     const Locks locks(*this, SetOf(home.index()));
     home.mutex().AssertHeld();
     IdRecord& record = *call.record_;
-    if (record.life == call.record_life_ && record.state == State::kAnswered &&
-        record.ack_timeout == Nanos(0)) {
-      Unage(home, record);
-      record.state = State::kKept;
-      SetAlarm(home, record, SaturatingAdd(now.mono, options_.linger));
+    if (record.life != call.record_life_) {
+      kept = false;  // forgotten
+    } else if (--record.given == 0 && record.state == State::kAnswered &&
+               record.ack_timeout == Nanos(0)) {
+      kept = linger > Nanos(0);
+      if (kept) {
+        Unage(home, record);
+        record.state = State::kKept;
+        SetAlarm(home, record, SaturatingAdd(now.mono, linger));
+      } else {
+        Forget(home, record);
+      }
     }
     step.Leave(locks.held());
   }
   step.Finish();
-  return true;
+  return kept;
 }
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {

@@ -141,10 +141,10 @@ void Step::Detach(PollWaiter& poll) {
   shard.polls.Put(poll);
   poller_.waiters_.fetch_sub(1, std::memory_order_relaxed);
   if (call.record_ != nullptr) {
-    PollCall* const next = std::exchange(call.record_->next, nullptr);
-    if (next != nullptr) next->result = call.result;
+    IdRecord& record = *call.record_;
+    PollCall* const next = std::exchange(record.next, nullptr);
     poller_.Remember(*this, shard, call, call.result);
-    if (next != nullptr) Answer(shard, *next, number);
+    if (next != nullptr) poller_.AnswerToo(*this, shard, call, *next, number);
   }
   Answer(shard, call, number);
   Leave(home);

@@ -54,6 +54,7 @@ struct OpenMethod : MethodBase<v1::OpenPollDescriptorRequest, v1::OpenPollDescri
     poller.Open(now, args, call);
   }
   static void Answer(const core::Now& now, const core::OpenResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_open(); }
 };
 
 struct CloseMethod : MethodBase<v1::ClosePollDescriptorRequest, v1::ClosePollDescriptorResponse,
@@ -63,6 +64,7 @@ struct CloseMethod : MethodBase<v1::ClosePollDescriptorRequest, v1::ClosePollDes
     poller.Close(now, args, call);
   }
   static void Answer(const core::Now& now, const core::CloseResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_close(); }
 };
 
 struct ResetMethod : MethodBase<v1::ResetRequest, v1::ResetResponse, core::ResetCall,
@@ -72,6 +74,7 @@ struct ResetMethod : MethodBase<v1::ResetRequest, v1::ResetResponse, core::Reset
     poller.Reset(now, args, call);
   }
   static void Answer(const core::Now& now, const core::ResetResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_reset(); }
 };
 
 struct WaitMethod
@@ -81,6 +84,7 @@ struct WaitMethod
     poller.Wait(now, args, call);
   }
   static void Answer(const core::Now& now, const core::WaitResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_wait(); }
 };
 
 struct ReadyMethod : MethodBase<v1::ReadyRequest, v1::ReadyResponse, core::ReadyCall,
@@ -90,6 +94,7 @@ struct ReadyMethod : MethodBase<v1::ReadyRequest, v1::ReadyResponse, core::Ready
     poller.Ready(now, args, call);
   }
   static void Answer(const core::Now& now, const core::ReadyResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_ready(); }
 };
 
 struct SetDeadlineMethod
@@ -101,6 +106,7 @@ struct SetDeadlineMethod
   }
   static void Answer(const core::Now& now, const core::SetDeadlineResult& result,
                      Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_set_deadline(); }
 };
 
 struct PollMethod
@@ -112,6 +118,7 @@ struct PollMethod
   static void Answer(const core::Now& now, const core::PollResult& result, Response& response);
   static std::string_view NameOf(const Request& request, const core::Refusal& refusal);
   static std::string FieldOf(const core::Refusal& refusal);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_poll(); }
 };
 
 struct AckMethod
@@ -121,6 +128,7 @@ struct AckMethod
     poller.Ack(now, args, call);
   }
   static void Answer(const core::Now& now, const core::AckResult& result, Response& response);
+  static Response* ResultIn(v1::OperationResult& to) { return to.mutable_ack(); }
 };
 
 struct GetMethod : MethodBase<v1::GetPollDescriptorRequest, v1::GetPollDescriptorResponse,

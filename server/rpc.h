@@ -37,14 +37,16 @@ class Event {
   virtual void Happened(bool ok) = 0;
 };
 
-using AsyncService = v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
-    v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
-        v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
-            v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
-                v1::WaitService::WithAsyncMethod_Poll<v1::WaitService::WithAsyncMethod_Ack<
-                    v1::WaitService::WithAsyncMethod_GetPollDescriptor<
-                        v1::WaitService::WithAsyncMethod_ListPollDescriptors<
-                            v1::WaitService::Service>>>>>>>>>>;
+// Sessions read and write bytes, so that a response is encoded once, however often it is sent.
+using AsyncService =
+    v1::WaitService::WithRawMethod_Session<v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
+        v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
+            v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
+                v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
+                    v1::WaitService::WithAsyncMethod_Poll<v1::WaitService::WithAsyncMethod_Ack<
+                        v1::WaitService::WithAsyncMethod_GetPollDescriptor<
+                            v1::WaitService::WithAsyncMethod_ListPollDescriptors<
+                                v1::WaitService::Service>>>>>>>>>>>;
 
 /// What a unary call is for the core: one that parks is shown by its client's address.
 template <class Base>
@@ -160,7 +162,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   void Ended(bool ok) {
     // What was never written goes back.
     if constexpr (kParks) {
-      if (!ok) context_.poller.Unwritten(context_.clock.Read(), *this);
+      if (!ok) context_.poller.Unwritten(context_.clock.Read(), *this, context_.poller.linger());
     }
     Leave();
   }

@@ -21,7 +21,8 @@ constexpr std::array<std::string_view, kMethods> kMethodNames = {"OpenPollDescri
                                                                  "Poll",
                                                                  "Ack",
                                                                  "GetPollDescriptor",
-                                                                 "ListPollDescriptors"};
+                                                                 "ListPollDescriptors",
+                                                                 "Session"};
 
 // As go-grpc-prometheus writes them.
 constexpr std::array<std::string_view, 17> kCodeNames = {
@@ -40,7 +41,8 @@ constexpr std::array<core::Nanos, 11> kTookBounds = {
     std::chrono::milliseconds(10000)};
 
 LabelSet MethodLabels(size_t method) {
-  return {{"grpc_type", "unary"},
+  const bool streams = method == static_cast<size_t>(Method::kSession);
+  return {{"grpc_type", streams ? "bidi_stream" : "unary"},
           {"grpc_service", "waitd.v1.WaitService"},
           {"grpc_method", std::string(kMethodNames[method])}};
 }
@@ -60,6 +62,8 @@ void RpcMetrics::Histogram::Observe(std::span<const core::Nanos> bounds, core::N
   const auto ns = static_cast<uint64_t>(std::max<int64_t>(value.count(), 0));
   sum_ns.fetch_add(ns, std::memory_order_relaxed);
 }
+
+void RpcMetrics::Sessions(int by) { sessions_.fetch_add(by, std::memory_order_relaxed); }
 
 void RpcMetrics::Started(Method method) {
   MySlot().started[static_cast<size_t>(method)].fetch_add(1, std::memory_order_relaxed);
@@ -135,7 +139,10 @@ std::vector<prometheus::MetricFamily> RpcMetrics::Collect() const {
   return {Counter("grpc_server_started_total", "Calls that arrived.", started),
           Counter("grpc_server_handled_total", "Calls that were answered, by their code.", handled),
           std::move(took),
-          Counter("waitd_refusals_total", "Calls that were refused, by the reason.", refused),
+          Counter("waitd_refusals_total", "Calls and operations that were refused, by the reason.",
+                  refused),
+          Gauge("waitd_sessions", "Sessions that are there, with a stream or without.",
+                {{{}, static_cast<double>(sessions_.load(std::memory_order_relaxed))}}),
           std::move(woke)};
 }
 

@@ -16,8 +16,7 @@
 
 namespace waitd::server {
 
-/// The methods of the service, in the order of the contract. Session is not counted before it is
-/// offered.
+/// The methods of the service, in the order of the contract.
 enum class Method : uint8_t {
   kOpen,
   kClose,
@@ -28,9 +27,10 @@ enum class Method : uint8_t {
   kPoll,
   kAck,
   kGet,
-  kList
+  kList,
+  kSession
 };
-inline constexpr size_t kMethods = 10;
+inline constexpr size_t kMethods = 11;
 
 /// What the server counts of its calls: the grpc_server_* metrics that gRPC middleware exports in
 /// other languages, the refusals, and how long a wake takes. Threads: everything by anyone; counts
@@ -40,6 +40,8 @@ class RpcMetrics final : public prometheus::Collectable {
   void Started(Method method);
   void Handled(Method method, grpc::StatusCode code, core::Nanos took);
   void Refused(std::string_view reason);
+  /// So many sessions more are there, or less.
+  void Sessions(int by);
   /// A wait has ended so, and is answered now: if a Ready woke it, how long that took.
   void Woke(const core::Now& now, const core::WaitResult& result);
   void Woke(const core::Now& now, const core::PollResult& result);
@@ -49,7 +51,7 @@ class RpcMetrics final : public prometheus::Collectable {
  private:
   static constexpr size_t kSlots = 8;
   static constexpr size_t kCodes = 17;
-  static constexpr size_t kReasons = 24;
+  static constexpr size_t kReasons = 25;
   static constexpr size_t kBuckets = 11;
 
   // Relaxed throughout: each is a sum that grows, read now and then; nothing else depends on it.
@@ -70,6 +72,7 @@ class RpcMetrics final : public prometheus::Collectable {
   void Woke(core::Nanos took);
 
   std::array<Slot, kSlots> slots_;
+  std::atomic<int64_t> sessions_{0};
 };
 
 }  // namespace waitd::server

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +25,8 @@
 #include "server/process_metrics.h"
 #include "server/rpc.h"
 #include "server/rpc_metrics.h"
+#include "server/session_stream.h"
+#include "server/sessions.h"
 #include "server/timer_thread.h"
 
 namespace waitd::server {
@@ -32,20 +36,9 @@ constexpr std::chrono::seconds kAnswerTimeMax{5};  // for clients to take what t
 constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang up by themselves
 constexpr int kStreamsMax = 200'000;                       // parked calls on one connection
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
-constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
+constexpr int kMessageOverhead = 16 << 20;  // what a message may hold besides a signal
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd-liveness",
                                         "waitd-readiness"};
-
-// The async methods, and what the others answer.
-class Service final : public AsyncService {
-  grpc::Status Session(
-      grpc::ServerContext* /*context*/,
-      grpc::ServerReaderWriter<v1::SessionResponse, v1::SessionRequest>* /*stream*/) override {
-    return ToStatus({.reason = "UNIMPLEMENTED",
-                     .message = "this server does not offer sessions yet; use unary calls",
-                     .field = {}});
-  }
-};
 
 core::Nanos OrForever(absl::Duration duration) {
   if (duration == absl::ZeroDuration()) return core::kForever;
@@ -118,6 +111,51 @@ void AwaitAll(Context& context, AsyncService& service, grpc::ServerCompletionQue
   Await<ListMethod, &S::RequestListPollDescriptors>(context, service, queue);
 }
 
+// Lets the sessions look after their streams, now and then, as long as it is not stopped.
+class Ticker final : public Event {
+ public:
+  Ticker(Sessions& sessions, grpc::CompletionQueue& queue) : sessions_(sessions), queue_(queue) {
+    Set();
+  }
+  // The queue hands back the last event, after which this can go.
+  void Stop() {
+    const core::MutexLock lock(mutex_);
+    stopped_ = true;
+    alarm_.Cancel();
+  }
+  void Happened(bool /*ok*/) override {
+    sessions_.Tick();
+    Set();
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kInterval{200};
+
+  void Set() {
+    const core::MutexLock lock(mutex_);
+    if (stopped_) return;
+    alarm_.Set(&queue_, std::chrono::system_clock::now() + kInterval, this);
+  }
+
+  Sessions& sessions_;
+  grpc::CompletionQueue& queue_;
+  core::Mutex mutex_;
+  grpc::Alarm alarm_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock,
+                                  RpcMetrics& metrics, const Options& options) {
+  return {.poller = poller,
+          .clock = clock,
+          .metrics = metrics,
+          .payload_bytes_max = options.max_payload_bytes,
+          .parked_max = options.max_parked,
+          .unacked_max = options.max_unacked,
+          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
+          .ended = nullptr};
+}
+
 }  // namespace
 
 // In the order in which they are made; they go in the reverse.
@@ -127,6 +165,8 @@ struct Server::Parts {
         timers(clock),
         poller(PollerOptions(given, clock.Read()), journal,
                [this](core::Instant at) { timers.Alarm(at); }),
+        sessions(MakeSessionContext(poller, clock, rpc_metrics, given), given.max_sessions,
+                 core::Nanos(absl::ToInt64Nanoseconds(given.linger))),
         core_metrics(poller, clock, given),
         context{poller, clock, rpc_metrics, given.max_payload_bytes},
         admin({&core_metrics, &rpc_metrics, &process_metrics},
@@ -138,13 +178,15 @@ struct Server::Parts {
   TimerThread timers;
   core::Poller poller;
   RpcMetrics rpc_metrics;
+  Sessions sessions;
   CoreMetrics core_metrics;
   ProcessMetrics process_metrics;
   Context context;
   std::atomic<bool> draining{false};  // relaxed: what /readyz says, and nothing else
   Admin admin;
-  Service service;
+  AsyncService service;
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
+  std::optional<Ticker> ticker;
   std::unique_ptr<grpc::Server> server;
   std::vector<std::thread> threads;
   std::string address;
@@ -189,12 +231,16 @@ bool Server::Start(std::string* error) {
   p.address = is_unix ? asked : absl::StrCat(asked.substr(0, asked.rfind(':') + 1), port);
   for (auto& queue : p.queues) {
     AwaitAll(p.context, p.service, *queue);
+    for (size_t i = 0; i < kAwaitedCalls; ++i) {
+      SessionStream::Await(p.context, p.sessions, p.service, *queue);
+    }
     p.threads.emplace_back([&queue] {
       void* tag = nullptr;
       bool ok = false;
       while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Happened(ok);
     });
   }
+  p.ticker.emplace(p.sessions, *p.queues.front());
   p.timers.Start(p.poller);
   auto* const health = p.server->GetHealthCheckService();
   for (const char* name : kHealthNames) health->SetServingStatus(name, true);
@@ -222,11 +268,13 @@ void Server::Stop() {
   // A client that has no call notices nothing before its next one, and would not hang up: when all
   // have their answers there is nothing to wait for.
   const auto end = std::chrono::steady_clock::now() + kAnswerTimeMax;
-  while (p.context.calls.load(std::memory_order_relaxed) > 0 &&
+  while ((p.context.calls.load(std::memory_order_relaxed) > 0 || !p.sessions.Flushed()) &&
          std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  p.sessions.EndAll(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}));
   p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
+  p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();
   p.timers.Stop();

@@ -44,7 +44,7 @@ constexpr std::array kRows = {
     Row{"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED, 5000},
     Row{"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_SESSIONS", StatusCode::RESOURCE_EXHAUSTED, 1000},
-    Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 100},
+    Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"DRAINING", StatusCode::UNAVAILABLE, 1000},
 };
 

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "server/flush_scope.h"
+
 namespace waitd::server {
 
 void TimerThread::Start(core::Poller& poller) {
@@ -45,7 +47,11 @@ void TimerThread::Run(core::Poller& poller) {
     }
     next_ = core::kNever;
     lock.unlock();
-    const core::Instant again = poller.RunTimers(clock_.Read());
+    core::Instant again;
+    {
+      const FlushScope scope;
+      again = poller.RunTimers(clock_.Read());
+    }
     lock.lock();
     next_ = std::min(next_, again);
   }

@@ -265,7 +265,7 @@ TEST_F(Ids, C71_AnAnswerNeverWrittenGivesItsReadyBackInFront) {
   Ok(t.Ready("a", Mode::kRead, "first"));
   const auto wait = t.Wait("a");
   Ok(t.Ready("a", Mode::kRead, "second"));
-  t.poller().Unwritten(t.now(), *wait);
+  t.poller().Unwritten(t.now(), *wait, seconds(30));
   EXPECT_EQ(Count(t).returned, 1U);
   const WaitResult first = t.Try("a");
   EXPECT_EQ(*first.signal, "first");
@@ -278,7 +278,7 @@ TEST_F(Ids, C71_WhatComesBackWakesWhoWaits) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto lost = t.Wait("a");
   const auto next = t.Wait("a");
-  t.poller().Unwritten(t.now(), *lost);
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
   EXPECT_EQ(*ResultOf(next).signal, "x");
 }
 
@@ -287,7 +287,7 @@ TEST_F(Ids, C71_NothingComesBackToANewLife) {
   const auto lost = t.Wait("a");
   Ok(t.Close("a"));
   Ok(t.Open("a"));
-  t.poller().Unwritten(t.now(), *lost);
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
 }
 
@@ -296,7 +296,7 @@ TEST_F(Ids, C71_ALatchGivesNothingBack) {
   Ok(t.Ready("l"));
   const auto lost = t.Wait("l");
   Ok(t.Reset("l"));
-  t.poller().Unwritten(t.now(), *lost);
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
   EXPECT_EQ(t.Try("l").outcome, Outcome::kTimedOut);
 }
 
@@ -307,7 +307,7 @@ TEST_F(Ids, C71_AReadyThatComesBackMayCompleteAPoll) {
   const auto poll = t.Poll({{.name = "a"}, {.name = "b"}}, 2);
   Ok(t.Ready("b"));
   EXPECT_FALSE(poll->done());
-  t.poller().Unwritten(t.now(), *lost);
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
   EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
 }
 
@@ -524,13 +524,25 @@ TEST_F(Ids, C75a_AndGoesBackInFrontWhenNobodyComes) {
 TEST_F(Ids, C75a_AnAnswerNeverWrittenLingersForItsId) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto lost = t.Wait(WaitAs("w1"));
-  t.poller().Unwritten(t.now(), *lost);
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
   const auto again = t.Wait(WaitAs("w1"));
   EXPECT_EQ(*ResultOf(again).signal, "x");
-  t.poller().Unwritten(t.now(), *again);
+  t.poller().Unwritten(t.now(), *again, seconds(30));
   t.Advance(seconds(30));
   EXPECT_EQ(*t.Try("a").signal, "x");
+}
+
+TEST_F(Ids, C75a_NothingGoesBackThatOneOfTwoCallsWasWritten) {
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto first = t.Wait(WaitAs("w1"));
+  const auto second = t.Wait(WaitAs("w1"));
+  t.poller().Unwritten(t.now(), *first, seconds(30));
+  t.Advance(seconds(60));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "the second has it";
+  t.poller().Unwritten(t.now(), *second, seconds(30));
+  t.Advance(seconds(30));
+  EXPECT_EQ(*t.Try("a").signal, "x") << "now nobody has";
 }
 
 TEST_F(Ids, C75a_APollLingersToo) {

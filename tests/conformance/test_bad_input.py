@@ -333,44 +333,6 @@ def test_a_negative_page_size(c):
         c.list(page_size=-1)
 
 
-IDS = {
-    "open": lambda c, name: c.start_open(name, request_id="id"),
-    "close": lambda c, name: c.start_close(name, request_id="id"),
-    "ready": lambda c, name: c.start_ready(name, b"new", request_id="id"),
-    "deadline": lambda c, name: c.start_deadline(name, 5, request_id="id"),
-    "reset": lambda c, name: c.stub.Reset.future(
-        pb.ResetRequest(name=name, request_id="id"), timeout=CALL_LIMIT_S),
-    "wait": lambda c, name: c.start_wait(name, 0, wait_id="id"),
-    "wait to acknowledge": lambda c, name: c.start_wait(name, 0, wait_id="id", ack_timeout=1),
-    "wait to acknowledge without an id": lambda c, name: c.start_wait(name, 0, ack_timeout=1),
-    "poll": lambda c, name: c.start_poll([name], timeout=0, wait_id="id"),
-    "poll to acknowledge": lambda c, name: c.start_poll([name], timeout=0, ack_timeout=1),
-    "ack": lambda c, name: c.stub.Ack.future(
-        pb.AckRequest(name=name, wait_id="id", delivery=1), timeout=CALL_LIMIT_S),
-}
-
-
-@pytest.mark.parametrize("start", IDS.values(), ids=IDS.keys())
-def test_calls_with_ids_are_not_half_done(c, unchanged, start):
-    with refused("UNIMPLEMENTED", None):
-        start(c, unchanged).result()
-
-
-def test_a_session_is_not_half_done(c):
-    with refused("UNIMPLEMENTED", None):
-        for _ in c.stub.Session(iter([pb.SessionRequest(hello=pb.SessionHello(client="x"))]),
-                                timeout=CALL_LIMIT_S):
-            pass
-
-
-def test_an_id_opens_nothing(c, name):
-    with refused("UNIMPLEMENTED", None):
-        c.ready(name, request_id="id", open_if_missing=options())
-    with refused("UNIMPLEMENTED", None):
-        c.start_open(name, kind=EXCLUSIVE, request_id="id").result()
-    assert not c.is_open(name)
-
-
 def test_an_unknown_method(c):
     with pytest.raises(grpc.RpcError) as caught:
         c.channel.unary_unary("/waitd.v1.WaitService/NoSuch")(b"", timeout=CALL_LIMIT_S)

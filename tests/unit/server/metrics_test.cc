@@ -152,9 +152,12 @@ TEST(RpcMetrics, CountsAreUnderTheirLabels) {
 
 TEST(RpcMetrics, ABucketHoldsItsUpperBound) {
   RpcMetrics metrics;
-  metrics.Woke(std::chrono::milliseconds(1));
-  metrics.Woke(std::chrono::milliseconds(1) + core::Nanos(1));
-  metrics.Woke(std::chrono::hours(1));
+  core::WaitResult woken;
+  woken.parked = core::Nanos(1);
+  const auto At = [](core::Nanos after) { return core::Now{{}, core::WallTime(after)}; };
+  metrics.Woke(At(std::chrono::milliseconds(1)), woken);
+  metrics.Woke(At(std::chrono::milliseconds(1) + core::Nanos(1)), woken);
+  metrics.Woke(At(std::chrono::hours(1)), woken);
   const Families families = Collect(metrics);
   const auto& woke = families.at("waitd_wake_latency_seconds").metric.at(0).histogram;
   EXPECT_EQ(woke.sample_count, 3U);

@@ -215,16 +215,21 @@ TEST_F(ServerTest, APollsFaultNamesTheFieldOfItsTarget) {
   EXPECT_EQ(FieldOf(poll(request)), "targets[1].mode");
 }
 
-TEST_F(ServerTest, WhatIsNotOfferedYetIsUnimplemented) {
-  v1::AckResponse acked;
-  grpc::ClientContext ack_context;
-  EXPECT_EQ(stub_->Ack(&ack_context, {}, &acked).error_code(), StatusCode::UNIMPLEMENTED);
-  grpc::ClientContext session_context;
-  const auto session = stub_->Session(&session_context);
+TEST_F(ServerTest, AStreamWithoutHelloIsRefused) {
+  grpc::ClientContext context;
+  const auto session = stub_->Session(&context);
+  session->Write(v1::SessionRequest());
   session->WritesDone();
   const grpc::Status ended = session->Finish();
-  EXPECT_EQ(ended.error_code(), StatusCode::UNIMPLEMENTED);
-  EXPECT_EQ(ReasonOf(ended), "UNIMPLEMENTED");
+  EXPECT_EQ(ended.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(ended), "BAD_SESSION");
+}
+
+TEST_F(ServerTest, AStreamThatSaysNothingEndsWell) {
+  grpc::ClientContext context;
+  const auto session = stub_->Session(&context);
+  session->WritesDone();
+  EXPECT_TRUE(session->Finish().ok());
 }
 
 // Names and labels as long as they may be, so that a whole page would be above what gRPC takes.

@@ -35,6 +35,9 @@ const std::map<std::string_view, StatusCode> kTable = {
     {"BAD_TIME", StatusCode::INVALID_ARGUMENT},
     {"BAD_KIND", StatusCode::INVALID_ARGUMENT},
     {"BAD_LABELS", StatusCode::INVALID_ARGUMENT},
+    {"BAD_ID", StatusCode::INVALID_ARGUMENT},
+    {"BAD_SESSION", StatusCode::INVALID_ARGUMENT},
+    {"ID_REUSED", StatusCode::INVALID_ARGUMENT},
     {"BAD_PAGE_TOKEN", StatusCode::INVALID_ARGUMENT},
     {"BAD_OPTIONS", StatusCode::INVALID_ARGUMENT},
     {"BAD_POLL", StatusCode::INVALID_ARGUMENT},
@@ -44,10 +47,14 @@ const std::map<std::string_view, StatusCode> kTable = {
     {"KIND_MISMATCH", StatusCode::FAILED_PRECONDITION},
     {"DOUBLE_WAIT", StatusCode::FAILED_PRECONDITION},
     {"STALE_GENERATION", StatusCode::ABORTED},
+    {"OUTCOME_UNKNOWN", StatusCode::ABORTED},
+    {"TAKEN_OVER", StatusCode::ABORTED},
+    {"STALE_DELIVERY", StatusCode::FAILED_PRECONDITION},
+    {"LIMIT_SESSIONS", StatusCode::RESOURCE_EXHAUSTED},
+    {"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED},
     {"DRAINING", StatusCode::UNAVAILABLE},
-    {"UNIMPLEMENTED", StatusCode::UNIMPLEMENTED},
 };
 
 TEST(Status, EveryReasonHasTheCodeOfTheTable) {

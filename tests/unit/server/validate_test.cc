@@ -176,22 +176,25 @@ TEST(ValidateLabels, KeysHave63BytesAndValues256) {
 TEST(ValidateOpenOptions, KindIdleTtlAndEphemeral) {
   core::OpenOptions to;
   v1::OpenOptions from;
-  EXPECT_NO_FAULT(ToOpenOptions(from, "options", &to));
+  EXPECT_NO_FAULT(ToOpenOptions(from, false, "options", &to));
   EXPECT_FALSE(to.kind.has_value());
   EXPECT_FALSE(to.idle_ttl.has_value());
   from.set_kind(v1::KIND_LATCH);
   *from.mutable_idle_ttl() = DurationOf(0, 1);
-  EXPECT_NO_FAULT(ToOpenOptions(from, "options", &to));
+  EXPECT_NO_FAULT(ToOpenOptions(from, false, "options", &to));
   EXPECT_EQ(to.kind, core::Kind::kLatch);
   EXPECT_EQ(to.idle_ttl, Nanos(1));
   *from.mutable_idle_ttl() = DurationOf(0, 0);
-  EXPECT_FAULT(ToOpenOptions(from, "options", &to), "BAD_TIME", "options.idle_ttl");
+  EXPECT_FAULT(ToOpenOptions(from, false, "options", &to), "BAD_TIME", "options.idle_ttl");
   from.clear_idle_ttl();
   from.set_kind(static_cast<v1::Kind>(4));
-  EXPECT_FAULT(ToOpenOptions(from, "open_if_missing", &to), "BAD_KIND", "open_if_missing.kind");
+  EXPECT_FAULT(ToOpenOptions(from, false, "open_if_missing", &to), "BAD_KIND",
+               "open_if_missing.kind");
   from.clear_kind();
   from.set_ephemeral(true);
-  EXPECT_FAULT(ToOpenOptions(from, "options", &to), "BAD_OPTIONS", "options.ephemeral");
+  EXPECT_FAULT(ToOpenOptions(from, false, "options", &to), "BAD_OPTIONS", "options.ephemeral");
+  EXPECT_NO_FAULT(ToOpenOptions(from, true, "options", &to));
+  EXPECT_TRUE(to.ephemeral) << "in a session";
 }
 
 TEST(ValidateSignal, IsMeasuredEncoded) {
@@ -227,9 +230,10 @@ TEST(ValidateCondition, UnknownOnesAreRefused) {
                "condition");
 }
 
-TEST(ValidateAbsent, WhatIsNotOfferedIsNamed) {
-  EXPECT_NO_FAULT(CheckAbsent(false, "wait_id"));
-  EXPECT_FAULT(CheckAbsent(true, "wait_id"), "UNIMPLEMENTED", "wait_id");
+TEST(ValidateId, AtTheLimitAndOneAbove) {
+  EXPECT_NO_FAULT(CheckId("", "wait_id"));
+  EXPECT_NO_FAULT(CheckId(std::string(128, 'i'), "wait_id"));
+  EXPECT_FAULT(CheckId(std::string(129, 'i'), "wait_id"), "BAD_ID", "wait_id");
 }
 
 }  // namespace

@@ -1,0 +1,501 @@
+#include "server/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/flush_scope.h"
+
+namespace waitd::server {
+namespace {
+
+constexpr size_t kResponseBytesMax = size_t{1} << 20;   // about; what clients receive is 4 MiB
+constexpr size_t kUnwrittenBytesMax = size_t{4} << 20;  // above this nothing more is read
+
+Error BadSession(std::string message) {
+  return {.reason = "BAD_SESSION", .message = std::move(message), .field = {}};
+}
+
+grpc::ByteBuffer Encode(const v1::SessionResponse& message, size_t* size) {
+  *size = message.ByteSizeLong();
+  grpc::Slice slice(*size);
+  // A slice is made to be filled; its pointer is const for who receives it.
+  auto* const bytes = const_cast<uint8_t*>(slice.begin());
+  message.SerializeWithCachedSizesToArray(bytes);
+  return {&slice, 1};
+}
+
+}  // namespace
+
+// What one message asks for, up to a cancel: carried out in one step.
+struct Session::Batch {
+  google::protobuf::Arena& arena;
+  std::vector<core::Operation> operations;
+  std::vector<std::pair<uint64_t, SessionOperation*>> parking;
+};
+
+Session::Session(const SessionContext& context, uint64_t number, const v1::SessionHello& hello,
+                 std::string token, core::Nanos linger)
+    : context_(context),
+      number_(number),
+      client_(hello.client()),
+      token_(std::move(token)),
+      linger_(linger) {
+  heard_ = said_ = context.clock.Read().mono;
+}
+
+v1::SessionWelcome Session::Welcome(bool resumed) const {
+  const auto to_proto = [](core::Nanos from, google::protobuf::Duration* to) {
+    to->set_seconds(std::chrono::duration_cast<std::chrono::seconds>(from).count());
+    to->set_nanos(static_cast<int32_t>((from % std::chrono::seconds(1)).count()));
+  };
+  v1::SessionWelcome welcome;
+  welcome.set_resume_token(token_);
+  welcome.set_resumed(resumed);
+  welcome.set_server("waitd " WAITD_VERSION);
+  welcome.set_received_through(last_id_);
+  to_proto(context_.keepalive, welcome.mutable_keepalive());
+  to_proto(context_.retention, welcome.mutable_retention());
+  const auto parked_max = std::min<uint64_t>(context_.parked_max, UINT32_MAX);
+  welcome.set_max_parked(static_cast<uint32_t>(parked_max));
+  welcome.set_max_payload_bytes(static_cast<uint32_t>(context_.payload_bytes_max));
+  return welcome;
+}
+
+bool Session::Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_sequence,
+                     std::optional<Error>* error) {
+  // Whatever came by the former link is done with, or will be passed over.
+  const core::MutexLock work(work_);
+  if (*error = Acknowledge(acked_sequence); error->has_value()) return true;
+  std::shared_ptr<Link> former;
+  v1::SessionResponse message;
+  *message.mutable_welcome() = Welcome(resumed);
+  size_t size = 0;
+  {
+    const core::MutexLock lock(mutex_);
+    if (ended_) return false;
+    former = std::exchange(link_, std::move(link));
+    writing_ = half_closed_ = false;
+    broken_ = core::kNever;
+    heard_ = context_.clock.Read().mono;
+    next_ = responses_.empty() ? sequence_ + 1 : responses_.front().sequence;
+    unwritten_bytes_ = 0;
+    for (const Response& response : responses_) unwritten_bytes_ += response.size;
+    control_ = Encode(message, &size);
+  }
+  if (former != nullptr) former->Break();
+  Flush();
+  return true;
+}
+
+// Responses up to this one have reached the client.
+std::optional<Error> Session::Acknowledge(uint64_t sequence) {
+  std::deque<Response> gone;
+  const core::MutexLock lock(mutex_);
+  if (sequence > sequence_) return BadSession("acked_sequence is above every response's sequence");
+  while (!responses_.empty() && responses_.front().sequence <= sequence) {
+    Response& first = responses_.front();
+    unacked_ -= first.results;
+    if (first.sequence >= next_) {  // on a former stream, or its Written is on its way
+      unwritten_bytes_ -= first.size;
+      next_ = first.sequence + 1;
+    }
+    gone.push_back(std::move(first));
+    responses_.pop_front();
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> Session::CheckOrder(const v1::SessionRequest& message, bool first) {
+  if (message.has_hello() && !first) return BadSession("hello stands in the first message only");
+  for (const v1::Operation& operation : message.operations()) {
+    if (operation.id() <= last_id_) {
+      return BadSession(
+          absl::StrCat("operation ", operation.id(), " comes after ", last_id_, "; ids increase"));
+    }
+    last_id_ = operation.id();
+  }
+  return std::nullopt;
+}
+
+std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest& message,
+                                      google::protobuf::Arena& arena, bool first) {
+  FlushScope scope;
+  const core::MutexLock work(work_);
+  {
+    const core::MutexLock lock(mutex_);
+    if (link_.get() != &link || ended_) return std::nullopt;
+    heard_ = context_.clock.Read().mono;
+  }
+  if (auto fault = Acknowledge(message.acked_sequence())) return fault;
+  if (auto fault = CheckOrder(message, first)) return fault;
+  Batch batch{arena, {}, {}};
+  for (const v1::Operation& operation : message.operations()) {
+    if (operation.operation_case() != v1::Operation::kCancel) {
+      Prepare(operation, batch);
+      continue;
+    }
+    Run(batch);
+    Cancel(operation.cancel());
+    Completed(*new EmptyOperation(*this, operation.id()));
+  }
+  Run(batch);
+  return std::nullopt;
+}
+
+void Session::Run(Batch& batch) {
+  if (batch.operations.empty()) return;
+  context_.poller.Run(context_.clock.Read(), batch.operations);
+  const core::MutexLock lock(mutex_);
+  for (const auto& [id, operation] : batch.parking) {
+    if (open_.contains(id)) operation->Settle();
+  }
+  batch.operations.clear();
+  batch.parking.clear();
+}
+
+void Session::Prepare(const v1::Operation& operation, Batch& batch) {
+  switch (operation.operation_case()) {
+    case v1::Operation::kOpen:
+      return PrepareAs<OpenMethod>(operation.id(), operation.open(), batch);
+    case v1::Operation::kClose:
+      return PrepareAs<CloseMethod>(operation.id(), operation.close(), batch);
+    case v1::Operation::kReset:
+      return PrepareAs<ResetMethod>(operation.id(), operation.reset(), batch);
+    case v1::Operation::kWait:
+      return PrepareAs<WaitMethod>(operation.id(), operation.wait(), batch);
+    case v1::Operation::kReady:
+      return PrepareAs<ReadyMethod>(operation.id(), operation.ready(), batch);
+    case v1::Operation::kSetDeadline:
+      return PrepareAs<SetDeadlineMethod>(operation.id(), operation.set_deadline(), batch);
+    case v1::Operation::kPoll:
+      return PrepareAs<PollMethod>(operation.id(), operation.poll(), batch);
+    case v1::Operation::kAck:
+      return PrepareAs<AckMethod>(operation.id(), operation.ack(), batch);
+    case v1::Operation::kCancel:
+    case v1::Operation::OPERATION_NOT_SET:
+      break;
+  }
+  Fail(operation.id(), {.reason = "BAD_OPTIONS",
+                        .message = "this server does not know what the operation asks for",
+                        .field = "operation"});
+}
+
+template <class T>
+void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& batch) {
+  using Call = SessionCall<T>;
+  const Caller caller{client_, context_.payload_bytes_max, number_};
+  auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
+  if (Fault fault = T::Parse(caller, request, *parsed)) {
+    Fail(id, *std::move(fault));
+    return;
+  }
+  auto call = std::make_unique<Call>(*this, id);
+  call->Expect(request);
+  const bool ephemeral = [&] {
+    if constexpr (requires { parsed->args.options; }) return parsed->args.options.ephemeral;
+    return parsed->open_if_missing.ephemeral;
+  }();
+  std::optional<Error> refused;
+  {
+    const core::MutexLock lock(mutex_);
+    refused = OverLimit(Call::kParks, std::is_same_v<T, AckMethod>);
+    if (!refused.has_value()) {
+      if constexpr (requires { parsed->args.name; }) {
+        if (ephemeral) ephemeral_.emplace(parsed->args.name);
+      } else if (ephemeral) {
+        for (const auto& target : parsed->args.targets) ephemeral_.emplace(target.name);
+      }
+      if (open_.empty()) self_ = shared_from_this();
+      open_.emplace(id, call.get());
+      if (Call::kParks) ++waits_;
+    }
+  }
+  if (refused.has_value()) {
+    Fail(id, *std::move(refused));
+    return;
+  }
+  if constexpr (Call::kParks) batch.parking.emplace_back(id, call.get());
+  batch.operations.emplace_back(
+      core::Op<typename T::Args, typename T::CoreCall>{&parsed->args, call.release()});
+}
+
+std::optional<Error> Session::OverLimit(bool parks, bool acknowledges) const {
+  if (ended_) return BadSession("the session has ended");
+  if (!acknowledges && unacked_ >= context_.unacked_max) {
+    return Error{.reason = "LIMIT_UNACKED",
+                 .message = absl::StrCat(context_.unacked_max,
+                                         " results are not acknowledged; send acked_sequence"),
+                 .field = {},
+                 .metadata = {{"limit", absl::StrCat(context_.unacked_max)}}};
+  }
+  if (parks && waits_ >= context_.parked_max) {
+    return Error{.reason = "LIMIT_WAITERS",
+                 .message = absl::StrCat("a session parks at most ", context_.parked_max,
+                                         " waits; end some, or begin another session"),
+                 .field = {},
+                 .metadata = {{"limit", absl::StrCat(context_.parked_max)}}};
+  }
+  return std::nullopt;
+}
+
+void Session::Fail(uint64_t id, Error error) {
+  Completed(*new RefusedOperation(*this, id, std::move(error)));
+}
+
+void Session::Cancel(uint64_t id) {
+  core::Parkable* parked = nullptr;
+  {
+    const core::MutexLock lock(mutex_);
+    const auto found = open_.find(id);
+    if (found != open_.end()) parked = found->second->parkable();
+    if (parked == nullptr) return;
+    ++pins_;
+  }
+  context_.poller.Cancel(context_.clock.Read(), *parked);
+  const core::MutexLock lock(mutex_);
+  --pins_;  // the scope flushes
+}
+
+void Session::Completed(SessionOperation& operation) {
+  std::shared_ptr<Session> self;
+  SessionOperation* late = &operation;  // after the end nobody waits for it
+  {
+    const core::MutexLock lock(mutex_);
+    operation.Settle();
+    if (open_.erase(operation.id()) > 0) {
+      if (operation.parkable() != nullptr) --waits_;
+      if (open_.empty()) self = std::move(self_);
+    }
+    if (!ended_ || pins_ > 0) {
+      outbox_bytes_ += operation.size();
+      outbox_.emplace_back(&operation);
+      late = nullptr;
+    }
+  }
+  if (late != nullptr) {
+    operation.GiveBack(context_.poller, context_.clock.Read());
+    delete late;
+    return;
+  }
+  FlushScope::Flush(*this);
+}
+
+bool Session::connected() const {
+  const core::MutexLock lock(mutex_);
+  return link_ != nullptr;
+}
+
+// What is ready becomes a response, as much as fits into one.
+void Session::Compose() {
+  google::protobuf::Arena arena;
+  auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionResponse>(&arena);
+  Response& response = responses_.emplace_back();
+  const core::Now now = context_.clock.Read();
+  size_t bytes = 0;
+  while (!outbox_.empty() && bytes < kResponseBytesMax) {
+    std::unique_ptr<SessionOperation> operation = std::move(outbox_.front());
+    outbox_.pop_front();
+    bytes += operation->size();
+    outbox_bytes_ -= operation->size();
+    v1::OperationResult& result = *message.add_results();
+    result.set_id(operation->id());
+    operation->Write(now, context_.metrics, result);
+    ++response.results;
+    if (operation->parkable() != nullptr) response.unwritten.push_back(std::move(operation));
+  }
+  response.sequence = ++sequence_;
+  message.set_sequence(response.sequence);
+  response.bytes = Encode(message, &response.size);
+  unacked_ += response.results;
+  unwritten_bytes_ += response.size;
+}
+
+void Session::Flush() {
+  std::shared_ptr<Link> link;
+  grpc::ByteBuffer bytes;
+  {
+    const core::MutexLock lock(mutex_);
+    if (link_ == nullptr || writing_ || pins_ > 0 || ended_) return;
+    if (control_.has_value()) {
+      bytes = *std::exchange(control_, std::nullopt);
+      written_ = 0;
+    } else {
+      if (next_ > sequence_ && !outbox_.empty()) Compose();
+      if (next_ <= sequence_) {
+        bytes = responses_[next_ - responses_.front().sequence].bytes;
+        written_ = next_;
+      }
+    }
+    if (bytes.Valid()) {
+      writing_ = true;
+      said_ = context_.clock.Read().mono;
+      link = link_;
+    } else if (!half_closed_ || !open_.empty()) {
+      return;
+    }
+  }
+  if (link != nullptr) {
+    link->Write(bytes);
+  } else {
+    End(std::nullopt);  // half-closed, and everything is answered
+  }
+}
+
+void Session::Written(const Link& link, bool ok) {
+  std::vector<std::unique_ptr<SessionOperation>> spent;
+  std::shared_ptr<Link> ends;
+  std::optional<Error> error;
+  {
+    const core::MutexLock lock(mutex_);
+    if (link_.get() != &link || !ok) return;  // what is broken is told by Broken
+    writing_ = false;
+    if (written_ >= next_) {
+      Response& response = responses_[next_ - responses_.front().sequence];
+      spent = std::move(response.unwritten);
+      unwritten_bytes_ -= response.size;
+      next_ = written_ + 1;
+    }
+    if (ended_) {
+      ends = std::exchange(link_, nullptr);
+      error = error_;
+    }
+  }
+  if (ends != nullptr) {
+    ends->End(error);
+  } else {
+    Flush();
+  }
+}
+
+void Session::HalfClosed(const Link& link) {
+  {
+    const core::MutexLock lock(mutex_);
+    if (link_.get() != &link) return;
+    half_closed_ = true;
+    // A stream that broke looks the same. One more message tells: it is written, or it is not.
+    size_t size = 0;
+    control_ = Encode(v1::SessionResponse(), &size);
+  }
+  Flush();
+}
+
+void Session::Broken(const Link& link) {
+  std::shared_ptr<Link> former;
+  std::vector<std::unique_ptr<SessionOperation>> unwritten;
+  {
+    const core::MutexLock lock(mutex_);
+    if (link_.get() != &link) return;
+    former = std::exchange(link_, nullptr);
+    writing_ = half_closed_ = false;
+    control_.reset();
+    broken_ = context_.clock.Read().mono;
+    if (!ended_) return;
+    for (Response& response : responses_) {
+      for (auto& each : response.unwritten) unwritten.push_back(std::move(each));
+      response.unwritten.clear();
+    }
+  }
+  GiveBack(unwritten);
+}
+
+bool Session::congested() const {
+  const core::MutexLock lock(mutex_);
+  return unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax;
+}
+
+bool Session::flushed() const {
+  const core::MutexLock lock(mutex_);
+  return link_ == nullptr || (!writing_ && outbox_.empty() && next_ > sequence_);
+}
+
+void Session::Tick(core::Instant now) {
+  std::shared_ptr<Link> silent;
+  bool over = false;
+  {
+    const core::MutexLock lock(mutex_);
+    if (ended_) return;
+    if (link_ == nullptr) {
+      over = ended_ = broken_ != core::kNever && now - broken_ >= linger_;
+    } else if (now - heard_ > 2 * context_.keepalive) {
+      silent = link_;
+    } else if (now - said_ >= context_.keepalive && !writing_) {
+      size_t size = 0;
+      control_ = Encode(v1::SessionResponse(), &size);
+    }
+  }
+  if (over) {
+    Leave();
+  } else if (silent != nullptr) {
+    silent->Break();
+  } else {
+    Flush();
+  }
+}
+
+void Session::End(const std::optional<Error>& error) {
+  {
+    const core::MutexLock lock(mutex_);
+    if (std::exchange(ended_, true)) return;
+    error_ = error;
+  }
+  Leave();
+}
+
+// Once, by who ended it.
+void Session::Leave() {
+  const std::shared_ptr<Session> self = shared_from_this();
+  const core::MutexLock work(work_);  // what is being carried out is in the core by then
+  std::vector<core::Parkable*> parked;
+  std::optional<Error> error;
+  {
+    const core::MutexLock lock(mutex_);
+    error = error_;
+    for (const auto& [id, operation] : open_) {
+      if (operation->parkable() != nullptr) parked.push_back(operation->parkable());
+    }
+    ++pins_;
+  }
+  for (core::Parkable* each : parked) context_.poller.Cancel(context_.clock.Read(), *each);
+  std::vector<std::unique_ptr<SessionOperation>> unwritten;
+  std::shared_ptr<Link> link;
+  {
+    const core::MutexLock lock(mutex_);
+    --pins_;
+    for (auto& each : outbox_) unwritten.push_back(std::move(each));
+    outbox_.clear();
+    for (Response& response : responses_) {
+      // One that is being written may yet be: then it is spent, and else it is gone with its
+      // stream.
+      if (response.sequence < next_ || (writing_ && response.sequence == written_)) continue;
+      for (auto& each : response.unwritten) unwritten.push_back(std::move(each));
+      response.unwritten.clear();
+    }
+    if (!writing_) link = std::exchange(link_, nullptr);
+  }
+  GiveBack(unwritten);
+  CloseEphemeral();
+  if (link != nullptr) link->End(error);
+  context_.ended(*this);
+}
+
+void Session::GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& operations) {
+  for (const auto& each : operations) each->GiveBack(context_.poller, context_.clock.Read());
+}
+
+void Session::CloseEphemeral() {
+  absl::flat_hash_set<std::string> names;
+  {
+    const core::MutexLock lock(mutex_);
+    names.swap(ephemeral_);
+  }
+  struct Call final : core::CloseCall {
+    void Done() override { delete this; }
+  };
+  for (const std::string& name : names) {
+    const core::CloseArgs args{.name = name, .session = number_};
+    context_.poller.Close(context_.clock.Read(), args, *new Call);
+  }
+}
+
+}  // namespace waitd::server
