@@ -64,7 +64,8 @@ def measure(size, bin_dir, out_dir):
                 runs = [pool.submit(load_once, figure, size, bin_dir, out_dir)
                         for _ in range(figure.together)]
             try:
-                results.setdefault(figure.name, []).append(together([run.result() for run in runs]))
+                report = together([run.result() for run in runs])
+                results.setdefault(figure.name, []).append(report)
             except (RuntimeError, subprocess.TimeoutExpired) as failure:
                 failures.append(str(failure))
     print(file=sys.stderr)

@@ -24,12 +24,14 @@ class Counting {
       : loop_(loop),
         session(setup.target, loop, [this](const v1::SessionResponse& r) { Take(r); }) {}
 
-  /// Opens so many names, or finds them open, and waits until all is done that was asked before.
+  /// Opens so many names, or finds them open, and waits until all is done that was asked before;
+  /// then the server need not keep answers.
   void Open(uint32_t count) {
     const size_t end = opened_ + count;
-    AddMany(loop_, session, count,
+    AddMany(loop_, session, count, true,
             [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_open(), i); });
     loop_.RunUntil([this, end] { return opened_ == end; });
+    session.Acknowledge();
   }
 
   size_t waits() const { return waits_; }
@@ -139,10 +141,11 @@ Report SessionParked(const Setup& setup) {
   const int64_t empty = SettledBytes(setup.server);
   counting.Open(setup.count);
   const int64_t opened = SettledBytes(setup.server);
-  AddMany(loop, counting.session, setup.count, [&setup](v1::Operation& operation, uint32_t i) {
-    SetName(operation.mutable_wait(), i);
-    if (setup.ids) operation.mutable_wait()->set_wait_id(absl::StrFormat("%016x", i));
-  });
+  AddMany(loop, counting.session, setup.count, false,
+          [&setup](v1::Operation& operation, uint32_t i) {
+            SetName(operation.mutable_wait(), i);
+            if (setup.ids) operation.mutable_wait()->set_wait_id(absl::StrFormat("%016x", i));
+          });
   counting.Open(1);
   const int64_t parked = SettledBytes(setup.server);
   Report report;
@@ -189,10 +192,11 @@ Report Latch(const Setup& setup) {
   std::vector<int64_t> nanos;
   for (int turn = 0; turn < kTurns; ++turn) {
     const std::string name = absl::StrFormat("latch/%014d", turn);
-    AddMany(loop, waiter.session, setup.count, [&name](v1::Operation& operation, uint32_t /*i*/) {
-      operation.mutable_wait()->set_name(name);
-      operation.mutable_wait()->mutable_open_if_missing()->set_kind(v1::KIND_LATCH);
-    });
+    AddMany(loop, waiter.session, setup.count, false,
+            [&name](v1::Operation& operation, uint32_t /*i*/) {
+              operation.mutable_wait()->set_name(name);
+              operation.mutable_wait()->mutable_open_if_missing()->set_kind(v1::KIND_LATCH);
+            });
     waiter.Open(1);
     const size_t end = waiter.waits() + setup.count;
     const int64_t began = NowNanos();
@@ -211,7 +215,7 @@ Report Lateness(const Setup& setup) {
   constexpr int kProbesEach = 100;
   Loop loop;
   Counting arming(setup, loop);
-  AddMany(loop, arming.session, setup.armed, [](v1::Operation& operation, uint32_t i) {
+  AddMany(loop, arming.session, setup.armed, true, [](v1::Operation& operation, uint32_t i) {
     v1::SetDeadlineRequest& request = *operation.mutable_set_deadline();
     SetName(&request, i);
     request.mutable_open_if_missing();

@@ -68,7 +68,14 @@ void Report::AddLatencies(std::string_view name, std::vector<int64_t> nanos) {
                   absl::string_view(name.data(), name.size()), "_us\": {\"count\": ", nanos.size(),
                   ", \"p50\": ", Percentile(nanos, 0.5), ", \"p90\": ", Percentile(nanos, 0.9),
                   ", \"p99\": ", Percentile(nanos, 0.99), ", \"p999\": ", Percentile(nanos, 0.999),
-                  ", \"max\": ", Percentile(nanos, 1), ", \"curve\": [", curve, "]}");
+                  ", \"max\": ", Percentile(nanos, 1), ", \"curve\": [", curve, "]");
+  if (nanos.size() <= kFew) {
+    const auto in_us = [](std::string* out, int64_t each) {
+      absl::StrAppend(out, static_cast<double>(each) / 1e3);
+    };
+    absl::StrAppend(&json_, ", \"all\": [", absl::StrJoin(nanos, ", ", in_us), "]");
+  }
+  json_ += "}";
 }
 
 void Report::Print() const { std::cout << "{" << json_ << "}\n"; }

@@ -51,7 +51,10 @@ void SetName(Request* request, uint32_t number) {
 }
 
 /// Adds `count` operations, in messages of some thousand, and waits until they are written.
-void AddMany(Loop& loop, Session& session, uint32_t count,
+/// `answered` are those that do not park: of these not too many are on their way at once, for
+/// answers that are not acknowledged have a limit, and an acknowledgement queues up behind what was
+/// sent before it.
+void AddMany(Loop& loop, Session& session, uint32_t count, bool answered,
              const std::function<void(v1::Operation&, uint32_t)>& fill);
 
 // The scenarios. Each connects by itself and prints nothing.

@@ -9,7 +9,7 @@
 namespace waitd::bench {
 namespace {
 
-constexpr uint64_t kUnackedMax = 64;  // responses, far fewer than any limit of a server's
+constexpr int kUnackedMax = 16 << 10;  // results, far fewer than any limit of a server's
 
 }  // namespace
 
@@ -76,10 +76,19 @@ v1::Operation& Session::Add(uint32_t number) {
 }
 
 void Session::Flush() {
-  if (writing_ || (pending_->operations().empty() && seen_ - acked_ < kUnackedMax)) return;
+  if (!writing_ && (!pending_->operations().empty() || unacked_ >= kUnackedMax)) Write();
+}
+
+void Session::Acknowledge() {
+  loop_.RunUntil([this] { return !writing_; });
+  Write();
+  loop_.RunUntil([this] { return !writing_; });
+}
+
+void Session::Write() {
   writing_ = true;
   ++events_left_;
-  acked_ = seen_;
+  unacked_ = 0;
   pending_->set_acked_sequence(seen_);
   stream_->Write(*pending_, &written_event_);  // serialized at once
   pending_.Clear();
@@ -104,6 +113,8 @@ void Session::Read(bool ok) {
   }
   if (response_->has_welcome()) welcome_ = true;
   if (response_->sequence() != 0) seen_ = response_->sequence();
+  unacked_ += response_->results_size();
+  count_ += static_cast<size_t>(response_->results_size());
   results_(*response_);
   response_.Clear();
   ++events_left_;

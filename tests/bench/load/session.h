@@ -59,10 +59,15 @@ class Session {
 
   /// Sends what was added, unless a message is being written; then it goes afterwards.
   void Flush();
+  /// Tells the server now that everything that came has come.
+  void Acknowledge();
+  /// How many results have come.
+  size_t results() const { return count_; }
   bool writing() const { return writing_; }
   void OnResults(Results results) { results_ = std::move(results); }
 
  private:
+  void Write();
   void Started(bool ok);
   void Read(bool ok);
   void Written(bool ok);
@@ -75,8 +80,9 @@ class Session {
   Batch<v1::SessionRequest> pending_;
   Batch<v1::SessionResponse> response_;
   uint64_t next_ = 1;  // the upper bits of the next operation's id
-  uint64_t seen_ = 0;
-  uint64_t acked_ = 0;
+  uint64_t seen_ = 0;  // the last response
+  size_t count_ = 0;
+  int unacked_ = 0;  // results that came since the last acknowledgement
   bool writing_ = false;
   bool welcome_ = false;
   bool closing_ = false;

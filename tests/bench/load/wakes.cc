@@ -22,10 +22,10 @@ class WakeLoop {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::mt19937(1));
     parked_.assign(order.begin(), order.end());
-    AddMany(loop, session_, setup.count,
+    AddMany(loop, session_, setup.count, true,
             [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_open(), i); });
     loop.RunUntil([this] { return opened_ == parked_.size(); });
-    AddMany(loop, session_, setup.count,
+    AddMany(loop, session_, setup.count, false,
             [](v1::Operation& operation, uint32_t i) { SetName(operation.mutable_wait(), i); });
     for (uint32_t i = 0; i < std::min(setup.count, kReadysMax); ++i) AddReady();
     session_.Flush();
@@ -73,13 +73,17 @@ class WakeLoop {
 
 }  // namespace
 
-void AddMany(Loop& loop, Session& session, uint32_t count,
+void AddMany(Loop& loop, Session& session, uint32_t count, bool answered,
              const std::function<void(v1::Operation&, uint32_t)>& fill) {
   constexpr uint32_t kChunk = 4096;
+  constexpr uint32_t kAnswersMax = 16 * kChunk;
+  const size_t before = session.results();
   for (uint32_t i = 0; i < count;) {
     for (const uint32_t end = std::min(count, i + kChunk); i < end; ++i) fill(session.Add(i), i);
     session.Flush();
-    loop.RunUntil([&session] { return !session.writing(); });
+    loop.RunUntil([&] {
+      return !session.writing() && (!answered || session.results() + kAnswersMax >= before + i);
+    });
   }
 }
 
