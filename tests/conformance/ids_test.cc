@@ -1,9 +1,13 @@
 // Ids and hand-offs, through the core.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/poll_desc.h"
 #include "tests/unit/core/fixture.h"
 
 namespace waitd::core {
@@ -106,6 +110,39 @@ TEST_F(Ids, C66_APollIsTakenOver) {
   EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
   EXPECT_EQ(std::get<PollResult>(third->result).targets[0].index, 1U);
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the READY was used once";
+}
+
+// Lets something happen while a decided poll has not left its places.
+class WhileLeaving final : public Probe {
+ public:
+  void At(Point point) override {
+    if (point == Point::kClaimed && act) std::exchange(act, nullptr)();
+  }
+  std::function<void()> act;
+};
+
+TEST(IdsOfPolls, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
+  WhileLeaving leaving;
+  Table t({.probe = &leaving});
+  Ok(t.Open("a"));
+  Ok(t.Open("b"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+  const auto first = t.Poll(args);
+  std::unique_ptr<TestPoll> second;
+  std::unique_ptr<TestPoll> third;
+  leaving.act = [&] {
+    second = t.Poll(args);
+    third = t.Poll(args);
+  };
+  Ok(t.Ready("b", Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(first), Outcome::kReady);
+  EXPECT_EQ(ReasonOf(second->result), Reason::kTakenOver) << "by the third";
+  EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
+  EXPECT_EQ(*std::get<PollResult>(third->result).targets[0].result.signal, "x");
+  t.poller().Unwritten(t.now(), *first, seconds(30));
+  t.Advance(seconds(60));
+  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the third has it";
+  EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
 TEST_F(Ids, C67_TheSameIdGetsTheSameOutcome) {
