@@ -14,7 +14,6 @@
 namespace waitd::bench {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.3;
 constexpr uint32_t kReadysMax = 4096;
 
 /// One connection on which waits and messages go, as the operations of one session do.
@@ -119,7 +118,7 @@ Report NatsWakes(const Setup& setup) {
     const int64_t end = NowNanos() + static_cast<int64_t>(seconds * 1e9);
     nats.RunUntil([end] { return NowNanos() >= end; });
   };
-  run_for(kWarmUpSeconds);
+  run_for(setup.warm_up_seconds());
   const int64_t began = NowNanos();
   const int64_t before = wakes;
   run_for(setup.seconds);
@@ -144,7 +143,7 @@ Report NatsPair(const Setup& setup) {
     waiter.RunUntil([&] { return woken_at != 0; });
     return woken_at - began;
   };
-  const int64_t warm = NowNanos() + static_cast<int64_t>(kWarmUpSeconds * 1e9);
+  const int64_t warm = NowNanos() + static_cast<int64_t>(setup.warm_up_seconds() * 1e9);
   while (NowNanos() < warm) wake();
   std::vector<int64_t> nanos;
   for (uint32_t i = 0; i < setup.count; ++i) nanos.push_back(wake());

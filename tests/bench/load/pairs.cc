@@ -10,7 +10,6 @@
 namespace waitd::bench {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.3;
 constexpr int kWarmWakes = 20;  // after each that was idle
 
 /// Two parties between which a wake can be measured again and again.
@@ -162,8 +161,8 @@ int64_t Once(Pair& pair, Loop& loop, double idle_seconds) {
   return pair.Wake();
 }
 
-void WarmUp(Pair& pair, Loop& loop) {
-  const int64_t end = NowNanos() + static_cast<int64_t>(kWarmUpSeconds * 1e9);
+void WarmUp(const Setup& setup, Pair& pair, Loop& loop) {
+  const int64_t end = NowNanos() + static_cast<int64_t>(setup.warm_up_seconds() * 1e9);
   while (NowNanos() < end) Once(pair, loop, 0);
 }
 
@@ -171,7 +170,7 @@ template <class Kind>
 Report Warm(const Setup& setup) {
   Loop loop;
   Kind pair(setup, loop);
-  WarmUp(pair, loop);
+  WarmUp(setup, pair, loop);
   std::vector<int64_t> nanos;
   for (uint32_t i = 0; i < setup.count; ++i) nanos.push_back(Once(pair, loop, 0));
   Report report;
@@ -183,7 +182,7 @@ template <class Kind>
 Report Idle(const Setup& setup) {
   Loop loop;
   Kind pair(setup, loop);
-  WarmUp(pair, loop);
+  WarmUp(setup, pair, loop);
   // Runs are made at the same time, and are not to wake one another's processors in step.
   std::mt19937 random{std::random_device{}()};
   std::uniform_real_distribution<double> idle_seconds(1, 3);

@@ -10,7 +10,6 @@
 namespace waitd::bench {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.3;
 // Of a key of 20 bytes with a value of one.
 constexpr size_t kPoppedBytes = std::string_view("*2\r\n$20\r\n\r\n$1\r\nx\r\n").size() + 20;
 
@@ -82,7 +81,7 @@ class PopLoop {
 
 Report RedisWakes(const Setup& setup) {
   PopLoop loop(setup);
-  loop.RunFor(kWarmUpSeconds);
+  loop.RunFor(setup.warm_up_seconds());
   const int64_t began = NowNanos();
   const int64_t before = loop.wakes();
   const int64_t cpu_before = UsageOf(setup.server).cpu_nanos;
@@ -120,7 +119,7 @@ Report RedisPair(const Setup& setup) {
     sockets.RunUntil([&] { return answered && woken_at != 0; });
     return woken_at - began;
   };
-  const int64_t warm = NowNanos() + static_cast<int64_t>(kWarmUpSeconds * 1e9);
+  const int64_t warm = NowNanos() + static_cast<int64_t>(setup.warm_up_seconds() * 1e9);
   while (NowNanos() < warm) wake();
   std::vector<int64_t> nanos;
   for (uint32_t i = 0; i < setup.count; ++i) nanos.push_back(wake());

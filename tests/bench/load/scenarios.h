@@ -22,6 +22,8 @@ struct Setup {
   double seconds = 1;  ///< of measuring, where that is not given by count
   uint32_t armed = 0;  ///< of lateness: deadlines armed meanwhile
   bool ids = false;    ///< of parked: each wait has a wait_id
+
+  double warm_up_seconds() const { return std::min(0.3, seconds); }
 };
 
 /// Names of 20 bytes, in which the numbers tell them apart late, as they often do in life. Made

@@ -9,8 +9,6 @@
 namespace waitd::bench {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.3;
-
 /// One caller: the next call as soon as the one before has its answer.
 class Caller {
  public:
@@ -67,7 +65,7 @@ Report UnaryReady(const Setup& setup) {
   for (uint32_t i = 0; i < setup.count; ++i) {
     callers.push_back(std::make_unique<Caller>(*stub, loop, i, nanos));
   }
-  loop.RunFor(kWarmUpSeconds);
+  loop.RunFor(setup.warm_up_seconds());
   nanos.clear();
   const int64_t began = NowNanos();
   const int64_t server_before = UsageOf(setup.server).cpu_nanos;

@@ -11,7 +11,6 @@ namespace waitd::bench {
 namespace {
 
 constexpr uint32_t kReadysMax = 4096;  // in flight, also when more waits are outstanding
-constexpr double kWarmUpSeconds = 0.3;
 
 /// The closed loop behind Wakes.
 class WakeLoop {
@@ -90,7 +89,7 @@ void AddMany(Loop& loop, Session& session, uint32_t count, bool answered,
 Report Wakes(const Setup& setup) {
   Loop loop;
   WakeLoop wakes(setup, loop);
-  loop.RunFor(kWarmUpSeconds);
+  loop.RunFor(setup.warm_up_seconds());
   const int64_t began = NowNanos();
   const int64_t wakes_before = wakes.wakes();
   const int64_t client_before = UsageOf(getpid()).cpu_nanos;
