@@ -101,6 +101,9 @@ def wake_rows():
         yield Row(f"wakes/s, {number(waits)} outstanding, to a bare batched stream",
                   (f"waitd wakes {waits}", "wakes_per_s"),
                   (f"batch wakes {waits}", "wakes_per_s"), ">=", 0.95 if waits <= 16 else 0.8)
+    for waits in (64, 1000, 100_000):
+        yield Row(f"server's processor µs for a wake, {number(waits)}, to a bare batched stream",
+                  (f"waitd wakes {waits}", "server_cpu_us"), (f"batch wakes {waits}", "server_cpu_us"))
     for waits in WAKES:
         yield Row(f"wakes/s, {number(waits)} outstanding, to NATS",
                   (f"waitd wakes {waits}", "wakes_per_s"),
@@ -118,6 +121,8 @@ def rows(size):
                   (peer, "calls_per_s"), ">=", 0.95)
         yield Row(f"unary Ready, {callers} callers, p99 µs, to a bare echo", (ours, "call_us.p99"),
                   (peer, "call_us.p99"), "<=", 1.1)
+        yield Row(f"unary Ready, {callers} callers, server's processor µs each", (ours, "server_cpu_us"),
+                  (peer, "server_cpu_us"))
     n = size.samples
     pair = (f"waitd session_pair {n}", "wake_us.p50")
     yield Row("one pair's wake, p50 µs, to a bare stream's ping-pong", pair,
