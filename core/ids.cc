@@ -113,7 +113,7 @@ IdRecord& IdTable::Insert(const IdKey& key, uint64_t content) {
 }
 
 void IdTable::Erase(IdRecord& record) {
-  WAITD_CHECK(!record.armed(), "the record of an id goes while its timer is armed");
+  WAITD_CHECK(record.alarm == nullptr, "the record of an id goes while its alarm is set");
   index_.erase(&record);
   Unage(record);
   ++record.life;
@@ -126,6 +126,19 @@ void IdTable::Erase(IdRecord& record) {
   record.answer.reset();
   record.hand_off.reset();
   records_.Put(record);
+}
+
+IdAlarm& IdTable::GetAlarm(IdRecord& record) {
+  record.alarm = &alarms_.Get();
+  record.alarm->record = &record;
+  return *record.alarm;
+}
+
+void IdTable::PutAlarm(IdRecord& record) {
+  IdAlarm& alarm = *std::exchange(record.alarm, nullptr);
+  ++alarm.number;
+  alarm.record = nullptr;
+  alarms_.Put(alarm);
 }
 
 void IdTable::Age(IdRecord& record, Instant now) {

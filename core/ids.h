@@ -51,12 +51,21 @@ uint64_t ContentOf(const PollArgs& args);
 using IdAnswer = std::variant<WaitResult, PollResult, OpenResult, CloseResult, ResetResult,
                               ReadyResult, SetDeadlineResult>;
 
-/// What is remembered of a call with an id, or of a hand-off. The timer that it is fires when
-/// nobody came for it, or when its Ack is overdue.
+struct IdRecord;
+
+/// Fires when nobody came for an answer, or when an Ack is overdue. Few ids have one. In a slab,
+/// for one that is on its way may be of a former life.
+struct IdAlarm : Timer {
+  IdAlarm() : Timer(TimerUse::kId) {}
+  IdRecord* record = nullptr;
+  uint32_t number = 0;  ///< another one is stale, in every life
+};
+
+/// What is remembered of a call with an id, or of a hand-off.
 ///
 /// Threads:  the lock of the name's shard; a poll's also, while it is parked, those of its targets.
 /// Lifetime: in a slab, and reused; `life` tells one from the next.
-struct IdRecord : Timer {
+struct IdRecord {
   enum class State : uint8_t {
     kParked,    ///< the wait has not ended
     kAnswered,  ///< the answer is known, and somebody was there to get it
@@ -66,15 +75,12 @@ struct IdRecord : Timer {
     kStale,     ///< of a hand-off: it was taken back
   };
 
-  IdRecord() : Timer(TimerUse::kId) {}
-
   IdKey key() const { return {use, name, id}; }
 
   IdUse use = IdUse::kWait;
   State state = State::kParked;
   bool poll = false;  ///< of a parked one: which of the waiters it is
   uint32_t life = 0;
-  uint32_t alarm = 0;  ///< of the timer: another number is stale, in every life
   uint64_t name = 0;
   uint64_t content = 0;
   std::string id;
@@ -84,7 +90,8 @@ struct IdRecord : Timer {
   bool forgettable = false;  ///< it stands in that order
   Waiter* waiter = nullptr;  ///< of kParked
   Nanos ack_timeout{0};      ///< of a wait; 0: none
-  uint32_t given = 0;         ///< calls that have the answer, and no word that it was not written
+  uint32_t given = 0;        ///< calls that have the answer, and no word that it was not written
+  IdAlarm* alarm = nullptr;  ///< null: none is set
   PollCall* next = nullptr;  ///< of a poll that is decided and has not left: who asked meanwhile
   std::unique_ptr<const IdAnswer> answer;
   std::unique_ptr<HandOff> hand_off;
@@ -105,7 +112,12 @@ class IdTable {
   /// A new record of an id that is not known, or of one that is to be known anew.
   IdRecord& Insert(const IdKey& key, uint64_t content);
 
+  /// Its alarm is not set.
   void Erase(IdRecord& record);
+
+  /// An alarm for the record, which has none; and back.
+  IdAlarm& GetAlarm(IdRecord& record);
+  void PutAlarm(IdRecord& record);
 
   /// From now on the record can be forgotten when its time comes; or no more.
   void Age(IdRecord& record, Instant now);
@@ -140,6 +152,7 @@ class IdTable {
 
   absl::flat_hash_set<IdRecord*, Hash, Same> index_;
   PollCache<IdRecord> records_;
+  PollCache<IdAlarm> alarms_;
   IdRecord* oldest_ = nullptr;
   IdRecord* newest_ = nullptr;
   Instant horizon_ = Instant::min();

@@ -55,9 +55,11 @@ bool BoundCounts(const Waiter& waiter, bool armed) {
 }  // namespace
 
 void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
-  WAITD_CHECK(closing_ && sides_[0].places == 0 && sides_[1].places == 0,
+  WAITD_CHECK(closing_ && read_.places == 0 && side(Side::kWrite).places == 0,
               "a slot is handed out that is in use");
-  name_ = name;
+  if (name_ == nullptr || name_size_ != name.size()) name_.reset(new char[name.size()]);
+  std::copy(name.begin(), name.end(), name_.get());
+  name_size_ = static_cast<uint16_t>(name.size());
   kind_ = kind;
   generation_ = generation;
   open_time_ = now.wall;
@@ -66,8 +68,19 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
   idle_since = now.mono;
 }
 
+const PollDesc::SideState& PollDesc::Untouched() {
+  static const SideState untouched;
+  return untouched;
+}
+
+PollDesc::Half& PollDesc::at(Side side) {
+  if (side == Side::kRead) return read_;
+  if (write_ == nullptr) write_ = std::make_unique<Half>(TimerUse::kWriteSide, *this);
+  return *write_;
+}
+
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
-  const SideState& side = sides_[Index(s)];
+  const SideState& side = this->side(s);
   if (closing_) return Check::kClosed;
   const bool ready = side.HasReady();
   if (ready && (kind_ == Kind::kLatch || ignore_deadline)) return Check::kReady;
@@ -76,7 +89,8 @@ PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
 }
 
 bool PollDesc::idle() const {
-  return std::all_of(sides_.begin(), sides_.end(), [](const SideState& s) {
+  return std::all_of(kSides.begin(), kSides.end(), [this](Side each) {
+    const SideState& s = side(each);
     const bool unacked = s.hand_offs != nullptr && s.hand_offs->unacked > 0;
     return s.places == 0 && !s.HasReady() && !unacked && s.deadline.state == Deadline::State::kNone;
   });
@@ -84,13 +98,13 @@ bool PollDesc::idle() const {
 
 bool PollDesc::Settle(Moment& m) {
   const auto due = [&](Side s) {
-    return at(s).deadline.state == Deadline::State::kArmed && at(s).deadline.at <= m.now.mono;
+    return side(s).deadline.state == Deadline::State::kArmed && side(s).deadline.at <= m.now.mono;
   };
   const bool read = due(Side::kRead);
   const bool write = due(Side::kWrite);
   if (!read && !write) return false;
-  const Instant read_at = at(Side::kRead).deadline.at;
-  const Instant write_at = at(Side::kWrite).deadline.at;
+  const Instant read_at = side(Side::kRead).deadline.at;
+  const Instant write_at = side(Side::kWrite).deadline.at;
   if (read && write && write_at < read_at) {
     ExpireSides(m, false, true);
     ExpireSides(m, true, false);
@@ -333,7 +347,7 @@ void PollDesc::TakeReady(Side s, WaitResult& result) {
 ShardSet PollDesc::PollShards(Mode mode) const {
   ShardSet shards = 0;
   for (const Side s : kSides) {
-    const SideState& side = sides_[Index(s)];
+    const SideState& side = this->side(s);
     if (!Includes(mode, s) || side.counted == 0) continue;
     const Place* place = side.first;
     for (uint32_t left = side.places; left > 0; --left, place = place->next) {
@@ -384,6 +398,7 @@ uint32_t PollDesc::Evict(Moment& m) {
   env_.timers.Cancel(idle_timer);
   uint32_t woken = 0;
   for (const Side s : kSides) {
+    if (s == Side::kWrite && write_ == nullptr) continue;
     SideState& side = at(s);
     ++side.sequence;  // a timer on its way here is of a former life
     ForgetReady(side);

@@ -1,10 +1,8 @@
 #ifndef WAITD_CORE_POLL_DESC_H_
 #define WAITD_CORE_POLL_DESC_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 
 #include "core/call.h"
@@ -189,9 +187,12 @@ class PollDesc {
   Kind kind() const { return kind_; }
   uint64_t generation() const { return generation_; }
   size_t shard() const { return env_.shard; }
-  const std::string& name() const { return name_; }
+  std::string_view name() const { return {name_.get(), name_size_}; }
   WallTime open_time() const { return open_time_; }
-  const SideState& side(Side s) const { return sides_[Index(s)]; }
+  const SideState& side(Side s) const {
+    if (s == Side::kRead) return read_;
+    return write_ == nullptr ? Untouched() : *write_;
+  }
 
   // Of the shard, which keeps them here.
   std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
@@ -201,10 +202,16 @@ class PollDesc {
   DescTimer idle_timer{TimerUse::kIdle, *this};
 
   /// Whether the fired read timer was armed for both sides.
-  bool ServesBoth() const { return sides_[0].serves == static_cast<uint8_t>(Mode::kReadWrite); }
+  bool ServesBoth() const { return read_.serves == static_cast<uint8_t>(Mode::kReadWrite); }
 
  private:
-  SideState& at(Side side) { return sides_[Index(side)]; }
+  struct Half : SideState {
+    Half(TimerUse use, PollDesc& desc) : timer(use, desc) {}
+    DescTimer timer;
+  };
+
+  static const SideState& Untouched();
+  Half& at(Side side);
   bool OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const;
   const Waiter* Occupant(Moment& m, Side side);
   void Link(Place& place);
@@ -224,14 +231,14 @@ class PollDesc {
   static void DecideAll(Moment& m, PollWaiter& poll);
 
   DescEnv& env_;
-  std::string name_;
+  std::unique_ptr<char[]> name_;
   uint64_t generation_ = 0;
   WallTime open_time_;
+  uint16_t name_size_ = 0;
   Kind kind_ = Kind::kExclusive;
   bool closing_ = true;
-  std::array<SideState, 2> sides_;
-  DescTimer read_timer_{TimerUse::kReadSide, *this};
-  DescTimer write_timer_{TimerUse::kWriteSide, *this};
+  Half read_{TimerUse::kReadSide, *this};
+  std::unique_ptr<Half> write_;  // from its first use on, in every life of the slot: few need it
 };
 
 }  // namespace waitd::core

@@ -27,7 +27,8 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
                            DeadlineCondition condition, SetDeadlineResult& result) {
   // The same wall time is the same deadline, though the clocks are read anew for each message.
   Deadline to = asked;
-  for (const SideState& side : sides_) {
+  for (const Side s : kSides) {
+    const SideState& side = this->side(s);
     if (asked.absolute && CanExpire(to) && CanExpire(side.deadline) &&
         side.deadline.wall == asked.wall) {
       to.at = side.deadline.at;
@@ -50,7 +51,7 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
   }
   SyncTimers();
   for (const Side s : kSides) {
-    SideState& side = at(s);
+    const SideState& side = this->side(s);
     // An open latch is open: what stands there are polls that lack others, and they keep it.
     if (expires[Index(s)] && !(kind_ == Kind::kLatch && side.ready)) {
       result.woken += EndPlaces(m, s, side.deadline.at, was_armed[Index(s)], Outcome::kTimedOut,
@@ -119,34 +120,35 @@ void PollDesc::BindMaxWaits(Moment& m, Side s) {
 // sides; a later instant leaves it where it is, to be moved when it fires; an earlier one moves it
 // at once.
 void PollDesc::SyncTimers() {
-  SideState& read = at(Side::kRead);
-  SideState& write = at(Side::kWrite);
-  const bool r = !closing_ && CanExpire(read.deadline);
-  const bool w = !closing_ && CanExpire(write.deadline);
-  const bool shared = r && w && read.deadline.at == write.deadline.at;
-  const auto sync = [this](SideState& side, Timer& timer, Mode mode, bool armed) {
+  const Deadline& write = side(Side::kWrite).deadline;
+  const bool r = !closing_ && CanExpire(read_.deadline);
+  const bool w = !closing_ && CanExpire(write);
+  const bool shared = r && w && read_.deadline.at == write.at;
+  const auto sync = [this](Half& side, Mode mode, bool armed) {
     const auto serves = armed ? static_cast<uint8_t>(mode) : uint8_t{0};
     if (side.serves != serves) {
       side.serves = serves;
       ++side.sequence;
-      env_.timers.Cancel(timer);
+      env_.timers.Cancel(side.timer);
     }
-    if (!armed || (timer.armed() && timer.when() <= side.deadline.at)) return;
-    env_.timers.Cancel(timer);
-    env_.timers.Arm(timer, side.deadline.at, side.sequence);
+    if (!armed || (side.timer.armed() && side.timer.when() <= side.deadline.at)) return;
+    env_.timers.Cancel(side.timer);
+    env_.timers.Arm(side.timer, side.deadline.at, side.sequence);
   };
-  sync(read, read_timer_, shared ? Mode::kReadWrite : Mode::kRead, r);
-  sync(write, write_timer_, Mode::kWrite, w && !shared);
+  sync(read_, shared ? Mode::kReadWrite : Mode::kRead, r);
+  if (write_ != nullptr) sync(*write_, Mode::kWrite, w && !shared);
 }
 
 bool PollDesc::DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write) {
-  const SideState& side = read ? at(Side::kRead) : at(Side::kWrite);
+  const SideState& side = this->side(read ? Side::kRead : Side::kWrite);
   if (sequence != side.sequence) {
     ++env_.counters.stale_timers;
     return false;
   }
-  WAITD_CHECK(!read || CanExpire(at(Side::kRead).deadline), "a read timer without a deadline");
-  WAITD_CHECK(!write || CanExpire(at(Side::kWrite).deadline), "a write timer without a deadline");
+  WAITD_CHECK(!read || CanExpire(this->side(Side::kRead).deadline),
+              "a read timer without a deadline");
+  WAITD_CHECK(!write || CanExpire(this->side(Side::kWrite).deadline),
+              "a write timer without a deadline");
   if (side.deadline.at > m.now.mono) {
     SyncTimers();  // the deadline was extended: now the timer follows
     return false;

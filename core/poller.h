@@ -19,6 +19,7 @@ namespace waitd::core {
 
 class PollDesc;
 class PollWaiter;
+struct IdAlarm;
 struct IdKey;
 struct IdRecord;
 struct Token;
@@ -161,7 +162,7 @@ class Poller {
   void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
   void PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token);
   void GiveBack(Step& step, const WaitResult& result);
-  void FireId(Step& step, Shard& home, IdRecord& record, uint32_t alarm);
+  void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number);
   void FireRetention(Step& step, Shard& home);
   PollDesc* Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
                     uint64_t generation, const OpenOptions* open_if_missing, Refusal& refusal);

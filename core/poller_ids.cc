@@ -28,6 +28,10 @@ bool IsCancelled(const WaitResult& result) { return result.outcome == Outcome::k
 bool IsCancelled(const PollResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const Refusal& /*refusal*/) { return true; }
 
+bool IsOverdue(const IdRecord& hand_off, const Now& now) {
+  return hand_off.alarm != nullptr && hand_off.alarm->when() <= now.mono;
+}
+
 }  // namespace
 
 // Whether an id whose first attempt was so long ago may have been forgotten.
@@ -177,7 +181,7 @@ bool Poller::TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) co
   home.mutex().AssertHeld();
   if (hand_off == nullptr) return false;
   return hand_off->state == State::kStale ||
-         (hand_off->state == State::kPending && hand_off->when() <= now.mono);
+         (hand_off->state == State::kPending && IsOverdue(*hand_off, now));
 }
 
 // A call that came while the poll was leaving its places gets the same.
@@ -287,13 +291,16 @@ void Poller::FireRetention(Step& step, Shard& home) {
 void Poller::SetAlarm(Shard& home, IdRecord& record, Instant at) {
   home.mutex().AssertHeld();
   ClearAlarm(home, record);
-  if (at != kNever) home.env.timers.Arm(record, at, record.alarm);
+  if (at == kNever) return;
+  IdAlarm& alarm = home.ids.GetAlarm(record);
+  home.env.timers.Arm(alarm, at, alarm.number);
 }
 
 void Poller::ClearAlarm(Shard& home, IdRecord& record) {
   home.mutex().AssertHeld();
-  ++record.alarm;  // one on its way here is stale
-  home.env.timers.Cancel(record);
+  if (record.alarm == nullptr) return;
+  home.env.timers.Cancel(*record.alarm);
+  home.ids.PutAlarm(record);  // if it is on its way here it is stale
 }
 
 // A READY is handed over that waits for its Ack. Under the lock of its descriptor.
@@ -435,7 +442,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
   };
   IdRecord* record = known();
   if (record != nullptr && record->state == State::kPending &&
-      record->when() <= step.moment.now.mono) {
+      IsOverdue(*record, step.moment.now)) {
     TakeBack(step, locks, home, *record);
     record = known();
   }
@@ -464,20 +471,21 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
   step.Answer(home, call, step.NumberFor(home, desc));
 }
 
-void Poller::FireId(Step& step, Shard& home, IdRecord& record, uint32_t alarm) {
+void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number) {
   std::unique_ptr<const IdAnswer> unclaimed;
   {
     Locks locks(*this, SetOf(home.index()));
     home.mutex().AssertHeld();
-    if (record.alarm != alarm) {
+    if (alarm.number != number) {
       ++home.env.counters.stale_timers;
       return;
     }
+    IdRecord& record = *alarm.record;
     switch (record.state) {
       case State::kParked: {
         // Its client has been gone for too long: it leaves as if cancelled.
         Waiter& waiter = *record.waiter;
-        if (StandsFor(step, locks, waiter, CallOf(waiter)) && record.alarm == alarm) {
+        if (StandsFor(step, locks, waiter, CallOf(waiter)) && alarm.number == number) {
           End(step, waiter);
         }
         break;

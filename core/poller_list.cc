@@ -114,17 +114,17 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
     uint32_t taken = 0;
     for (uint32_t seen = 0; it != each->ordered.end(); ++it, ++seen) {
       const PollDesc& desc = **it;
-      const std::string& name = desc.name();
+      const std::string_view name = desc.name();
       if (!name.starts_with(args.prefix)) break;
       if (seen == kNamesSeenMax || taken == args.page_size) {
-        const std::string& last = (*std::prev(it))->name();
+        const std::string_view last = (*std::prev(it))->name();
         if (!seen_through.has_value() || last < *seen_through) seen_through = last;
         break;
       }
       if (name == args.after || !HasAll(desc, args.labels)) continue;
       const bool waiting = desc.side(Side::kRead).places + desc.side(Side::kWrite).places > 0;
       if (args.waiting_only && !waiting) continue;
-      names.push_back(name);
+      names.emplace_back(name);
       ++taken;
     }
   }

@@ -36,7 +36,7 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
     FirePoll(step, home, *static_cast<PollWaiter*>(static_cast<Waiter*>(fired.timer)),
              fired.sequence);
   } else if (fired.use == TimerUse::kId) {
-    FireId(step, home, *static_cast<IdRecord*>(fired.timer), fired.sequence);
+    FireId(step, home, *static_cast<IdAlarm*>(fired.timer), fired.sequence);
   } else {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();

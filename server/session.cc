@@ -207,7 +207,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
         for (const auto& target : parsed->args.targets) ephemeral_.emplace(target.name);
       }
       if (open_.empty()) self_ = shared_from_this();
-      open_.emplace(id, call.get());
+      open_.insert(call.get());
       if (Call::kParks) ++waits_;
     }
   }
@@ -248,7 +248,7 @@ void Session::Cancel(uint64_t id) {
   {
     const core::MutexLock lock(mutex_);
     const auto found = open_.find(id);
-    if (found != open_.end()) parked = found->second->parkable();
+    if (found != open_.end()) parked = (*found)->parkable();
     if (parked == nullptr) return;
     ++pins_;
   }
@@ -451,7 +451,7 @@ void Session::Leave() {
   {
     const core::MutexLock lock(mutex_);
     error = error_;
-    for (const auto& [id, operation] : open_) {
+    for (SessionOperation* operation : open_) {
       if (operation->parkable() != nullptr) parked.push_back(operation->parkable());
     }
     ++pins_;

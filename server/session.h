@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
 #include "core/mutex.h"
 #include "core/poller.h"
 #include "server/rpc_metrics.h"
@@ -40,6 +40,20 @@ class Link {
 
   /// Breaks the stream off, at any time.
   virtual void Break() = 0;
+};
+
+/// Finds operations by their ids.
+struct OperationId {
+  static uint64_t Of(uint64_t id) { return id; }
+  static uint64_t Of(const SessionOperation* operation) { return operation->id(); }
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const auto& each) const { return absl::HashOf(Of(each)); }
+  };
+  struct Same {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const { return Of(a) == Of(b); }
+  };
 };
 
 class Session;
@@ -162,7 +176,8 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   mutable core::Mutex mutex_;
   std::shared_ptr<Link> link_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Session> self_ ABSL_GUARDED_BY(mutex_);  // while operations are in flight
-  absl::flat_hash_map<uint64_t, SessionOperation*> open_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<SessionOperation*, OperationId::Hash, OperationId::Same> open_
+      ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<std::string> ephemeral_ ABSL_GUARDED_BY(mutex_);
   uint64_t waits_ ABSL_GUARDED_BY(mutex_) = 0;  // of those that are open
   int pins_ ABSL_GUARDED_BY(mutex_) = 0;        // who uses operations that may complete: they stay
