@@ -78,12 +78,15 @@ def field(report, path):
     return report
 
 
+def short(value):
+    """Three digits, the rest as k."""
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}') / 1000:g}k"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def shown(values):
-    low, middle, high = min(values), statistics.median(values), max(values)
-    if high >= 20_000:
-        return f"{middle / 1000:.0f}k ({low / 1000:.0f}k-{high / 1000:.0f}k)"
-    digits = 0 if high >= 100 else 1 if high >= 20 else 2
-    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+    return f"{short(statistics.median(values))} ({short(min(values))}-{short(max(values))})"
 
 
 def evaluate(row, results):
