@@ -1,6 +1,7 @@
 #include "core/poller.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -148,10 +149,13 @@ void Poller::Run(const Now& now, std::span<const Operation> operations) {
   step.Finish();
 }
 
-// Sorted by shard, those of one shard in their order.
+// Those of one shard in their order, and each shard once: a list of them for each, in one array.
 void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
-  std::vector<std::pair<uint32_t, uint32_t>> order;
-  order.reserve(operations.size());
+  constexpr uint32_t kNone = UINT32_MAX;
+  std::array<uint32_t, kShards> first;
+  std::array<uint32_t, kShards> last;
+  std::vector<uint32_t> next(operations.size(), kNone);
+  ShardSet touched = 0;
   for (uint32_t i = 0; i < operations.size(); ++i) {
     const size_t home = std::visit(
         [](const auto& op) {
@@ -159,20 +163,25 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
           return size_t{0};
         },
         operations[i]);
-    order.emplace_back(static_cast<uint32_t>(home), i);
+    if ((touched & SetOf(home)) == 0) {
+      touched |= SetOf(home);
+      first[home] = i;
+    } else {
+      next[last[home]] = i;
+    }
+    last[home] = i;
   }
-  std::sort(order.begin(), order.end());
-  for (size_t at = 0; at < order.size();) {
-    Shard& home = shard(order[at].first);
+  for (; touched != 0; touched &= touched - 1) {
+    Shard& home = shard(First(touched));
     Locks locks(*this, SetOf(home.index()));
-    for (; at < order.size() && order[at].first == home.index(); ++at) {
+    for (uint32_t i = first[home.index()]; i != kNone; i = next[i]) {
       std::visit(
           [&](const auto& op) {
             if constexpr (requires { op.args->name; }) {
               Once(step, locks, home, *op.args, *op.call);
             }
           },
-          operations[order[at].second]);
+          operations[i]);
     }
   }
 }
@@ -223,7 +232,7 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, Ope
   if (desc == nullptr) {
     call.result = std::move(refusal);
   } else {
-    call.result = OpenResult{Describe(step, *desc, false), found == nullptr};
+    call.result = OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
   }
   step.Leave(locks.held());
   step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
@@ -312,6 +321,7 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& ar
   PollDesc* desc = nullptr;
   Refusal refusal;
   SetDeadlineResult& result = call.result.emplace<SetDeadlineResult>();
+  result.decided = step.moment.now.mono;
   if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
     call.result = Refusal{.reason = Reason::kBadTime};
   } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&

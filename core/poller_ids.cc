@@ -16,8 +16,8 @@ namespace {
 
 using State = IdRecord::State;
 
-// How much longer than its first attempt a retry may have been under way: an id is kept for so much
-// longer than first attempts of its age are accepted, so that none is carried out twice.
+// How much longer than its first attempt a retry may have been under way: first attempts are
+// refused that seem so much younger than what was forgotten, so that none is carried out twice.
 constexpr Nanos kDelayMax = std::chrono::seconds(5);
 
 // Whether the READYs of this answer go back when nobody gets it.
@@ -250,7 +250,7 @@ void Poller::Age(Step& step, Shard& home, IdRecord& record) {
   }
   while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
     IdRecord& oldest = *home.ids.oldest();
-    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, Nanos(1)));
+    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, kDelayMax));
     ++home.env.counters.outcomes_dropped;
     const bool last = &oldest == &record;
     Forget(home, oldest);

@@ -69,6 +69,7 @@ struct SetDeadlineResult {
   uint64_t generation = 0;
   Deadline deadline[2];           ///< by Side
   DeadlineEffect effect[2] = {};  ///< by Side
+  Instant decided;                ///< a repeated call is told what was left then
 };
 
 /// A descriptor as Open, Get and List show it, at one instant.
@@ -103,6 +104,7 @@ struct DescriptorInfo {
 struct OpenResult {
   DescriptorInfo descriptor;
   bool created = false;
+  Instant decided;  ///< a repeated call is told what was left then
 };
 
 struct ListResult {

@@ -20,19 +20,30 @@ FlushScope::FlushScope() {
 
 FlushScope::~FlushScope() {
   current = nullptr;
-  for (const std::shared_ptr<Session>& session : sessions_) session->Flush();
+  for (const Held& each : held_) {
+    each.session->Take(each.operations);
+    each.session->Flush();
+  }
 }
 
-void FlushScope::Flush(Session& session) {
-  if (current == nullptr) {
-    session.Flush();
+void FlushScope::Completed(Session& session, SessionOperation& operation) {
+  if (current != nullptr) {
+    current->Of(session).operations.push_back(&operation);
     return;
   }
-  auto& sessions = current->sessions_;
+  SessionOperation* const one = &operation;
+  session.Take({&one, 1});
+  session.Flush();
+}
+
+void FlushScope::Add(Session& session) { Of(session); }
+
+FlushScope::Held& FlushScope::Of(Session& session) {
   // The last one most often; a message seldom touches many.
-  const auto known = std::find_if(sessions.rbegin(), sessions.rend(),
-                                  [&](const auto& each) { return each.get() == &session; });
-  if (known == sessions.rend()) sessions.push_back(session.shared_from_this());
+  const auto known = std::find_if(held_.rbegin(), held_.rend(),
+                                  [&](const Held& each) { return each.session.get() == &session; });
+  if (known != held_.rend()) return *known;
+  return held_.emplace_back(Held{session.shared_from_this(), {}});
 }
 
 }  // namespace waitd::server

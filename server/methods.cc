@@ -40,8 +40,9 @@ Fault ToOpening(const Caller& caller, const v1::OpenOptions& from, std::string_v
 template <class Request, class A>
 Fault ToOpenIfMissing(const Caller& caller, const Request& request, Parsed<A>* to) {
   if (!request.has_open_if_missing()) return std::nullopt;
-  to->args.open_if_missing = &to->open_if_missing;
-  return ToOpening(caller, request.open_if_missing(), "open_if_missing", &to->open_if_missing);
+  to->open_if_missing = std::make_unique<core::OpenOptions>();
+  to->args.open_if_missing = to->open_if_missing.get();
+  return ToOpening(caller, request.open_if_missing(), "open_if_missing", to->open_if_missing.get());
 }
 
 template <class Request>
@@ -74,8 +75,9 @@ Fault OpenMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
   return ToOpening(caller, request.options(), "options", &to.args.options);
 }
 
-void OpenMethod::Answer(const core::Now& now, const core::OpenResult& result, Response& response) {
-  Write(now, result.descriptor, *response.mutable_poll_descriptor());
+void OpenMethod::Answer(const core::Now& /*now*/, const core::OpenResult& result,
+                        Response& response) {
+  Write(core::Now{.mono = result.decided}, result.descriptor, *response.mutable_poll_descriptor());
   response.set_created(result.created);
 }
 
@@ -166,9 +168,9 @@ Fault SetDeadlineMethod::Parse(const Caller& caller, const Request& request, Par
   return ToOpenIfMissing(caller, request, &to);
 }
 
-void SetDeadlineMethod::Answer(const core::Now& now, const core::SetDeadlineResult& result,
+void SetDeadlineMethod::Answer(const core::Now& /*now*/, const core::SetDeadlineResult& result,
                                Response& response) {
-  Write(now, result, response);
+  Write(core::Now{.mono = result.decided}, result, response);
 }
 
 Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {

@@ -2,6 +2,7 @@
 #define WAITD_SERVER_METHODS_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -19,11 +20,12 @@ struct Caller {
   uint64_t session = 0;  ///< 0: a unary call
 };
 
-/// What a request means for the core. Its names and ids are the request's, and stay with it.
+/// What a request means for the core. Its names and ids are the request's, and stay with it; so
+/// does the rest, for what is set by few requests stands apart.
 template <class A>
 struct Parsed {
   A args;
-  core::OpenOptions open_if_missing;
+  std::unique_ptr<core::OpenOptions> open_if_missing;  ///< null: not set
 };
 
 /// What all methods are made of: Parse checks the request and says what is wrong with it, or what

@@ -25,13 +25,30 @@ grpc::ByteBuffer Encode(const v1::SessionResponse& message, size_t* size) {
   return {&slice, 1};
 }
 
+// One that only tries needs no place.
+template <class Args>
+bool MayPark(const Args& args) {
+  return !args.timeout.has_value() || *args.timeout > core::Nanos(0);
+}
+
+// Operations that are carried out in one step, and results that make a response though another is
+// being written: so many that each step costs little, and so few that they stay in the cache.
+constexpr size_t kBatch = 256;
+
+// The session whose message this thread is carrying out.
+thread_local const Session* current_receiver = nullptr;
+
 }  // namespace
 
 // What one message asks for, up to a cancel: carried out in one step.
 struct Session::Batch {
   google::protobuf::Arena& arena;
-  std::vector<core::Operation> operations;
-  std::vector<std::pair<uint64_t, SessionOperation*>> parking;
+  bool unacked_full = false;  // of the limits, at its beginning
+  uint64_t waits_left = 0;
+  std::vector<core::Operation> operations = {};
+  std::vector<SessionOperation*> started = {};  // these as the session has them
+  std::vector<SessionOperation*> done = {};     // with their results already
+  uint64_t cancels = 0;                         // an operation, after the others
 };
 
 Session::Session(const SessionContext& context, uint64_t number, const v1::SessionHello& hello,
@@ -120,38 +137,63 @@ std::optional<Error> Session::CheckOrder(const v1::SessionRequest& message, bool
 
 std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest& message,
                                       google::protobuf::Arena& arena, bool first) {
-  FlushScope scope;
   const core::MutexLock work(work_);
   {
     const core::MutexLock lock(mutex_);
     if (link_.get() != &link || ended_) return std::nullopt;
     heard_ = context_.clock.Read().mono;
   }
+  return CarryOut(message, arena, first);
+}
+
+std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
+                                       google::protobuf::Arena& arena, bool first) {
   if (auto fault = Acknowledge(message.acked_sequence())) return fault;
   if (auto fault = CheckOrder(message, first)) return fault;
-  Batch batch{arena, {}, {}};
+  Batch batch{arena};
+  Measure(batch);
   for (const v1::Operation& operation : message.operations()) {
-    if (operation.operation_case() != v1::Operation::kCancel) {
-      Prepare(operation, batch);
-      continue;
-    }
+    Prepare(operation, batch);
+    if (batch.cancels == 0 && batch.operations.size() + batch.done.size() < kBatch) continue;
     Run(batch);
-    Cancel(operation.cancel());
-    Completed(*new EmptyOperation(*this, operation.id()));
+    Measure(batch);
   }
   Run(batch);
   return std::nullopt;
 }
 
-void Session::Run(Batch& batch) {
-  if (batch.operations.empty()) return;
-  context_.poller.Run(context_.clock.Read(), batch.operations);
+// What the limits leave room for.
+void Session::Measure(Batch& batch) const {
   const core::MutexLock lock(mutex_);
-  for (const auto& [id, operation] : batch.parking) {
-    if (open_.contains(id)) operation->Settle();
+  batch.unacked_full = unacked_ >= context_.unacked_max;
+  batch.waits_left = context_.parked_max - std::min<uint64_t>(context_.parked_max, parking_.size());
+}
+
+// Carries out what is prepared, and lets results go.
+void Session::Run(Batch& batch) {
+  FlushScope scope;
+  scope.Add(*this);
+  {
+    const core::MutexLock lock(mutex_);
+    ++pins_;  // the operations stay, also those that others end
+    if (in_flight_ == 0 && !batch.started.empty()) self_ = shared_from_this();
+    in_flight_ += batch.started.size();
+    for (SessionOperation* const each : batch.started) {
+      each->in_flight = true;
+      if (each->parkable() != nullptr) parking_.insert(each);
+    }
   }
+  current_receiver = this;
+  if (!batch.operations.empty()) context_.poller.Run(context_.clock.Read(), batch.operations);
+  current_receiver = nullptr;
+  for (SessionOperation* const each : batch.started) each->Forget();
+  if (batch.cancels != 0) Cancel(std::exchange(batch.cancels, 0));
+  for (SessionOperation* const each : batch.done) Completed(*each);
   batch.operations.clear();
-  batch.parking.clear();
+  batch.started.clear();
+  batch.done.clear();
+  const core::MutexLock lock(mutex_);
+  --pins_;
 }
 
 void Session::Prepare(const v1::Operation& operation, Batch& batch) {
@@ -173,12 +215,16 @@ void Session::Prepare(const v1::Operation& operation, Batch& batch) {
     case v1::Operation::kAck:
       return PrepareAs<AckMethod>(operation.id(), operation.ack(), batch);
     case v1::Operation::kCancel:
+      batch.cancels = operation.cancel();
+      batch.done.push_back(new EmptyOperation(*this, operation.id()));
+      return;
     case v1::Operation::OPERATION_NOT_SET:
       break;
   }
-  Fail(operation.id(), {.reason = "BAD_OPTIONS",
-                        .message = "this server does not know what the operation asks for",
-                        .field = "operation"});
+  Fail(operation.id(), batch,
+       {.reason = "BAD_OPTIONS",
+        .message = "this server does not know what the operation asks for",
+        .field = "operation"});
 }
 
 template <class T>
@@ -187,98 +233,99 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   const Caller caller{client_, context_.payload_bytes_max, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
   if (Fault fault = T::Parse(caller, request, *parsed)) {
-    Fail(id, *std::move(fault));
+    Fail(id, batch, *std::move(fault));
     return;
   }
-  auto call = std::make_unique<Call>(*this, id);
-  call->Expect(request);
-  const bool ephemeral = [&] {
-    if constexpr (requires { parsed->args.options; }) return parsed->args.options.ephemeral;
-    return parsed->open_if_missing.ephemeral;
-  }();
-  std::optional<Error> refused;
-  {
-    const core::MutexLock lock(mutex_);
-    refused = OverLimit(Call::kParks, std::is_same_v<T, AckMethod>);
-    if (!refused.has_value()) {
-      if constexpr (requires { parsed->args.name; }) {
-        if (ephemeral) ephemeral_.emplace(parsed->args.name);
-      } else if (ephemeral) {
-        for (const auto& target : parsed->args.targets) ephemeral_.emplace(target.name);
-      }
-      if (open_.empty()) self_ = shared_from_this();
-      open_.insert(call.get());
-      if (Call::kParks) ++waits_;
+  bool parks = false;
+  if constexpr (Call::kParks) parks = MayPark(parsed->args);
+  if (auto error = OverLimit(parks, std::is_same_v<T, AckMethod>, batch)) {
+    Fail(id, batch, *std::move(error));
+    return;
+  }
+  if constexpr (requires { parsed->args.options; }) {
+    if (parsed->args.options.ephemeral) NoteEphemeral(parsed->args.name);
+  } else if (parsed->open_if_missing != nullptr && parsed->open_if_missing->ephemeral) {
+    if constexpr (requires { parsed->args.name; }) {
+      NoteEphemeral(parsed->args.name);
+    } else {
+      for (const auto& target : parsed->args.targets) NoteEphemeral(target.name);
     }
   }
-  if (refused.has_value()) {
-    Fail(id, *std::move(refused));
-    return;
-  }
-  if constexpr (Call::kParks) batch.parking.emplace_back(id, call.get());
+  auto* const call = new Call(*this, id);
+  call->Expect(request);
+  batch.started.push_back(call);
   batch.operations.emplace_back(
-      core::Op<typename T::Args, typename T::CoreCall>{&parsed->args, call.release()});
+      core::Op<typename T::Args, typename T::CoreCall>{&parsed->args, call});
 }
 
-std::optional<Error> Session::OverLimit(bool parks, bool acknowledges) const {
-  if (ended_) return BadSession("the session has ended");
-  if (!acknowledges && unacked_ >= context_.unacked_max) {
+void Session::NoteEphemeral(std::string_view name) {
+  const core::MutexLock lock(mutex_);
+  ephemeral_.emplace(name);
+}
+
+std::optional<Error> Session::OverLimit(bool parks, bool acknowledges, Batch& batch) const {
+  if (!acknowledges && batch.unacked_full) {
     return Error{.reason = "LIMIT_UNACKED",
                  .message = absl::StrCat(context_.unacked_max,
                                          " results are not acknowledged; send acked_sequence"),
                  .field = {},
                  .metadata = {{"limit", absl::StrCat(context_.unacked_max)}}};
   }
-  if (parks && waits_ >= context_.parked_max) {
+  if (!parks) return std::nullopt;
+  if (batch.waits_left == 0) {
     return Error{.reason = "LIMIT_WAITERS",
                  .message = absl::StrCat("a session parks at most ", context_.parked_max,
                                          " waits; end some, or begin another session"),
                  .field = {},
                  .metadata = {{"limit", absl::StrCat(context_.parked_max)}}};
   }
+  --batch.waits_left;
   return std::nullopt;
 }
 
-void Session::Fail(uint64_t id, Error error) {
-  Completed(*new RefusedOperation(*this, id, std::move(error)));
+void Session::Fail(uint64_t id, Batch& batch, Error error) {
+  batch.done.push_back(new RefusedOperation(*this, id, std::move(error)));
 }
 
 void Session::Cancel(uint64_t id) {
   core::Parkable* parked = nullptr;
   {
     const core::MutexLock lock(mutex_);
-    const auto found = open_.find(id);
-    if (found != open_.end()) parked = (*found)->parkable();
-    if (parked == nullptr) return;
-    ++pins_;
+    const auto found = parking_.find(id);
+    if (found != parking_.end()) parked = (*found)->parkable();
   }
-  context_.poller.Cancel(context_.clock.Read(), *parked);
-  const core::MutexLock lock(mutex_);
-  --pins_;  // the scope flushes
+  if (parked != nullptr) context_.poller.Cancel(context_.clock.Read(), *parked);
 }
 
-void Session::Completed(SessionOperation& operation) {
+void Session::Completed(SessionOperation& operation) { FlushScope::Completed(*this, operation); }
+
+bool Session::receiving() const { return current_receiver == this; }
+
+void Session::Take(std::span<SessionOperation* const> operations) {
   std::shared_ptr<Session> self;
-  SessionOperation* late = &operation;  // after the end nobody waits for it
+  bool late = false;
   {
     const core::MutexLock lock(mutex_);
-    operation.Settle();
-    if (open_.erase(operation.id()) > 0) {
-      if (operation.parkable() != nullptr) --waits_;
-      if (open_.empty()) self = std::move(self_);
+    for (SessionOperation* const each : operations) {
+      if (!each->in_flight) continue;
+      --in_flight_;
+      if (each->parkable() != nullptr) parking_.erase(each);
     }
-    if (!ended_ || pins_ > 0) {
-      outbox_bytes_ += operation.size();
-      outbox_.emplace_back(&operation);
-      late = nullptr;
+    if (in_flight_ == 0) self = std::move(self_);
+    late = ended_ && pins_ == 0;
+    if (!late) {
+      for (SessionOperation* const each : operations) {
+        outbox_bytes_ += each->size();
+        outbox_.emplace_back(each);
+      }
     }
   }
-  if (late != nullptr) {
-    operation.GiveBack(context_.poller, context_.clock.Read());
-    delete late;
-    return;
+  if (!late) return;
+  // After the end nobody waits for them.
+  for (SessionOperation* const each : operations) {
+    each->GiveBack(context_.poller, context_.clock.Read());
+    delete each;
   }
-  FlushScope::Flush(*this);
 }
 
 bool Session::connected() const {
@@ -316,7 +363,11 @@ void Session::Flush() {
   grpc::ByteBuffer bytes;
   {
     const core::MutexLock lock(mutex_);
-    if (link_ == nullptr || writing_ || pins_ > 0 || ended_) return;
+    if (pins_ > 0 || ended_) return;
+    // What they stand on is soon needed again; but for a slow reader, to whom a signal is shared
+    // memory only as long as it is not copied for each.
+    while (outbox_.size() >= kBatch && unwritten_bytes_ < kUnwrittenBytesMax) Compose();
+    if (link_ == nullptr || writing_) return;
     if (control_.has_value()) {
       bytes = *std::exchange(control_, std::nullopt);
       written_ = 0;
@@ -331,7 +382,7 @@ void Session::Flush() {
       writing_ = true;
       said_ = context_.clock.Read().mono;
       link = link_;
-    } else if (!half_closed_ || !open_.empty()) {
+    } else if (!half_closed_ || in_flight_ > 0) {
       return;
     }
   }
@@ -451,9 +502,7 @@ void Session::Leave() {
   {
     const core::MutexLock lock(mutex_);
     error = error_;
-    for (SessionOperation* operation : open_) {
-      if (operation->parkable() != nullptr) parked.push_back(operation->parkable());
-    }
+    for (SessionOperation* const each : parking_) parked.push_back(each->parkable());
     ++pins_;
   }
   for (core::Parkable* each : parked) context_.poller.Cancel(context_.clock.Read(), *each);

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -126,7 +127,11 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   /// Everything that is ready leaves, if nothing is being written.
   void Flush();
 
+  /// These have their results; each once.
+  void Take(std::span<SessionOperation* const> operations);
+
   void Completed(SessionOperation& operation) override;
+  bool receiving() const override;
   std::string_view client() const override { return client_; }
   bool connected() const override;
 
@@ -148,17 +153,20 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
 
   v1::SessionWelcome Welcome(bool resumed) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> Acknowledge(uint64_t sequence) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::optional<Error> CarryOut(const v1::SessionRequest& message, google::protobuf::Arena& arena,
+                                bool first) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> CheckOrder(const v1::SessionRequest& message, bool first)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Prepare(const v1::Operation& operation, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   template <class T>
   void PrepareAs(uint64_t id, const typename T::Request& request, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
-  std::optional<Error> OverLimit(bool parks, bool acknowledges) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Error> OverLimit(bool parks, bool acknowledges, Batch& batch) const;
+  void Measure(Batch& batch) const;
+  void NoteEphemeral(std::string_view name);
   void Run(Batch& batch);
   void Cancel(uint64_t id);
-  void Fail(uint64_t id, Error error);
+  void Fail(uint64_t id, Batch& batch, Error error);
   void Compose() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave();
   void CloseEphemeral();
@@ -176,11 +184,12 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   mutable core::Mutex mutex_;
   std::shared_ptr<Link> link_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Session> self_ ABSL_GUARDED_BY(mutex_);  // while operations are in flight
-  absl::flat_hash_set<SessionOperation*, OperationId::Hash, OperationId::Same> open_
+  // Those that may be cancelled.
+  absl::flat_hash_set<SessionOperation*, OperationId::Hash, OperationId::Same> parking_
       ABSL_GUARDED_BY(mutex_);
+  uint64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // operations that the core has
   absl::flat_hash_set<std::string> ephemeral_ ABSL_GUARDED_BY(mutex_);
-  uint64_t waits_ ABSL_GUARDED_BY(mutex_) = 0;  // of those that are open
-  int pins_ ABSL_GUARDED_BY(mutex_) = 0;        // who uses operations that may complete: they stay
+  int pins_ ABSL_GUARDED_BY(mutex_) = 0;  // who uses operations that may complete: they stay
   std::deque<std::unique_ptr<SessionOperation>> outbox_ ABSL_GUARDED_BY(mutex_);
   size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Response> responses_ ABSL_GUARDED_BY(mutex_);  // not acknowledged, in their order

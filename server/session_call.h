@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_SESSION_CALL_H_
 #define WAITD_SERVER_SESSION_CALL_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -26,6 +27,10 @@ class Outbox {
   /// Takes the operation, which has its result. On any thread, once for each.
   virtual void Completed(SessionOperation& operation) = 0;
 
+  /// Whether this thread is carrying out a message of this session: then what the message asked for
+  /// is there to be read.
+  virtual bool receiving() const = 0;
+
   virtual std::string_view client() const = 0;
   virtual bool connected() const = 0;
 };
@@ -39,9 +44,8 @@ class SessionOperation {
   SessionOperation(const SessionOperation&) = delete;
   SessionOperation& operator=(const SessionOperation&) = delete;
 
-  /// Has its result, or is known to have none yet: what it keeps of its request goes. Under the
-  /// outbox's lock.
-  virtual void Settle() {}
+  /// The message that asked for it goes.
+  virtual void Forget() {}
 
   /// Writes the result as the client is to read it.
   virtual void Write(const core::Now& now, RpcMetrics& metrics, v1::OperationResult& to) = 0;
@@ -56,6 +60,11 @@ class SessionOperation {
   virtual void GiveBack(core::Poller& /*poller*/, const core::Now& /*now*/) {}
 
   uint64_t id() const { return id_; }
+
+  bool in_flight = false;  ///< the core has it; of the outbox, under its lock
+
+  static void* operator new(size_t size);
+  static void operator delete(void* bytes, size_t size);
 
  protected:
   static constexpr size_t kSmall = 64;
@@ -116,19 +125,19 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
 
   using ShownCall<typename T::CoreCall>::ShownCall;
 
-  /// `request` is read at Settle, and not afterwards.
+  /// `request` is read on the receiving thread, until Forget.
   void Expect(const typename T::Request& request) { request_ = &request; }
+  void Forget() override { request_ = nullptr; }
 
-  void Done() override { this->Complete(); }
-
-  void Settle() override {
-    const auto* const request = std::exchange(request_, nullptr);
-    const auto* const refusal = std::get_if<core::Refusal>(&this->result);
-    if (refusal == nullptr) return;
-    // What is refused later, such as by a drain, says nothing of its name.
-    error_ = std::make_unique<Error>(
-        ToError(*refusal, request == nullptr ? std::string_view() : T::NameOf(*request, *refusal)));
-    if (error_->field.empty()) error_->field = T::FieldOf(*refusal);
+  void Done() override {
+    if (const auto* const refusal = std::get_if<core::Refusal>(&this->result)) {
+      // What is refused later, such as by a drain, says nothing of its name.
+      const bool known = this->outbox().receiving() && request_ != nullptr;
+      const std::string_view name = known ? T::NameOf(*request_, *refusal) : std::string_view();
+      error_ = std::make_unique<Error>(ToError(*refusal, name));
+      if (error_->field.empty()) error_->field = T::FieldOf(*refusal);
+    }
+    this->Complete();
   }
 
   void Write(const core::Now& now, RpcMetrics& metrics, v1::OperationResult& to) override {

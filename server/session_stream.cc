@@ -3,9 +3,25 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 
+#include <memory>
 #include <utility>
 
 namespace waitd::server {
+
+namespace {
+
+// Where a message is taken apart: one block a thread, for one message at a time.
+google::protobuf::ArenaOptions MessageBlock() {
+  constexpr size_t kBytes = size_t{256} << 10;
+  thread_local const std::unique_ptr<char[]> block(new char[kBytes]);
+  google::protobuf::ArenaOptions options;
+  options.initial_block = block.get();
+  options.initial_block_size = kBytes;
+  options.max_block_size = kBytes;
+  return options;
+}
+
+}  // namespace
 
 void SessionStream::Await(Context& context, Sessions& sessions, AsyncService& service,
                           grpc::ServerCompletionQueue& queue) {
@@ -65,7 +81,7 @@ void SessionStream::HasRead(bool ok) {
 
 // One message. An error ends the stream, and its session if it has one.
 std::optional<Error> SessionStream::Take() {
-  google::protobuf::Arena arena;
+  google::protobuf::Arena arena(MessageBlock());
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
   {
     grpc::ProtoBufferReader reader(&read_);
@@ -76,6 +92,10 @@ std::optional<Error> SessionStream::Take() {
   read_.Clear();
   const bool first = session_ == nullptr;
   if (first) {
+    // Whoever waits is shown by some name to those who find its place taken.
+    if (message.has_hello() && message.hello().client().empty()) {
+      message.mutable_hello()->set_client(server_context_.peer());
+    }
     std::shared_ptr<Session> session;
     if (auto error = sessions_.Begin(shared_from_this(), message, &session)) return error;
     session_ = std::move(session);

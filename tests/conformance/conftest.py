@@ -36,11 +36,15 @@ def _generate_stubs():
 _generate_stubs()
 
 import harness  # noqa: E402  needs the stubs
+import session  # noqa: E402  needs the stubs
+
+# Whose statements hold for whatever carries the calls.
+_THROUGH_BOTH = {"test_deadlines", "test_kinds_polls", "test_open_close", "test_wait_ready"}
 
 
 def pytest_configure(config):
     """Turns a run that hangs into one that fails, and says where it hung."""
-    del config
+    config.addinivalue_line("markers", "unary: of what only unary calls have, such as a deadline")
     faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
 
 
@@ -74,10 +78,19 @@ def shared_server(waitd):
         yield server
 
 
+def pytest_generate_tests(metafunc):
+    """Runs the statements once through unary calls and once through a session."""
+    if ("c" in metafunc.fixturenames and metafunc.module.__name__ in _THROUGH_BOTH
+            and not metafunc.definition.get_closest_marker("unary")):
+        metafunc.parametrize("c", ["unary", "session"], indirect=True)
+
+
 @pytest.fixture
-def c(shared_server):
+def c(request, shared_server):
     """A client of the shared server. At the end nobody may be left parked there."""
-    with shared_server.client() as client:
+    through_session = getattr(request, "param", "unary") == "session"
+    kind = session.SessionClient if through_session else harness.Client
+    with kind(shared_server.address) as client:
         yield client
     shared_server.await_at_rest()
 

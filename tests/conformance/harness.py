@@ -179,40 +179,48 @@ class Client:
     def disconnect(self):
         self.channel.close()
 
-    def start_open(self, name, must_create=False, request_id="", **fields):
-        return self.stub.OpenPollDescriptor.future(pb.OpenPollDescriptorRequest(
+    def start(self, method, request, call_limit_s=CALL_LIMIT_S):
+        """Starts the call of that name: one way of carrying it, which others replace."""
+        return getattr(self.stub, method).future(request, timeout=call_limit_s)
+
+    def start_open(self, name, must_create=False, request_id="", first_sent_ago=None, **fields):
+        return self.start("OpenPollDescriptor", pb.OpenPollDescriptorRequest(
             name=name, options=options(**fields), must_create=must_create,
-            request_id=request_id), timeout=CALL_LIMIT_S)
+            request_id=request_id, first_sent_ago=duration(first_sent_ago)))
 
     def open(self, name, kind=EXCLUSIVE, **fields):
         return self.start_open(name, kind=kind, **fields).result()
 
-    def start_close(self, name, **fields):
-        return self.stub.ClosePollDescriptor.future(
-            pb.ClosePollDescriptorRequest(name=name, **fields), timeout=CALL_LIMIT_S)
+    def start_close(self, name, first_sent_ago=None, **fields):
+        return self.start("ClosePollDescriptor", pb.ClosePollDescriptorRequest(
+            name=name, first_sent_ago=duration(first_sent_ago), **fields))
 
     def close(self, name, **fields):
         return self.start_close(name, **fields).result()
 
+    def start_reset(self, name, mode=READ, first_sent_ago=None, **fields):
+        return self.start("Reset", pb.ResetRequest(
+            name=name, mode=mode, first_sent_ago=duration(first_sent_ago), **fields))
+
     def reset(self, name, mode=READ, **fields):
-        return self.stub.Reset(pb.ResetRequest(name=name, mode=mode, **fields),
-                               timeout=CALL_LIMIT_S)
+        return self.start_reset(name, mode, **fields).result()
 
     def start_wait(self, name, timeout=None, mode=READ, call_limit_s=CALL_LIMIT_S,
                    first_sent_ago=None, ack_timeout=None, **fields):
-        return self.stub.Wait.future(pb.WaitRequest(
+        return self.start("Wait", pb.WaitRequest(
             name=name, mode=mode, timeout=duration(timeout),
             first_sent_ago=duration(first_sent_ago), ack_timeout=duration(ack_timeout), **fields),
-            timeout=call_limit_s)
+            call_limit_s)
 
     def wait(self, name, timeout=None, mode=READ, **fields):
         return self.start_wait(name, timeout, mode, **fields).result()
 
-    def start_ready(self, name, data=None, mode=READ, signal=None, **fields):
+    def start_ready(self, name, data=None, mode=READ, signal=None, first_sent_ago=None, **fields):
         if data is not None:
             signal = pb.Signal(data=data)
-        return self.stub.Ready.future(
-            pb.ReadyRequest(name=name, mode=mode, signal=signal, **fields), timeout=CALL_LIMIT_S)
+        return self.start("Ready", pb.ReadyRequest(
+            name=name, mode=mode, signal=signal, first_sent_ago=duration(first_sent_ago),
+            **fields))
 
     def ready(self, name, data=None, mode=READ, **fields):
         return self.start_ready(name, data, mode, **fields).result()
@@ -228,21 +236,28 @@ class Client:
             request.timeout.CopyFrom(duration(timeout))
         elif at is not None:
             request.at.CopyFrom(timestamp(at))
-        return self.stub.SetDeadline.future(request, timeout=CALL_LIMIT_S)
+        return self.start("SetDeadline", request)
 
     def deadline(self, name, timeout=None, mode=READ, at=None, **fields):
         return self.start_deadline(name, timeout, mode, at, **fields).result()
 
     def start_poll(self, targets, need=0, timeout=None, call_limit_s=CALL_LIMIT_S,
-                   ack_timeout=None, **fields):
+                   first_sent_ago=None, ack_timeout=None, **fields):
         """targets: names, (name, mode) pairs, or Targets."""
-        return self.stub.Poll.future(pb.PollRequest(
+        return self.start("Poll", pb.PollRequest(
             targets=[self._target(target) for target in targets], need=need,
-            timeout=duration(timeout), ack_timeout=duration(ack_timeout), **fields),
-            timeout=call_limit_s)
+            timeout=duration(timeout), first_sent_ago=duration(first_sent_ago),
+            ack_timeout=duration(ack_timeout), **fields), call_limit_s)
 
     def poll(self, targets, need=0, timeout=None, **fields):
         return self.start_poll(targets, need, timeout, **fields).result()
+
+    def start_ack(self, name, wait_id, delivery, mode=READ, **fields):
+        return self.start("Ack", pb.AckRequest(
+            name=name, mode=mode, wait_id=wait_id, delivery=delivery, **fields))
+
+    def ack(self, name, wait_id, delivery, mode=READ, **fields):
+        return self.start_ack(name, wait_id, delivery, mode, **fields).result()
 
     @staticmethod
     def _target(target):

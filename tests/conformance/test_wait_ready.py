@@ -386,6 +386,7 @@ def test_C26_a_cancelled_wait_spends_no_ready(c, name, kind):
 
 
 @pytest.mark.parametrize("kind", [EXCLUSIVE, FIFO])
+@pytest.mark.unary
 def test_C26_the_calls_own_deadline_spends_no_ready(c, name, kind):
     c.open(name, kind=kind)
     call = c.start_wait(name, call_limit_s=0.05)
