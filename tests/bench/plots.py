@@ -91,4 +91,4 @@ def draw(results, size, out_dir):
              ("waitd, decided", "waitd lateness 0", "server_late_us"),
              ("waitd, at the client", "waitd lateness 0", "client_late_us"),
              ("Redis BLPOP, at the client", "redis redis_lateness 1000", "client_late_us"))],
-         percentiles)
+         percentiles + "\nset yrange [1:*]")
