@@ -5,6 +5,7 @@ import pathlib
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -12,10 +13,20 @@ START_SECONDS_MAX = 10
 LOCAL = "127.0.0.1"
 
 
+given_out = set()
+giving_out = threading.Lock()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind((LOCAL, 0))
-        return probe.getsockname()[1]
+    """One that was not given out before: servers that start together would meet on it."""
+    with giving_out:
+        while True:
+            with socket.socket() as probe:
+                probe.bind((LOCAL, 0))
+                port = probe.getsockname()[1]
+            if port not in given_out:
+                given_out.add(port)
+                return port
 
 
 def command(kind, bin_dir, port, metrics_port, folder):
@@ -61,6 +72,8 @@ def serving(kind, bin_dir, work_dir):
                     if process.poll() is not None or time.monotonic() > end:
                         raise RuntimeError(f"{words[0]} did not start") from None
                     time.sleep(0.01)
+            if process.poll() is not None:  # somebody else serves there
+                raise RuntimeError(f"{words[0]} did not start")
             yield Server(process, port, metrics_port)
         finally:
             process.kill()
