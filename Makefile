@@ -4,7 +4,8 @@
 BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
   protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
   prometheus-cpp-dev libcivetweb-dev
-TEST_PACKAGES := libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
+BENCH_PACKAGES := redis-server nats-server gnuplot-nox
+TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
   python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
@@ -63,7 +64,7 @@ install: build ## Install waitd, waitctl and their manual pages below PREFIX
 	cmake --install build/release --prefix $(PREFIX)
 
 .PHONY: tsan
-tsan: deps-test ## Run the core's tests under ThreadSanitizer
+tsan: deps-test ## Run the tests of the core and the client's engine under ThreadSanitizer
 	cmake --preset tsan >/dev/null
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan
@@ -80,10 +81,19 @@ fuzz: deps-test ## Fuzz each parser for FUZZ_SECONDS (60)
 	cmake --build --preset fuzz -j $(JOBS) --target waitd_fuzzers
 	tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60)
 
+BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer core_bench
+
 .PHONY: bench
-bench: deps-test configure-release ## Measure the core, beside Go's network poller
-	cmake --build --preset release -j $(JOBS) --target core_bench
+bench: deps-test configure-release ## Measure waitd beside its peers; table and plots in build/bench
+	cmake --build --preset release -j $(JOBS) --target $(BENCH_PROGRAMS)
+	tests/bench/bench.py build/release/bin build/bench
 	tests/bench/core_bench.py build/release/bin/core_bench
+
+.PHONY: bench-quick
+bench-quick: deps-test configure-release ## The same in two minutes, a single round
+	cmake --build --preset release -j $(JOBS) --target $(BENCH_PROGRAMS)
+	tests/bench/bench.py build/release/bin build/bench quick
+	tests/bench/core_bench.py build/release/bin/core_bench 1
 
 .PHONY: clean
 clean: ## Remove what was built

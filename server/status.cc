@@ -70,6 +70,33 @@ Error Limit(std::string_view reason, absl::string_view what, absl::string_view f
           .metadata = {{"limit", absl::StrCat(limit)}}};
 }
 
+// Of ids and hand-offs.
+Error IdError(core::Reason reason, const std::string& quoted) {
+  using core::Reason;
+  switch (reason) {
+    case Reason::kIdReused:
+      return {.reason = "ID_REUSED",
+              .message = absl::StrCat("this id was used for another call on ", quoted,
+                                      "; choose a new one for each call"),
+              .field = {}};
+    case Reason::kOutcomeUnknown:
+      return {.reason = "OUTCOME_UNKNOWN",
+              .message = absl::StrCat("what came of this on ", quoted,
+                                      " is not known any more; look what is there, and decide"),
+              .field = {}};
+    case Reason::kTakenOver:
+      return {.reason = "TAKEN_OVER",
+              .message = "a later call with the same wait_id waits instead of this one",
+              .field = {}};
+    default:  // kStaleDelivery
+      return {.reason = "STALE_DELIVERY",
+              .message = absl::StrCat("the READY of ", quoted,
+                                      " was taken back, for its Ack did not come in time; another "
+                                      "wait gets it"),
+              .field = {}};
+  }
+}
+
 }  // namespace
 
 std::span<const std::string_view> Reasons() { return kReasons; }
@@ -172,25 +199,10 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
                                   "to acknowledge; leave ack_timeout unset"),
           .field = {}};
     case Reason::kIdReused:
-      return {.reason = "ID_REUSED",
-              .message = absl::StrCat("this id was used for another call on ", quoted,
-                                      "; choose a new one for each call"),
-              .field = {}};
     case Reason::kOutcomeUnknown:
-      return {.reason = "OUTCOME_UNKNOWN",
-              .message = absl::StrCat("what came of this on ", quoted,
-                                      " is not known any more; look what is there, and decide"),
-              .field = {}};
     case Reason::kTakenOver:
-      return {.reason = "TAKEN_OVER",
-              .message = "a later call with the same wait_id waits instead of this one",
-              .field = {}};
     case Reason::kStaleDelivery:
-      return {.reason = "STALE_DELIVERY",
-              .message = absl::StrCat("the READY of ", quoted,
-                                      " was taken back, for its Ack did not come in time; another "
-                                      "wait gets it"),
-              .field = {}};
+      return IdError(refusal.reason, quoted);
     case Reason::kBadPoll:
       return {.reason = "BAD_POLL",
               .message =

@@ -1,0 +1,372 @@
+// The stream of the engine: what is written to it and when, what comes, and how it is found again.
+
+#include <algorithm>
+
+#include "client/engine/engine.h"
+#include "client/engine/validate.h"
+#include "waitd/status.h"
+
+namespace waitd::internal {
+namespace {
+
+// The first pause before another attempt, of a connection or of an operation refused for now.
+constexpr absl::Duration kBackoffMin = absl::Milliseconds(50);
+
+// Trying again would not help: what waits is told instead.
+bool IsFinal(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kUnimplemented:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Which call a wait's answer belongs to, so that it can be acknowledged.
+void Sign(const Request& request, Answer& answer) {
+  if (auto* result = std::get_if<WaitResult>(&answer)) {
+    result->name = request.name;
+    result->mode = std::get<WaitCall>(request.what).options.mode;
+    result->wait_id = request.id;
+  } else if (auto* poll = std::get_if<PollResult>(&answer)) {
+    const auto& targets = std::get<PollCall>(request.what).targets;
+    for (PollResult::Target& each : poll->targets) {
+      if (each.index >= targets.size()) continue;
+      each.result.name = targets[each.index].name;
+      each.result.mode = targets[each.index].mode;
+      each.result.wait_id = request.id;
+    }
+  }
+}
+
+}  // namespace
+
+void Engine::OnOpened() {
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    if (link_ == Link::kOpening) {
+      link_ = Link::kGreeting;
+      out_.hello = Hello{.client = client_, .resume_token = resume_token_, .acked_sequence = seen_};
+      out_.attempts.clear();
+      out_.acked_sequence = 0;
+      out_.last = false;
+      writing_ = todo.send = true;
+      transport_.Encode(out_);
+      out_.hello.reset();
+    }
+  }
+  Do(todo);
+}
+
+void Engine::OnWritten(bool ok) {
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    const Instant now = clock_.Now();
+    writing_ = false;
+    if (closed_.has_value()) {
+      DownLocked(*std::exchange(closed_, std::nullopt), now);
+    } else if (!ok && link_ != Link::kBreaking) {
+      BreakLocked("the stream broke", todo);
+    } else {
+      EncodeLocked(now, todo);
+    }
+  }
+  Do(todo);
+}
+
+void Engine::OnClosed(absl::Status status) {
+  const std::lock_guard lock(mutex_);
+  // Of a stream that was broken here the reason is known better.
+  if (link_ != Link::kBreaking && !status.ok()) last_error_ = status;
+  if (writing_) {
+    // Whoever writes may still be about to touch the stream.
+    closed_ = std::move(status);
+    link_ = Link::kBreaking;
+  } else {
+    DownLocked(status, clock_.Now());
+  }
+}
+
+void Engine::OnMessage(InMessage message) {
+  Todo todo;
+  {
+    const std::lock_guard lock(mutex_);
+    const Instant now = clock_.Now();
+    heard_at_ = now;
+    if (message.welcome.has_value() != (link_ == Link::kGreeting)) {
+      if (link_ != Link::kBreaking) BreakLocked("a welcome came late, or twice", todo);
+    } else if (message.welcome.has_value()) {
+      WelcomeLocked(*std::move(message.welcome), now);
+    } else if (message.sequence == seen_ + 1) {
+      seen_ = message.sequence;
+      unacked_results_ += message.results.size();
+      ack_at_ = std::min(ack_at_, now + kAckWait);
+      for (Answered& result : message.results) ResultLocked(std::move(result), now);
+    } else if (message.sequence > seen_ && link_ == Link::kUp) {
+      BreakLocked("a message was missing", todo);  // what is missing comes again on a resume
+    }
+    EncodeLocked(now, todo);
+  }
+  Do(todo);
+  Complete();
+}
+
+bool Engine::DueLocked(Instant now) const {
+  return unacked_results_ >= kAckResults || now >= ack_at_ || now >= keepalive_at_;
+}
+
+// Everything that waits to be sent, in one message; the acknowledgement goes with it.
+void Engine::EncodeLocked(Instant now, Todo& todo) {
+  if (link_ != Link::kUp || writing_ || half_closed_) return;
+  out_.attempts.clear();
+  size_t bytes = 0;
+  while (!queue_.empty() && bytes < kBatchBytes) {
+    Op* op = FindLocked(queue_.front());
+    queue_.pop_front();
+    if (op == nullptr || op->state != Op::State::kQueued) continue;
+    if (payload_bytes_max_ > 0) {
+      if (absl::Status fault = CheckPayload(op->request, payload_bytes_max_); !fault.ok()) {
+        EndLocked(op->id, std::move(fault));
+        continue;
+      }
+    }
+    out_.attempts.push_back(AttemptLocked(*op, now));
+    if (op->first_sent == kNever) op->first_sent = now;
+    op->state = Op::State::kSent;
+    bytes += SizeBound(op->request);
+  }
+  out_.last = closing_ && queue_.empty();
+  if (out_.attempts.empty() && !out_.last && !DueLocked(now)) return;
+  out_.acked_sequence = acked_ = seen_;
+  unacked_results_ = 0;
+  ack_at_ = kNever;
+  keepalive_at_ = keepalive_ > absl::ZeroDuration() ? now + keepalive_ / 2 : kNever;
+  half_closed_ = out_.last;
+  writing_ = todo.send = true;
+  transport_.Encode(out_);
+}
+
+// A time limit counts from the call, also when it could not be sent at once; on the server it
+// counts from the first attempt.
+Attempt Engine::AttemptLocked(const Op& op, Instant now) const {
+  Attempt attempt{.id = op.id, .request = &op.request};
+  if (op.first_sent != kNever) attempt.first_sent_ago = now - op.first_sent;
+  if (const auto* wait = std::get_if<WaitCall>(&op.request.what)) {
+    attempt.timeout = wait->options.timeout;
+  } else if (const auto* poll = std::get_if<PollCall>(&op.request.what)) {
+    attempt.timeout = poll->options.timeout;
+  }
+  const Instant sent = op.first_sent != kNever ? op.first_sent : now;
+  if (attempt.timeout > absl::ZeroDuration() && sent > op.submitted) {
+    attempt.timeout = std::max(attempt.timeout - (sent - op.submitted), absl::ZeroDuration());
+  }
+  return attempt;
+}
+
+void Engine::WelcomeLocked(Welcome welcome, Instant now) {
+  const bool resumed = welcome.resumed && !resume_token_.empty();
+  link_ = Link::kUp;
+  failures_ = 0;
+  resume_token_ = std::move(welcome.resume_token);
+  payload_bytes_max_ = welcome.max_payload_bytes;
+  keepalive_ = welcome.keepalive;
+  keepalive_at_ = keepalive_ > absl::ZeroDuration() ? now + keepalive_ / 2 : kNever;
+  if (!resumed) seen_ = 0;
+  acked_ = seen_;  // the hello said so
+  unacked_results_ = 0;
+  ack_at_ = kNever;
+  if (!resumed) {
+    // The server has nothing of this client in this session, so that there is nothing to cancel.
+    std::vector<uint64_t> gone;
+    for (const auto& [id, op] : ops_) {
+      if (op->cancelled || op->request.cancels()) gone.push_back(id);
+    }
+    for (const uint64_t id : gone) EndLocked(id, absl::CancelledError("the call was stopped"));
+  }
+  RequeueLocked(resumed ? welcome.received_through : 0);
+}
+
+// What did not arrive is sent again, in the order of the ids.
+void Engine::RequeueLocked(uint64_t received_through) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, op] : ops_) {
+    const bool lost = op->state == Op::State::kSent && id > received_through;
+    if (lost || op->state == Op::State::kQueued) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  queue_.assign(ids.begin(), ids.end());
+  for (const uint64_t id : ids) FindLocked(id)->state = Op::State::kQueued;
+}
+
+void Engine::ResultLocked(Answered result, Instant now) {
+  Op* op = FindLocked(result.id);
+  if (op == nullptr || op->state != Op::State::kSent) return;  // it ended here meanwhile
+  if (!result.answer.ok()) {
+    ErrorLocked(*op, std::move(result.answer).status(), now);
+    return;
+  }
+  if (result.answer->index() != AnswerIndex(op->request)) {
+    EndLocked(op->id, absl::InternalError("the server answered another kind of call"));
+    return;
+  }
+  // Nothing was decided: the server bounds every wait, so that none hangs unseen.
+  if (auto* wait = std::get_if<WaitResult>(&*result.answer);
+      wait != nullptr && wait->outcome == Outcome::kTimedOut &&
+      wait->timeout_cause == TimeoutCause::kMaxWait) {
+    auto& options = std::get<WaitCall>(op->request.what).options;
+    op->rebound = op->rebound || options.generation == 0;
+    options.generation = wait->generation;
+    ParkAgainLocked(*op);
+    return;
+  }
+  if (auto* poll = std::get_if<PollResult>(&*result.answer);
+      poll != nullptr && poll->outcome == Outcome::kTimedOut &&
+      poll->timeout_cause == TimeoutCause::kMaxWait) {
+    ParkAgainLocked(*op);
+    return;
+  }
+  Sign(op->request, *result.answer);
+  EndLocked(op->id, std::move(result.answer));
+}
+
+void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
+  const std::string reason = ReasonOf(error);
+  if (error.code() == absl::StatusCode::kUnavailable || reason == "LIMIT_UNACKED") {
+    // Draining, moving, its store cannot commit, or our acknowledgements are still on their way:
+    // the same call again, by its id.
+    last_error_ = error;
+    HoldLocked(op, RetryDelayOf(error), now);
+  } else if (op.request.parks() && !op.own_id && reason == "OUTCOME_UNKNOWN") {
+    // The server has forgotten it. Nothing was handed to the caller, so that it may wait anew.
+    ParkAgainLocked(op);
+  } else if (op.rebound &&
+             (error.code() == absl::StatusCode::kNotFound || reason == "STALE_GENERATION")) {
+    // It was closed between two of its waits; the caller knows of one, which would have heard.
+    WaitResult closed;
+    closed.outcome = Outcome::kClosed;
+    closed.generation = std::get<WaitCall>(op.request.what).options.generation;
+    Answer answer = std::move(closed);
+    Sign(op.request, answer);
+    EndLocked(op.id, std::move(answer));
+  } else {
+    EndLocked(op.id, std::move(error));
+  }
+}
+
+// Not now: sent again after a pause.
+void Engine::HoldLocked(Op& op, absl::Duration pause, Instant now) {
+  if (op.cancelled) {
+    EndLocked(op.id, absl::CancelledError("the call was stopped"));
+    return;
+  }
+  op.state = Op::State::kHeld;
+  op.retry_at = now + std::max(pause, kBackoffMin) + JitterLocked(kBackoffMin);
+  ArmLocked(op.retry_at, op.id);
+}
+
+// A new wait in place of one that has ended without an outcome, with what is left of its time.
+void Engine::ParkAgainLocked(Op& op) {
+  if (op.cancelled) {
+    EndLocked(op.id, absl::CancelledError("the call was stopped"));
+    return;
+  }
+  Op& again = *FindLocked(RenumberLocked(op.id));
+  again.request.id = NewId();
+  again.own_id = false;
+  again.first_sent = kNever;
+  QueueLocked(again);
+}
+
+bool Engine::SilentLocked(Instant now) const {
+  return keepalive_ > absl::ZeroDuration() && now >= heard_at_ + 2 * keepalive_;
+}
+
+// What a closing client would still connect for: a call that may not have reached the server.
+bool Engine::WorthWaitingLocked() const {
+  return std::any_of(ops_.begin(), ops_.end(), [](const auto& each) {
+    const Request& request = each.second->request;
+    return !request.parks() && !request.cancels();
+  });
+}
+
+void Engine::LinkLocked(Instant now, Todo& todo) {
+  const bool over = now >= close_by_;
+  switch (link_) {
+    case Link::kDown:
+      if (closing_ && (over || !WorthWaitingLocked())) {
+        EndAllLocked(absl::CancelledError("the client was closed"), true);
+        finished_ = true;
+      } else if (now >= reconnect_at_) {
+        link_ = Link::kOpening;
+        heard_at_ = now;
+        todo.open = true;
+      }
+      break;
+    case Link::kOpening:
+    case Link::kGreeting:
+      if (now >= heard_at_ + kWelcomeWait) {
+        BreakLocked("the server did not answer", todo);
+      } else if (closing_ && (over || !WorthWaitingLocked())) {
+        BreakLocked("the client was closed", todo);
+      }
+      break;
+    case Link::kUp:
+      if (over) {
+        BreakLocked("the client was closed", todo);
+      } else if (SilentLocked(now)) {
+        BreakLocked("the server fell silent", todo);
+      }
+      break;
+    case Link::kBreaking:
+      break;
+  }
+}
+
+Instant Engine::NextLocked() const {
+  Instant next = timers_.empty() ? kNever : timers_.top().first;
+  if (closing_ && !finished_ && link_ != Link::kBreaking) next = std::min(next, close_by_);
+  switch (link_) {
+    case Link::kDown:
+      return finished_ ? kNever : std::min(next, reconnect_at_);
+    case Link::kOpening:
+    case Link::kGreeting:
+      return std::min(next, heard_at_ + kWelcomeWait);
+    case Link::kUp:
+      if (keepalive_ > absl::ZeroDuration()) next = std::min(next, heard_at_ + 2 * keepalive_);
+      return writing_ || half_closed_ ? next : std::min({next, keepalive_at_, ack_at_});
+    case Link::kBreaking:
+      break;
+  }
+  return next;
+}
+
+void Engine::BreakLocked(const char* why, Todo& todo) {
+  link_ = Link::kBreaking;
+  last_error_ = absl::UnavailableError(why);
+  todo.breaks = true;
+}
+
+void Engine::DownLocked(const absl::Status& status, Instant now) {
+  link_ = Link::kDown;
+  half_closed_ = false;
+  if (IsFinal(status.code())) {
+    resume_token_.clear();
+    EndAllLocked(status, false);
+  }
+  reconnect_at_ = now + JitterLocked(std::min(kBackoffMax, kBackoffMin * (1 << failures_)));
+  failures_ = std::min(failures_ + 1, 10);
+}
+
+// Between half of it and all, so that the clients of a server that comes back do not come at once.
+absl::Duration Engine::JitterLocked(absl::Duration most) {
+  const double share = static_cast<double>(entropy_.Bits() >> 11) / static_cast<double>(1ULL << 53);
+  return most / 2 + most / 2 * share;
+}
+
+}  // namespace waitd::internal

@@ -1,0 +1,39 @@
+#include "client/transport/connection.h"
+
+#include <sys/random.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace waitd::internal {
+
+Instant SteadyClock::Now() const {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+uint64_t SystemEntropy::Bits() {
+  if (used_ == bits_.size()) {
+    // Ids that can be guessed give a READY to strangers: rather none at all.
+    if (getrandom(bits_.data(), sizeof(bits_), 0) != static_cast<ssize_t>(sizeof(bits_))) {
+      std::fputs("waitd: the system has no random numbers\n", stderr);
+      std::abort();
+    }
+    used_ = 0;
+  }
+  return bits_[used_++];
+}
+
+Connection::Connection(std::string address, std::string name, absl::Duration call_timeout)
+    : call_timeout_(call_timeout),
+      transport_(std::move(address)),
+      engine_(std::move(name), transport_, clock_, entropy_),
+      thread_([this] { transport_.Run(engine_, clock_); }) {}
+
+Connection::~Connection() {
+  engine_.Close();
+  thread_.join();
+}
+
+}  // namespace waitd::internal

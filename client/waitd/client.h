@@ -1,0 +1,103 @@
+#ifndef WAITD_CLIENT_H_
+#define WAITD_CLIENT_H_
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "waitd/call.h"
+#include "waitd/options.h"
+#include "waitd/status.h"
+#include "waitd/types.h"
+
+namespace waitd {
+
+namespace internal {
+class Connection;
+}
+
+struct ClientOptions {
+  /// What this client calls itself, shown to those who look at who waits; empty: its address.
+  std::string name;
+  /// How long a call that does not park may take, before it ends as DEADLINE_EXCEEDED. A wait ends
+  /// so a second after its own timeout, when the server has said nothing by then.
+  absl::Duration call_timeout = absl::Seconds(30);
+};
+
+/// A client of one waitd, for as many waits as it likes:
+///
+///     waitd::Client client("127.0.0.1:7411");
+///     auto result = client.Wait("build/42", {.timeout = absl::Minutes(10)}).Get();
+///     if (!result.ok()) return Complain(result.status());
+///     if (result->outcome == waitd::Outcome::kReady) Deploy(result->signal.data);
+///
+///     client.Ready("build/42", "all green").Get();
+///
+/// All calls share one session over one stream: what is called while a message is being written
+/// leaves together in the next one. When the stream breaks the client connects again by itself,
+/// for as long as it lives, and each call is carried out once all the same, as it has an id by
+/// which the server knows it again. A wait goes on where it was, also over a restart of the server,
+/// and beyond the server's bound on waits (--max-wait). What the server can no longer tell about a
+/// call that is no wait is ABORTED with the reason OUTCOME_UNKNOWN.
+///
+/// Threads:  all functions may be called by anyone at any time. It has one thread of its own, on
+///           which callbacks and coroutines go on: see Call.
+/// Lifetime: the destructor lets calls on their way be answered for a second at most and ends the
+///           rest as CANCELLED; the callbacks of all have run when it returns. Not to be destroyed
+///           on its own thread. What a call is given is copied into it.
+class Client {
+ public:
+  /// Begins to connect, and does not wait for it. `address` is a gRPC target such as
+  /// "127.0.0.1:7411", "dns:///waitd:7411" or "unix:/run/waitd.sock".
+  explicit Client(std::string address, ClientOptions options = {});
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Waits until the side is READY, times out, or is closed. `stop` cancels the call, which ends as
+  /// CANCELLED unless its outcome is on its way already.
+  Call<WaitResult> Wait(std::string_view name, WaitOptions options = {}, std::stop_token stop = {});
+
+  /// Waits until `need` of at most 1000 targets are READY. In a coroutine, name the vector of
+  /// targets before the co_await: GCC 12 takes no list inside it.
+  Call<PollResult> Poll(const std::vector<PollTarget>& targets, PollOptions options = {},
+                        std::stop_token stop = {});
+
+  /// Makes a side READY: wakes who waits, or is remembered once for the next wait.
+  Call<ReadyResult> Ready(std::string_view name, Signal signal = {}, ReadyOptions options = {});
+
+  /// Arms, extends, shortens or expires a deadline, also while waits are parked on it. `timeout`
+  /// counts from the server's receipt; zero or less: expired now.
+  Call<DeadlineResult> SetDeadline(std::string_view name, absl::Duration timeout,
+                                   DeadlineOptions options = {});
+  Call<DeadlineResult> SetDeadline(std::string_view name, absl::Time at,
+                                   DeadlineOptions options = {});
+  /// Takes the deadline away.
+  Call<DeadlineResult> ClearDeadline(std::string_view name, DeadlineOptions options = {});
+
+  /// Confirms a READY that came under an ack_timeout; a WaitResult is one. STALE_DELIVERY: it was
+  /// taken back already.
+  Call<AckResult> Ack(const HandOff& hand_off);
+
+  /// Opens a descriptor, or finds the one that is open.
+  Call<OpenResult> Open(std::string_view name, OpenOptions options = {});
+  /// Opens a descriptor, and is refused with EXISTS when the name is open.
+  Call<OpenResult> Create(std::string_view name, OpenOptions options = {});
+
+  /// Ends every wait on it with CLOSED, and forgets what is remembered.
+  Call<CloseResult> Close(std::string_view name, CloseOptions options = {});
+
+  /// Forgets a READY, and closes a latch.
+  Call<ResetResult> Reset(std::string_view name, ResetOptions options = {});
+
+ private:
+  friend class Heartbeat;
+  const std::unique_ptr<internal::Connection> connection_;
+};
+
+}  // namespace waitd
+
+#endif  // WAITD_CLIENT_H_
