@@ -21,9 +21,10 @@ DEADLINE_EFFECTS = ["armed", "extended", "shortened", "unchanged", "cleared", "e
 REASONS = ["BAD_NAME", "BAD_MODE", "BAD_TIME", "BAD_KIND", "BAD_LABELS", "BAD_PAGE_TOKEN",
            "BAD_OPTIONS", "BAD_POLL", "PAYLOAD_TOO_LARGE", "NO_DESCRIPTOR", "EXISTS",
            "KIND_MISMATCH", "DOUBLE_WAIT", "STALE_GENERATION", "LIMIT_DESCRIPTORS",
-           "LIMIT_WAITERS", "DRAINING"]
+           "LIMIT_WAITERS", "LIMIT_SESSIONS", "LIMIT_UNACKED", "DRAINING", "BAD_ID", "BAD_SESSION",
+           "ID_REUSED", "OUTCOME_UNKNOWN", "TAKEN_OVER", "STALE_DELIVERY"]
 METHODS = ["OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline",
-           "Poll", "GetPollDescriptor", "ListPollDescriptors"]
+           "Poll", "Ack", "GetPollDescriptor", "ListPollDescriptors"]
 CODES = ["OK", "Canceled", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
          "ResourceExhausted", "FailedPrecondition", "Aborted", "Unimplemented", "Internal",
          "Unavailable"]
@@ -49,6 +50,8 @@ ZERO_AT_START = {
     "waitd_stale_timers_total": [{}],
     "waitd_double_waits_total": [{}],
     "waitd_idle_closed_total": [{}],
+    **dict.fromkeys(["waitd_sessions", "waitd_unacked", "waitd_returned", "waitd_outcomes",
+                     "waitd_outcomes_dropped_total", "waitd_redeliveries_total"], [{}]),
     "waitd_refusals_total": product(reason=REASONS),
     "waitd_draining": [{}],
     "waitd_wait_duration_seconds_count": product(outcome=["ready", "timed_out", "closed"]),
