@@ -466,6 +466,8 @@ void Session::Tick(core::Instant now) {
   {
     const core::MutexLock lock(mutex_);
     if (ended_) return;
+    // Who is not read is not silent; whether it is there at all, the connection's own pings tell.
+    if (unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax) heard_ = now;
     if (link_ == nullptr) {
       over = ended_ = broken_ != core::kNever && now - broken_ >= linger_;
     } else if (now - heard_ > 2 * context_.keepalive) {
