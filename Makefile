@@ -90,10 +90,9 @@ bench: deps-test configure-release ## Measure waitd beside its peers; table and 
 	tests/bench/core_bench.py build/release/bin/core_bench
 
 .PHONY: bench-quick
-bench-quick: deps-test configure-release ## The same in two minutes, a single round
+bench-quick: deps-test configure-release ## The same in two minutes: a single round, without the core alone
 	cmake --build --preset release -j $(JOBS) --target $(BENCH_PROGRAMS)
 	tests/bench/bench.py build/release/bin build/bench quick
-	tests/bench/core_bench.py build/release/bin/core_bench 1
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -2,7 +2,7 @@
 #define WAITD_CORE_POLL_CACHE_H_
 
 #include <cstddef>
-#include <deque>
+#include <new>
 #include <vector>
 
 namespace waitd::core {
@@ -19,20 +19,38 @@ class PollCache {
   /// An object that nobody uses: a recycled one, or a new one made with `args`.
   template <class... Args>
   T& Get(Args&... args) {
-    if (free_.empty()) return slots_.emplace_back(args...);
-    T& slot = *free_.back();
-    free_.pop_back();
-    return slot;
+    if (!free_.empty()) {
+      T& slot = *free_.back();
+      free_.pop_back();
+      return slot;
+    }
+    if (size_ % kSlab == 0) slabs_.emplace_back(static_cast<T*>(Allocate()));
+    return *new (&slabs_.back()[size_++ % kSlab]) T(args...);
   }
+
+  ~PollCache() {
+    for (size_t i = 0; i < size_; ++i) slabs_[i / kSlab][i % kSlab].~T();
+    for (T* const slab : slabs_) ::operator delete(slab, std::align_val_t(alignof(T)));
+  }
+  PollCache() = default;
+  PollCache(const PollCache&) = delete;
+  PollCache& operator=(const PollCache&) = delete;
 
   /// Takes an object back. Nobody may use it any more, but to see that its life is over.
   void Put(T& slot) { free_.push_back(&slot); }
 
   /// How many there are, used or not.
-  size_t size() const { return slots_.size(); }
+  size_t size() const { return size_; }
 
  private:
-  std::deque<T> slots_;
+  static constexpr size_t kSlab = 64;  // of each allocation: what it costs is soon nothing for one
+
+  static void* Allocate() {
+    return ::operator new(kSlab * sizeof(T), std::align_val_t(alignof(T)));
+  }
+
+  std::vector<T*> slabs_;
+  size_t size_ = 0;
   std::vector<T*> free_;
 };
 

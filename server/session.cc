@@ -44,6 +44,7 @@ thread_local const Session* current_receiver = nullptr;
 struct Session::Batch {
   google::protobuf::Arena& arena;
   bool unacked_full = false;  // of the limits, at its beginning
+  bool unacked_over = false;
   uint64_t waits_left = 0;
   std::vector<core::Operation> operations = {};
   std::vector<SessionOperation*> started = {};  // these as the session has them
@@ -92,6 +93,7 @@ bool Session::Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_se
     const core::MutexLock lock(mutex_);
     if (ended_) return false;
     former = std::exchange(link_, std::move(link));
+    connected_.store(true, std::memory_order_relaxed);
     writing_ = half_closed_ = false;
     broken_ = core::kNever;
     heard_ = context_.clock.Read().mono;
@@ -152,6 +154,12 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
   if (auto fault = CheckOrder(message, first)) return fault;
   Batch batch{arena};
   Measure(batch);
+  if (batch.unacked_over) {
+    return Error{.reason = "LIMIT_UNACKED",
+                 .message = absl::StrCat("twice as many results as the ", context_.unacked_max,
+                                         " that may be are not acknowledged; send acked_sequence"),
+                 .field = {}};
+  }
   for (const v1::Operation& operation : message.operations()) {
     Prepare(operation, batch);
     if (batch.cancels == 0 && batch.operations.size() + batch.done.size() < kBatch) continue;
@@ -166,6 +174,8 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
 void Session::Measure(Batch& batch) const {
   const core::MutexLock lock(mutex_);
   batch.unacked_full = unacked_ >= context_.unacked_max;
+  // Refusals are results, too: who goes on all the same must end somewhere.
+  batch.unacked_over = unacked_ >= 2 * context_.unacked_max;
   batch.waits_left = context_.parked_max - std::min<uint64_t>(context_.parked_max, parking_.size());
 }
 
@@ -328,11 +338,6 @@ void Session::Take(std::span<SessionOperation* const> operations) {
   }
 }
 
-bool Session::connected() const {
-  const core::MutexLock lock(mutex_);
-  return link_ != nullptr;
-}
-
 // What is ready becomes a response, as much as fits into one.
 void Session::Compose() {
   google::protobuf::Arena arena;
@@ -438,6 +443,7 @@ void Session::Broken(const Link& link) {
     const core::MutexLock lock(mutex_);
     if (link_.get() != &link) return;
     former = std::exchange(link_, nullptr);
+    connected_.store(false, std::memory_order_relaxed);
     writing_ = half_closed_ = false;
     control_.reset();
     broken_ = context_.clock.Read().mono;
@@ -470,7 +476,7 @@ void Session::Tick(core::Instant now) {
     if (unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax) heard_ = now;
     if (link_ == nullptr) {
       over = ended_ = broken_ != core::kNever && now - broken_ >= linger_;
-    } else if (now - heard_ > 2 * context_.keepalive) {
+    } else if (!half_closed_ && now - heard_ > 2 * context_.keepalive) {
       silent = link_;
     } else if (now - said_ >= context_.keepalive && !writing_) {
       size_t size = 0;

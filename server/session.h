@@ -4,6 +4,7 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -133,7 +134,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   void Completed(SessionOperation& operation) override;
   bool receiving() const override;
   std::string_view client() const override { return client_; }
-  bool connected() const override;
+  bool connected() const override { return connected_.load(std::memory_order_relaxed); }
 
   const std::string& token() const { return token_; }
 
@@ -206,6 +207,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   core::Instant heard_ ABSL_GUARDED_BY(mutex_);
   core::Instant said_ ABSL_GUARDED_BY(mutex_);
   core::Instant broken_ ABSL_GUARDED_BY(mutex_) = core::kNever;
+  std::atomic<bool> connected_{false};  // relaxed: shown to others, under whatever lock they hold
 };
 
 }  // namespace waitd::server

@@ -17,14 +17,14 @@ class Blocks {
     }
   }
   void* Get(size_t size) {
-    const size_t at = size / kStep;
+    const size_t at = (size - 1) / kStep;
     if (at >= lists_.size() || lists_[at].empty()) return ::operator new((at + 1) * kStep);
     void* const bytes = lists_[at].back();
     lists_[at].pop_back();
     return bytes;
   }
   void Put(void* bytes, size_t size) {
-    const size_t at = size / kStep;
+    const size_t at = (size - 1) / kStep;
     if (at >= lists_.size() || lists_[at].size() >= kKeptMax) {
       ::operator delete(bytes);
     } else {
@@ -33,9 +33,9 @@ class Blocks {
   }
 
  private:
-  static constexpr size_t kStep = 64;
+  static constexpr size_t kStep = 32;
   static constexpr size_t kKeptMax = 8192;
-  std::array<std::vector<void*>, 8> lists_;
+  std::array<std::vector<void*>, 16> lists_;
 };
 
 Blocks& MyBlocks() {

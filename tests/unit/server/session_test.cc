@@ -1,222 +1,244 @@
-// A session by its instants, and what becomes of a READY whose answer is on its way: with links
-// that are no streams, and the clock in hand.
+// A session with a link that a test holds in its hands, under a clock that stands still until told.
 #include "server/session.h"
 
-#include <grpcpp/grpcpp.h>
+#include <google/protobuf/arena.h>
+#include <grpcpp/impl/codegen/proto_buffer_reader.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "server/sessions.h"
-#include "tests/unit/core/fixture.h"
-
 namespace waitd::server {
 namespace {
 
-using core::Nanos;
 using std::chrono::seconds;
 
-constexpr Nanos kTick(1);
-constexpr Nanos kKeepalive = seconds(30);
-constexpr Nanos kLinger = seconds(100);
-
-class TableClock final : public core::Clock {
+class ManualClock final : public core::Clock {
  public:
-  explicit TableClock(const core::Table& table) : table_(table) {}
-  core::Now Read() const override { return table_.now(); }
-
- private:
-  const core::Table& table_;
+  core::Now Read() const override { return now; }
+  core::Now now{core::Instant(seconds(1000)), core::WallTime(seconds(1'000'000))};
 };
 
-// Keeps what is written; a test says when a write has ended.
+// Keeps what is written; the test says when a write has ended.
 class FakeLink final : public Link {
  public:
   void Write(const grpc::ByteBuffer& bytes) override {
-    std::vector<grpc::Slice> slices;
-    EXPECT_TRUE(bytes.Dump(&slices).ok());
-    std::string all;
-    for (const grpc::Slice& slice : slices) {
-      all.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-    }
-    EXPECT_TRUE(written.emplace_back().ParseFromString(all));
+    EXPECT_FALSE(writing) << "two writes at once";
+    EXPECT_FALSE(ended);
+    writing = true;
+    grpc::ByteBuffer copy = bytes;
+    grpc::ProtoBufferReader reader(&copy);
+    EXPECT_TRUE(written.emplace_back().ParseFromZeroCopyStream(&reader));
   }
-  void End(const std::optional<Error>& /*error*/) override { ended = true; }
+  void End(const std::optional<Error>& with) override {
+    EXPECT_FALSE(ended) << "ended twice";
+    ended = true;
+    error = with;
+  }
   void Break() override { broken = true; }
 
   std::vector<v1::SessionResponse> written;
+  bool writing = false;
   bool ended = false;
   bool broken = false;
+  std::optional<Error> error;
 };
 
 class SessionTest : public testing::Test {
  protected:
-  SessionTest() {
-    EXPECT_TRUE(std::holds_alternative<core::OpenResult>(table_.Open("a")));
-    link_ = Connect();
+  SessionTest() : session_(Begin()) {
+    EXPECT_TRUE(session_->Attach(link_, false, 0, &none_));
+    EXPECT_FALSE(none_.has_value());
+    Drain();
   }
 
-  // A link of the session, welcomed.
-  std::shared_ptr<FakeLink> Connect() {
-    auto link = std::make_shared<FakeLink>();
-    v1::SessionRequest first;
-    first.mutable_hello()->set_resume_token(token_);
-    EXPECT_FALSE(sessions_.Begin(link, first, &session_).has_value());
-    EXPECT_EQ(link->written.size(), 1U);
-    token_ = link->written.front().welcome().resume_token();
-    session_->Written(*link, true);
-    return link;
+  ~SessionTest() override { session_->End(std::nullopt); }
+
+  std::shared_ptr<Session> Begin() {
+    v1::SessionHello hello;
+    hello.set_client("test");
+    return std::make_shared<Session>(context_, 1, hello, "token", seconds(30));
   }
 
-  void Say(const v1::SessionRequest& message) {
+  // Every write that is under way ends well, and what follows from it.
+  void Drain() {
+    while (link_->writing) {
+      link_->writing = false;
+      session_->Written(*link_, true);
+    }
+  }
+
+  std::optional<Error> Send(const v1::SessionRequest& message) {
     google::protobuf::Arena arena;
-    EXPECT_FALSE(session_->Receive(*link_, message, arena, false).has_value());
+    return session_->Receive(*link_, message, arena, false);
   }
 
-  void Wait(uint64_t id) {
+  static v1::SessionRequest WaitFor(uint64_t id, const std::string& name) {
     v1::SessionRequest message;
-    v1::Operation& operation = *message.add_operations();
+    auto& operation = *message.add_operations();
     operation.set_id(id);
-    operation.mutable_wait()->set_name("a");
-    Say(message);
+    operation.mutable_wait()->set_name(name);
+    operation.mutable_wait()->mutable_open_if_missing();
+    return message;
   }
 
-  void PassAndTick(Nanos by) {
-    table_.Advance(by);
-    sessions_.Tick();
+  static v1::SessionRequest ReadyFor(uint64_t id, const std::string& name) {
+    v1::SessionRequest message;
+    auto& operation = *message.add_operations();
+    operation.set_id(id);
+    operation.mutable_ready()->set_name(name);
+    operation.mutable_ready()->mutable_open_if_missing();
+    return message;
   }
 
-  void Break() { session_->Broken(*link_); }
+  void Pass(core::Nanos by) {
+    clock_.now.mono += by;
+    clock_.now.wall += by;
+    session_->Tick(clock_.now.mono);
+  }
 
-  core::Table table_;
-  TableClock clock_{table_};
+  // Whether a READY stands on the name.
+  bool HasReady(std::string_view name) {
+    struct Call final : core::GetCall {
+      void Done() override {}
+    } call;
+    poller_.Get(clock_.now, {name}, call);
+    return std::get<core::DescriptorInfo>(call.result).side[0].state ==
+           core::SemaphoreState::kReady;
+  }
+
+  ManualClock clock_;
+  core::MemoryJournal journal_;
+  core::Poller poller_{{}, journal_, nullptr};
   RpcMetrics metrics_;
-  Sessions sessions_{{.poller = table_.poller(),
-                      .clock = clock_,
-                      .metrics = metrics_,
-                      .payload_bytes_max = 1000,
-                      .parked_max = 10,
-                      .unacked_max = 10,
-                      .keepalive = kKeepalive,
-                      .ended = nullptr},
-                     10,
-                     kLinger};
-  std::string token_;
+  int ended_ = 0;
+  SessionContext context_{.poller = poller_,
+                          .clock = clock_,
+                          .metrics = metrics_,
+                          .payload_bytes_max = 1000,
+                          .parked_max = 10,
+                          .unacked_max = 4,
+                          .ended = [this](Session&) { ++ended_; }};
+  std::shared_ptr<FakeLink> link_ = std::make_shared<FakeLink>();
+  std::optional<Error> none_;
   std::shared_ptr<Session> session_;
-  std::shared_ptr<FakeLink> link_;
 };
 
-TEST_F(SessionTest, SaysSomethingWhenItSaidNothingForAKeepalive) {
-  PassAndTick(kKeepalive - kTick);
-  EXPECT_EQ(link_->written.size(), 1U);
-  PassAndTick(kTick);
-  ASSERT_EQ(link_->written.size(), 2U);
-  EXPECT_EQ(link_->written.back().ByteSizeLong(), 0U);
-  PassAndTick(kTick);
-  EXPECT_EQ(link_->written.size(), 2U) << "once, and not while it is being written";
-}
-
-TEST_F(SessionTest, APeerThatIsSilentForTwoKeepalivesIsBrokenOff) {
-  PassAndTick(2 * kKeepalive);
-  EXPECT_FALSE(link_->broken);
-  PassAndTick(kTick);
-  EXPECT_TRUE(link_->broken);
-  EXPECT_EQ(sessions_.size(), 1U) << "its session lingers";
-}
-
-TEST_F(SessionTest, APeerThatSaysAnEmptyMessageIsNotSilent) {
-  for (int i = 0; i < 5; ++i) {
-    PassAndTick(2 * kKeepalive);
-    Say({});
+TEST_F(SessionTest, WhatIsReadyWhileAMessageIsWrittenLeavesTogether) {
+  for (uint64_t id = 1; id <= 3; ++id) {
+    EXPECT_FALSE(Send(ReadyFor(id, "n" + std::to_string(id))).has_value());
   }
-  EXPECT_FALSE(link_->broken);
+  ASSERT_EQ(link_->written.size(), 2U) << "the welcome, and the first result at once";
+  EXPECT_EQ(link_->written[1].results_size(), 1);
+  Drain();
+  ASSERT_EQ(link_->written.size(), 3U);
+  EXPECT_EQ(link_->written[2].results_size(), 2);
+  EXPECT_EQ(link_->written[2].sequence(), 2U);
 }
 
-TEST_F(SessionTest, APeerThatIsNotReadIsNotSilent) {
-  Wait(1);
-  v1::Signal large;
-  large.set_data(std::string(5 << 20, 'x'));
-  table_.Ready("a", core::Mode::kRead, large.SerializeAsString());
-  ASSERT_TRUE(session_->congested());
-  for (int i = 0; i < 5; ++i) PassAndTick(2 * kKeepalive);
-  EXPECT_FALSE(link_->broken);
-  session_->Written(*link_, true);
-  PassAndTick(2 * kKeepalive);
-  EXPECT_FALSE(link_->broken);
-  PassAndTick(kTick);
-  EXPECT_TRUE(link_->broken) << "now it is read, and says nothing";
-}
-
-TEST_F(SessionTest, C75_AHalfOpenPeersWaitsLeaveAndSpendNothing) {
-  Wait(1);
-  EXPECT_EQ(table_.poller().waiters(), 1U);
-  PassAndTick(2 * kKeepalive + kTick);
-  ASSERT_TRUE(link_->broken);
-  Break();
-  PassAndTick(kLinger - kTick);
-  EXPECT_EQ(table_.poller().waiters(), 1U);
-  PassAndTick(kTick);
-  EXPECT_EQ(table_.poller().waiters(), 0U);
-  EXPECT_EQ(sessions_.size(), 0U);
-  EXPECT_TRUE(std::holds_alternative<core::ReadyResult>(table_.Ready("a")));
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kReady);
-}
-
-TEST_F(SessionTest, C71_AReadyWhoseWriteNeverEndedGoesBack) {
-  Wait(1);
-  table_.Ready("a", core::Mode::kRead, "x");
-  ASSERT_EQ(link_->written.back().results_size(), 1);
-  Break();
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kTimedOut) << "somebody may resume";
-  PassAndTick(kLinger);
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kReady);
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kTimedOut);
-}
-
-TEST_F(SessionTest, C71_AReadyThatWasWrittenIsSpent) {
-  Wait(1);
-  table_.Ready("a", core::Mode::kRead, "x");
-  session_->Written(*link_, true);
-  Break();
-  PassAndTick(kLinger);
-  EXPECT_EQ(sessions_.size(), 0U);
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kTimedOut);
-}
-
-TEST_F(SessionTest, C74_WhatWasBeingWrittenComesAgainAndIsSpentOnce) {
-  Wait(1);
-  table_.Ready("a", core::Mode::kRead, "x");
-  const v1::SessionResponse said = link_->written.back();
-  const auto former = link_;
-  link_ = Connect();
-  EXPECT_TRUE(former->broken) << "the former one is broken off first";
+TEST_F(SessionTest, AQuietStreamIsKeptAliveAndASilentOneIsBrokenOff) {
+  Pass(seconds(29));
+  EXPECT_EQ(link_->written.size(), 1U);
+  Pass(seconds(1));
   ASSERT_EQ(link_->written.size(), 2U);
-  EXPECT_EQ(link_->written.back().SerializeAsString(), said.SerializeAsString());
-  session_->Written(*former, true);
-  session_->Written(*link_, true);
-  session_->Broken(*former);
-  PassAndTick(kLinger);
-  EXPECT_EQ(sessions_.size(), 1U) << "the end of the former one is not the end of this one";
-  Break();
-  PassAndTick(kLinger);
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kTimedOut);
+  EXPECT_EQ(link_->written[1].sequence(), 0U);
+  Drain();
+  EXPECT_FALSE(Send(v1::SessionRequest()).has_value());
+  Pass(seconds(60));
+  EXPECT_FALSE(link_->broken);
+  Pass(core::Nanos(1));
+  EXPECT_TRUE(link_->broken);
 }
 
-TEST_F(SessionTest, C74_AMessageByTheFormerLinkIsPassedOver) {
+TEST_F(SessionTest, WhoHasHalfClosedIsNotSilent) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  session_->HalfClosed(*link_);
+  Drain();
+  Pass(seconds(1000));
+  EXPECT_FALSE(link_->broken);
+  EXPECT_FALSE(link_->ended) << "the rest is to be answered";
+}
+
+TEST_F(SessionTest, AHalfCloseEndsWellWhenTheRestIsAnswered) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  session_->HalfClosed(*link_);
+  EXPECT_FALSE(link_->ended);
+  Drain();
+  EXPECT_TRUE(link_->ended);
+  EXPECT_FALSE(link_->error.has_value());
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(SessionTest, WhoNeverAcknowledgesIsRefusedAndThenEnded) {
+  for (uint64_t id = 1; id <= 8; ++id) {
+    EXPECT_FALSE(Send(ReadyFor(id, "a")).has_value());
+    Drain();
+  }
+  EXPECT_EQ(link_->written.back().results(0).error().reason(), "LIMIT_UNACKED");
+  const auto error = Send(ReadyFor(9, "a"));
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->reason, "LIMIT_UNACKED");
+}
+
+TEST_F(SessionTest, AnAcknowledgementMakesRoomAgain) {
+  for (uint64_t id = 1; id <= 5; ++id) {
+    EXPECT_FALSE(Send(ReadyFor(id, "a")).has_value());
+    Drain();
+  }
+  EXPECT_EQ(link_->written.back().results(0).error().reason(), "LIMIT_UNACKED");
+  v1::SessionRequest next = ReadyFor(6, "a");
+  next.set_acked_sequence(link_->written.back().sequence());
+  EXPECT_FALSE(Send(next).has_value());
+  Drain();
+  EXPECT_TRUE(link_->written.back().results(0).has_ready());
+}
+
+TEST_F(SessionTest, AReadyThatWasNeverWrittenGoesBackWhenTheSessionHasLingered) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  ASSERT_TRUE(link_->writing);
+  session_->Written(*link_, false);
+  session_->Broken(*link_);
+  EXPECT_FALSE(session_->connected());
+  Pass(seconds(29));
+  EXPECT_FALSE(HasReady("a")) << "a resume may ask for it";
+  Pass(seconds(1));
+  EXPECT_TRUE(HasReady("a"));
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(SessionTest, AReadyThatWasWrittenIsSpent) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  Drain();
+  session_->Broken(*link_);
+  Pass(seconds(30));
+  EXPECT_FALSE(HasReady("a"));
+}
+
+TEST_F(SessionTest, AResumeSaysEverythingAgainThatWasNotAcknowledged) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  Drain();
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  Drain();
+  const std::vector<v1::SessionResponse> before = link_->written;
   const auto former = link_;
-  link_ = Connect();
-  v1::SessionRequest message;
-  v1::Operation& operation = *message.add_operations();
-  operation.set_id(1);
-  operation.mutable_ready()->set_name("a");
+  link_ = std::make_shared<FakeLink>();
+  EXPECT_TRUE(session_->Attach(link_, true, 1, &none_));
+  EXPECT_TRUE(former->broken) << "the former stream is ended first";
+  Drain();
+  ASSERT_EQ(link_->written.size(), 2U);
+  EXPECT_TRUE(link_->written[0].welcome().resumed());
+  EXPECT_EQ(link_->written[0].welcome().received_through(), 2U);
+  EXPECT_EQ(link_->written[1].SerializeAsString(), before.back().SerializeAsString());
   google::protobuf::Arena arena;
-  EXPECT_FALSE(session_->Receive(*former, message, arena, false).has_value());
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kTimedOut);
-  Say(message);
-  EXPECT_EQ(table_.Try("a").outcome, core::Outcome::kReady);
+  EXPECT_FALSE(session_->Receive(*former, ReadyFor(3, "c"), arena, false).has_value());
+  Drain();
+  EXPECT_EQ(link_->written.size(), 2U) << "what comes by the former stream is passed over";
 }
 
 }  // namespace
