@@ -74,6 +74,12 @@ Error Limit(std::string_view reason, absl::string_view what, absl::string_view f
 Error IdError(core::Reason reason, const std::string& quoted) {
   using core::Reason;
   switch (reason) {
+    case Reason::kBadOptions:
+      return {
+          .reason = "BAD_OPTIONS",
+          .message = absl::StrCat(quoted, " is a latch, which keeps its READY: there is nothing ",
+                                  "to acknowledge; leave ack_timeout unset"),
+          .field = {}};
     case Reason::kIdReused:
       return {.reason = "ID_REUSED",
               .message = absl::StrCat("this id was used for another call on ", quoted,
@@ -193,11 +199,6 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .message = "ARM_OR_EXTEND needs a time that is to come",
               .field = "condition"};
     case Reason::kBadOptions:
-      return {
-          .reason = "BAD_OPTIONS",
-          .message = absl::StrCat(quoted, " is a latch, which keeps its READY: there is nothing ",
-                                  "to acknowledge; leave ack_timeout unset"),
-          .field = {}};
     case Reason::kIdReused:
     case Reason::kOutcomeUnknown:
     case Reason::kTakenOver:
