@@ -57,9 +57,7 @@ bool BoundCounts(const Waiter& waiter, bool armed) {
 void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
   WAITD_CHECK(closing_ && read_.places == 0 && side(Side::kWrite).places == 0,
               "a slot is handed out that is in use");
-  if (name_ == nullptr || name_size_ != name.size()) name_.reset(new char[name.size()]);
-  std::copy(name.begin(), name.end(), name_.get());
-  name_size_ = static_cast<uint16_t>(name.size());
+  name_.Set(name);
   kind_ = kind;
   generation_ = generation;
   open_time_ = now.wall;

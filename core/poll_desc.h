@@ -7,6 +7,7 @@
 
 #include "core/call.h"
 #include "core/hand_off.h"
+#include "core/short_string.h"
 #include "core/stats.h"
 #include "core/timer_wheel.h"
 #include "core/types.h"
@@ -187,7 +188,7 @@ class PollDesc {
   Kind kind() const { return kind_; }
   uint64_t generation() const { return generation_; }
   size_t shard() const { return env_.shard; }
-  std::string_view name() const { return {name_.get(), name_size_}; }
+  std::string_view name() const { return name_.view(); }
   WallTime open_time() const { return open_time_; }
   const SideState& side(Side s) const {
     if (s == Side::kRead) return read_;
@@ -231,10 +232,9 @@ class PollDesc {
   static void DecideAll(Moment& m, PollWaiter& poll);
 
   DescEnv& env_;
-  std::unique_ptr<char[]> name_;
+  ShortString name_;
   uint64_t generation_ = 0;
   WallTime open_time_;
-  uint16_t name_size_ = 0;
   Kind kind_ = Kind::kExclusive;
   bool closing_ = true;
   Half read_{TimerUse::kReadSide, *this};

@@ -45,6 +45,7 @@ Blocks& MyBlocks() {
 
 }  // namespace
 
+// NOLINTNEXTLINE(misc-new-delete-overloads): the sized delete is its match
 void* SessionOperation::operator new(size_t size) { return MyBlocks().Get(size); }
 void SessionOperation::operator delete(void* bytes, size_t size) { MyBlocks().Put(bytes, size); }
 
