@@ -160,7 +160,7 @@ class Engine {
   std::deque<uint64_t> queue_;  // to be sent; of those that are kQueued no longer, stale ids
   // Limits and pauses. Those of operations that are gone stay until they are due, or too many.
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
-  std::vector<Ended> ended_;  // to be completed on the client's thread
+  std::vector<Ended> ended_;          // to be completed on the client's thread
   std::vector<absl::Status> states_;  // to be told there
   uint64_t last_id_ = 0;
   std::thread::id thread_;

@@ -55,9 +55,9 @@ TEST(OutcomeTest, EachExitCodeIsDocumentedOnce) {
 }
 
 TEST(OutcomeTest, TheReasonIsThatOfTheErrorInfo) {
-  EXPECT_EQ(ReasonOf(WithReason(StatusCode::ABORTED, "STALE_GENERATION")), "STALE_GENERATION");
-  EXPECT_EQ(ReasonOf(grpc::Status(StatusCode::ABORTED, "why")), "");
-  EXPECT_EQ(ReasonOf(grpc::Status(StatusCode::ABORTED, "why", "\xff no message")), "");
+  EXPECT_EQ(Problem(WithReason(StatusCode::ABORTED, "STALE_GENERATION")).reason, "STALE_GENERATION");
+  EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why")).reason, "");
+  EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why", "\xff no message")).reason, "");
 }
 
 TEST(OutcomeTest, AnErrorSaysWhatToDo) {
@@ -74,7 +74,7 @@ TEST(OutcomeTest, AnErrorInJsonIsOneLineThatEveryParserTakes) {
             R"({"error":{"code":"NOT_FOUND","reason":"NO_DESCRIPTOR","message":"say \"why\""}})");
   EXPECT_EQ(ErrorJson("A", "", "\n\xff"),
             R"({"error":{"code":"A","reason":"","message":"\\n\\xff"}})");
-  EXPECT_EQ(CodeName(grpc::Status(StatusCode::UNAVAILABLE, "")), "UNAVAILABLE");
+  EXPECT_EQ(CodeName(absl::StatusCode::kUnavailable), "UNAVAILABLE");
 }
 
 }  // namespace
