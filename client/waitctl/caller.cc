@@ -38,6 +38,17 @@ int Caller::Fail(const Problem& problem) {
   return ExitCodeOf(problem);
 }
 
+int Caller::FailItself(const Problem& problem) {
+  const int code = Fail(problem);
+  return code >= kSignalled ? code : kItself;
+}
+
+int Caller::FailProgram(const ProgramEnd& end) const {
+  const std::string line = absl::StrCat("'", args.program[0], "' ", end.how);
+  Say(args.json() ? ErrorJson("UNKNOWN", "COMMAND", line) : absl::StrCat("waitctl: ", line));
+  return end.code;
+}
+
 int Caller::Print(const google::protobuf::Message& response, std::string_view text,
                   int code) const {
   if (args.json()) return ctl::Print(args, Json(response, args.output == "jsonl"), code);

@@ -19,6 +19,7 @@
 #include "client/waitctl/app.h"
 #include "client/waitctl/interrupts.h"
 #include "client/waitctl/outcome.h"
+#include "client/waitctl/program.h"
 #include "waitd/client.h"
 #include "waitd/v1/waitd.grpc.pb.h"
 
@@ -39,6 +40,10 @@ class Caller {
 
   /// Says what went wrong, and returns its exit code.
   int Fail(const Problem& problem);
+  /// The same, where a command was run, whose exit code nothing of ours must look like.
+  int FailItself(const Problem& problem);
+  /// Says what became of the command that was to be run, and returns its exit code.
+  int FailProgram(const ProgramEnd& end) const;
 
   /// Prints the answer in the format that was asked for; `text` is for people. `code`, or what
   /// became of it.

@@ -110,6 +110,18 @@ int Ready(Caller& caller) {
   return caller.Print(response, text + "\n", refused ? kRefused : kDone);
 }
 
+int Ack(Caller& caller) {
+  const Args& args = caller.args;
+  const HandOff hand_off = {.name = args.name,
+                            .mode = ModeOf(args),
+                            .wait_id = args.wait_id,
+                            .generation = args.generation,
+                            .delivery = args.delivery};
+  const auto result = caller.Ask(caller.client().Ack(hand_off));
+  if (!result.ok()) return caller.Fail(result.status());
+  return caller.Print(v1::AckResponse(), args.name + " acknowledged\n", kDone);
+}
+
 int SetDeadline(Caller& caller) {
   const Args& args = caller.args;
   DeadlineOptions options = {

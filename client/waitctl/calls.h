@@ -11,6 +11,7 @@ int Close(Caller& caller);
 int Reset(Caller& caller);
 int Ready(Caller& caller);
 int SetDeadline(Caller& caller);
+int Ack(Caller& caller);
 
 /// What --label said.
 TextMap LabelsOf(const Args& args);

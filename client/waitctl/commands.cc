@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "client/waitctl/caller.h"
 #include "client/waitctl/calls.h"
+#include "client/waitctl/exec.h"
 #include "client/waitctl/outcome.h"
 #include "client/waitctl/output.h"
 #include "client/waitctl/streams.h"
@@ -130,10 +131,11 @@ int Run(const Args& args) {
   if (args.command == "version") return Print(args, "waitctl " WAITD_VERSION "\n", kDone);
   if (args.command == "completion") return Print(args, Completion(args.shell), kDone);
   static const std::map<std::string, int (*)(Caller&)> commands = {
-      {"open", Open},   {"close", Close},          {"reset", Reset},  {"wait", Wait},
-      {"ready", Ready}, {"deadline", SetDeadline}, {"get", Get},      {"ls", List},
-      {"poll", Poll},   {"watch", Watch},          {"health", Health}};
-  static Interrupts& interrupts = *new Interrupts(false);
+      {"ack", Ack},      {"exec", Exec}, {"open", Open},   {"close", Close},
+      {"reset", Reset},  {"wait", Wait}, {"ready", Ready}, {"deadline", SetDeadline},
+      {"get", Get},      {"ls", List},   {"poll", Poll},   {"watch", Watch},
+      {"health", Health}};
+  static Interrupts& interrupts = *new Interrupts(!args.program.empty());
   Caller caller(args, interrupts);
   try {
     return commands.at(args.command)(caller);

@@ -7,10 +7,10 @@
 #include <thread>
 #include <utility>
 
+#include "client/waitctl/outcome.h"
+
 namespace waitd::ctl {
 namespace {
-
-constexpr int kSignalled = 128;  // as shells have it: this, and the signal's number
 
 // Those that nobody ignores: a shell ignores SIGINT in what it starts in the background, so that a
 // Ctrl-C is for what is in front alone.

@@ -26,6 +26,9 @@ constexpr std::array kDocs = {
     ExitDoc{kRefused, "refused: a precondition, a condition, a limit, or it exists"},
     ExitDoc{kFailure, "READY, with a failure"},
     ExitDoc{kTimedOut, "TIMED_OUT"},
+    ExitDoc{kItself, "where a command is run: waitctl itself failed"},
+    ExitDoc{kCannotRun, "the command cannot be run"},
+    ExitDoc{kNoProgram, "the command is not found"},
     ExitDoc{kInterrupted, "interrupted"},
     ExitDoc{kTerminated, "terminated"},
 };
@@ -46,6 +49,8 @@ std::string Hint(const Problem& problem, const std::string& server) {
   const std::string& reason = problem.reason;
   if (reason == "NO_DESCRIPTOR") return " (waitctl open NAME)";
   if (reason == "STALE_GENERATION") return " (waitctl get NAME)";
+  if (reason == "EXPIRED") return " (waitctl deadline NAME clear, to begin anew)";
+  if (reason == "STALE_DELIVERY") return "; give a longer --ack-timeout";
   if (reason.empty() && problem.code == absl::StatusCode::kUnavailable) {
     return absl::StrCat("; is waitd running at ", server, "? (--server, WAITCTL_SERVER)");
   }

@@ -22,6 +22,10 @@ enum ExitCode : int {
   kRefused = 7,
   kFailure = 8,
   kTimedOut = 124,
+  kItself = 125,
+  kCannotRun = 126,
+  kNoProgram = 127,
+  kSignalled = 128,  ///< And the number of the signal.
   kInterrupted = 130,
   kTerminated = 143,
 };

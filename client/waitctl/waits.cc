@@ -1,5 +1,6 @@
 #include "client/waitctl/waits.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "client/waitctl/answers.h"
 #include "client/waitctl/countdown.h"
 #include "client/waitctl/outcome.h"
+#include "client/waitctl/output.h"
+#include "client/waitctl/program.h"
 #include "client/waitctl/streams.h"
 
 namespace waitd::ctl {
@@ -73,6 +76,11 @@ int SayFailure(const Args& args, const std::string& name, const Signal& signal) 
   return kFailure;
 }
 
+std::optional<absl::Duration> AckTimeout(const Args& args) {
+  if (!args.ack_timeout.has_value()) return std::nullopt;
+  return DurationOf(*args.ack_timeout, "--ack-timeout");
+}
+
 absl::StatusOr<WaitResult> ParkWait(Caller& caller) {
   const Args& args = caller.args;
   Parking parking(caller, args.name);
@@ -80,7 +88,9 @@ absl::StatusOr<WaitResult> ParkWait(Caller& caller) {
                                .mode = ModeOf(args),
                                .ignore_deadline = args.ignore_deadline,
                                .open_if_missing = OpenIfMissing(args),
-                               .generation = args.generation};
+                               .ack_timeout = AckTimeout(args),
+                               .generation = args.generation,
+                               .wait_id = args.wait_id};
   return parking.Park(caller.client().Wait(args.name, options, parking.stop()));
 }
 
@@ -90,23 +100,55 @@ absl::StatusOr<PollResult> ParkPoll(Caller& caller) {
   for (const std::string& name : args.names)
     targets.push_back({.name = name, .mode = ModeOf(args)});
   Parking parking(caller, "the poll");
-  PollOptions options = {.timeout = parking.timeout(), .open_if_missing = OpenIfMissing(args)};
+  PollOptions options = {.timeout = parking.timeout(),
+                         .open_if_missing = OpenIfMissing(args),
+                         .wait_id = args.wait_id};
   if (args.all) options.need = static_cast<uint32_t>(args.names.size());
   if (args.need > 0) options.need = args.need;
   return parking.Park(caller.client().Poll(targets, options, parking.stop()));
+}
+
+// Prints what was handed over. Who has to acknowledge it is told how.
+int HandOver(Caller& caller, const WaitResult& result, int code) {
+  const Args& args = caller.args;
+  const v1::WaitResponse response = ToProto(result);
+  // The data, byte by byte, and nothing else.
+  if (!args.ack_timeout.has_value()) return caller.Print(response, result.signal.data, code);
+  if (args.json()) {
+    return Print(args, JsonWith("waitId", result.wait_id, response, args.output == "jsonl"), code);
+  }
+  Say(absl::StrCat("waitctl: within ", *args.ack_timeout, ": waitctl ack ", args.name,
+                   args.mode == "read" ? "" : " --mode " + args.mode, " --wait-id ", result.wait_id,
+                   " --delivery ", result.delivery, " --generation ", result.generation));
+  return caller.Print(response, result.signal.data, code);
+}
+
+int HandToProgram(Caller& caller, const WaitResult& result) {
+  const Args& args = caller.args;
+  if (const int code = caller.interrupts.code(); code != 0) return code;
+  const ProgramEnd end = RunProgram(args.program, result.signal.data, caller.interrupts);
+  if (!end.ran || (end.code != kDone && args.ack_timeout.has_value())) caller.FailProgram(end);
+  if (end.code != kDone || !args.ack_timeout.has_value()) return end.code;
+  const auto acknowledged = caller.Ask(caller.client().Ack(result));
+  return acknowledged.ok() ? kDone : caller.FailItself(acknowledged.status());
 }
 
 }  // namespace
 
 int Wait(Caller& caller) {
   const Args& args = caller.args;
+  // A READY is not to be spent on a word that was typed wrong.
+  if (!args.program.empty()) {
+    if (const auto missing = MissingProgram(args.program[0])) return caller.FailProgram(*missing);
+  }
   const absl::StatusOr<WaitResult> result = ParkWait(caller);
   if (!result.ok()) return caller.Fail(result.status());
   const bool ready = result->outcome == Outcome::kReady;
   const int code = ready ? SayFailure(args, args.name, result->signal)
                          : SayEnd(args, args.name, result->outcome, result->timeout_cause);
-  // The data, byte by byte, and nothing else.
-  return ready || args.json() ? caller.Print(ToProto(*result), result->signal.data, code) : code;
+  if (ready && args.program.empty()) return HandOver(caller, *result, code);
+  if (ready && code == kDone) return HandToProgram(caller, *result);
+  return args.json() ? caller.Print(ToProto(*result), "", code) : code;
 }
 
 int Poll(Caller& caller) {
