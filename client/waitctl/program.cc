@@ -43,6 +43,7 @@ int FileOf(std::string_view content) {
 // whether the program could be run.
 int Spawn(const std::vector<std::string>& words, int input, const sigset_t& mask, pid_t* program) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
