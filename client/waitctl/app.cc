@@ -59,6 +59,7 @@ constexpr std::array kExamplesOf = {
     Example{"ls", "  waitctl ls build/ --waiting\n"},
     Example{"watch", "  waitctl watch build/\n"},
     Example{"health", "  waitctl health waitd-readiness\n"},
+    Example{"bench", "  waitctl bench --waits 10000 --seconds 10\n"},
     Example{"version", "  waitctl version\n"},
     Example{"completion", "  source <(waitctl completion bash)\n"},
 };
@@ -268,6 +269,19 @@ void AddTables(CLI::App& app, Args& args) {
   CLI::App* const health =
       AddCommand(app, args, "health", "ask whether the server serves; for probes", 0);
   health->add_option("SERVICE", args.name, "such as waitd-readiness");
+  CLI::App* const bench = AddCommand(
+      app, args, "bench", "wake many waits again and again, and print how fast that was", 0);
+  bench->add_option("PREFIX", args.name, "the names begin so; waitctl-bench if not said");
+  AddWhole<uint32_t>(bench, "--waits", "how many; 1000 if not said", "N",
+                     "give how many, from 1 to 1000000", [&args](uint32_t given) {
+                       args.waits = given;
+                       return given >= 1 && given <= 1'000'000;
+                     });
+  AddWhole<uint32_t>(bench, "--seconds", "for how long; 5 if not said", "S",
+                     "give whole seconds, from 1 to 3600", [&args](uint32_t given) {
+                       args.seconds = given;
+                       return given >= 1 && given <= 3600;
+                     });
   AddCommand(app, args, "version", "print the version", 0);
   CLI::App* const completion = AddCommand(app, args, "completion", "print a completion script", 0);
   completion->add_option("SHELL", args.shell, "bash, zsh or fish")

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/waitctl/bench.h"
 #include "client/waitctl/caller.h"
 #include "client/waitctl/calls.h"
 #include "client/waitctl/exec.h"
@@ -131,10 +132,11 @@ int Run(const Args& args) {
   if (args.command == "version") return Print(args, "waitctl " WAITD_VERSION "\n", kDone);
   if (args.command == "completion") return Print(args, Completion(args.shell), kDone);
   static const std::map<std::string, int (*)(Caller&)> commands = {
-      {"ack", Ack},      {"exec", Exec}, {"open", Open},   {"close", Close},
-      {"reset", Reset},  {"wait", Wait}, {"ready", Ready}, {"deadline", SetDeadline},
-      {"get", Get},      {"ls", List},   {"poll", Poll},   {"watch", Watch},
-      {"health", Health}};
+      {"ack", Ack},     {"bench", Bench},  {"exec", Exec},
+      {"open", Open},   {"close", Close},  {"reset", Reset},
+      {"wait", Wait},   {"ready", Ready},  {"deadline", SetDeadline},
+      {"get", Get},     {"ls", List},      {"poll", Poll},
+      {"watch", Watch}, {"health", Health}};
   static Interrupts& interrupts = *new Interrupts(!args.program.empty());
   Caller caller(args, interrupts);
   try {

@@ -316,3 +316,25 @@ def test_the_users_wait_is_not_begun_anew_where_it_is_forgotten(waitd):
             second.get("a")
     finally:
         second.stop()
+
+
+# bench
+
+
+def test_bench_measures_and_leaves_nothing(ctl, server, name):
+    said = json.loads(ctl("bench", name, "--waits", "100", "--seconds", "1", "-o", "json").out)
+    assert said["waits"] == 100 and said["wakes"] % 100 == 0 and said["wakesPerSecond"] > 0
+    latency = said["latencySeconds"]
+    assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"] < 60
+    assert "wakes/s" in ctl("bench", name, "--waits=1", "--seconds=1").out
+    assert not ctl("ls", name).out.splitlines()[1:]
+
+
+def test_a_bench_that_is_interrupted_leaves_nothing(server, name):
+    call = start(server, "bench", name, "--seconds", "60")
+    until(lambda: server.stub.ListPollDescriptors(
+        pb.ListPollDescriptorsRequest(prefix=name)).poll_descriptors)
+    call.send_signal(signal.SIGINT)
+    assert end(call, 130)[0] == ""
+    until(lambda: not server.stub.ListPollDescriptors(
+        pb.ListPollDescriptorsRequest(prefix=name)).poll_descriptors)

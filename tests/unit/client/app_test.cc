@@ -117,6 +117,9 @@ TEST(AppTest, WrongUsageIsOneLineAndExitCode2) {
       {"ack", "x", "--delivery", "1"},
       {"ack", "x", "--wait-id=", "--delivery", "1"},
       {"exec", "x", "--", "a"},
+      {"bench", "--waits", "0"},
+      {"bench", "--waits", "1000001"},
+      {"bench", "--seconds", "3601"},
       {"completion", "tcsh"},
       {"get", "x", "-o", "yaml"},
       {"get", "x", "--server="},
@@ -142,8 +145,9 @@ TEST(AppTest, HelpBeginsWithExamples) {
   const Said whole = ParseOf({"--help"}, args);
   EXPECT_EQ(whole.code, 0);
   EXPECT_TRUE(whole.out.starts_with("Examples:\n")) << whole.out;
-  for (const char* command : {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get",
-                              "ls", "watch", "ack", "exec", "health", "version", "completion"}) {
+  for (const char* command :
+       {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get", "ls", "watch", "ack",
+        "exec", "bench", "health", "version", "completion"}) {
     const Said said = ParseOf({command, "-h"}, args);
     EXPECT_EQ(said.code, 0) << said.err;
     EXPECT_TRUE(said.out.starts_with("Examples:\n")) << said.out;
