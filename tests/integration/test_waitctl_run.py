@@ -1,9 +1,12 @@
 """waitctl that runs commands and hands over with a confirmation, against a real waitd."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
+import termios
 
 import pytest
 
@@ -105,6 +108,24 @@ def test_signals_go_to_the_command(server, name, number):
     assert call.stdout.readline() == "up\n"
     call.send_signal(number)
     assert end(call, 9)[0] == "caught\n"
+
+
+def test_what_a_terminal_sends_reaches_the_command_once(server, name):
+    """It sends it to all that is in front: to us, too, who then do not pass it on."""
+    ready(server, name)
+    master, slave = pty.openpty()
+    script = ('trap "n=x\\$n; echo caught" INT; trap "echo \\$n; exit 0" TERM; echo up; '
+              'while :; do sleep 0.01; done')
+    call = start(server, "wait", name, "--", "sh", "-c", script, stdin=slave,
+                 start_new_session=True,
+                 preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    assert call.stdout.readline() == "up\n"
+    os.write(master, b"\x03")
+    assert call.stdout.readline() == "caught\n"
+    call.send_signal(signal.SIGTERM)
+    assert end(call)[0] == "x\n"
+    os.close(master)
+    os.close(slave)
 
 
 def test_a_command_that_dies_of_a_signal_has_the_code_of_shells(ctl, server, name):
