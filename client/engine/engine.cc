@@ -32,8 +32,13 @@ void OpDeleter::operator()(Op* op) const { delete op; }
 
 void StopOp::operator()() const { op->engine.Cancel(*op); }
 
-Engine::Engine(std::string client, Transport& transport, const Clock& clock, Entropy& entropy)
-    : client_(std::move(client)), transport_(transport), clock_(clock), entropy_(entropy) {}
+Engine::Engine(std::string client, Transport& transport, const Clock& clock, Entropy& entropy,
+               EngineOptions options)
+    : client_(std::move(client)),
+      transport_(transport),
+      clock_(clock),
+      entropy_(entropy),
+      options_(std::move(options)) {}
 
 void Engine::Submit(std::unique_ptr<Op> op, Completion& completion) {
   op->completion = &completion;
@@ -243,9 +248,14 @@ void Engine::Do(const Todo& todo) {
 
 void Engine::Complete() {
   std::vector<Ended> ended;
+  std::vector<absl::Status> states;
   {
     const std::lock_guard lock(mutex_);
     ended.swap(ended_);
+    states.swap(states_);
+  }
+  if (options_.on_state) {
+    for (const absl::Status& each : states) options_.on_state(each);
   }
   for (Ended& each : ended) {
     // Once the caller has heard, a stop must not find the call any more.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,6 +20,12 @@
 #include "client/engine/transport.h"
 
 namespace waitd::internal {
+
+/// As in ClientOptions.
+struct EngineOptions {
+  bool wait_for_ready = true;
+  std::function<void(const absl::Status&)> on_state;
+};
 
 /// The client's side of a session: ids, batches, acknowledgements, resuming, retries and limits. It
 /// knows no gRPC and no protobuf, but works on the plain records of waitd/types.h, which the
@@ -53,8 +60,9 @@ class Engine {
   /// How much a message holds before the next one begins.
   static constexpr size_t kBatchBytes = 1 << 20;
 
-  /// All but the name outlive the engine.
-  Engine(std::string client, Transport& transport, const Clock& clock, Entropy& entropy);
+  /// All but the name and the options outlive the engine.
+  Engine(std::string client, Transport& transport, const Clock& clock, Entropy& entropy,
+         EngineOptions options = {});
 
   /// Takes an operation over. `completion` hears of it once, on the client's thread.
   void Submit(std::unique_ptr<Op> op, Completion& completion);
@@ -130,10 +138,12 @@ class Engine {
   void ErrorLocked(Op& op, absl::Status error, Instant now);
   void HoldLocked(Op& op, absl::Duration pause, Instant now);
   void ParkAgainLocked(Op& op);
+  void ForgottenLocked(Op& op);
   void LinkLocked(Instant now, Todo& todo);
   Instant NextLocked() const;
   void BreakLocked(const char* why, Todo& todo);
   void DownLocked(const absl::Status& status, Instant now);
+  void EndImpatientLocked();
   bool WorthWaitingLocked() const;
   bool SilentLocked(Instant now) const;
   absl::Duration JitterLocked(absl::Duration most);
@@ -142,6 +152,7 @@ class Engine {
   Transport& transport_;
   const Clock& clock_;
   Entropy& entropy_;
+  const EngineOptions options_;
 
   // Everything below is guarded by mutex_.
   std::mutex mutex_;
@@ -149,7 +160,8 @@ class Engine {
   std::deque<uint64_t> queue_;  // to be sent; of those that are kQueued no longer, stale ids
   // Limits and pauses. Those of operations that are gone stay until they are due, or too many.
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
-  std::vector<Ended> ended_;  // to be completed on the client's thread
+  std::vector<Ended> ended_;          // to be completed on the client's thread
+  std::vector<absl::Status> states_;  // to be told there
   uint64_t last_id_ = 0;
   std::thread::id thread_;
   Instant sleeps_until_ = -kNever;  // the client's thread; long past: it is awake

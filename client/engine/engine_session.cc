@@ -173,6 +173,7 @@ void Engine::WelcomeLocked(Welcome welcome, Instant now) {
   const bool resumed = welcome.resumed && !resume_token_.empty();
   link_ = Link::kUp;
   failures_ = 0;
+  states_.push_back(absl::OkStatus());
   resume_token_ = std::move(welcome.resume_token);
   payload_bytes_max_ = welcome.max_payload_bytes;
   keepalive_ = welcome.keepalive;
@@ -243,8 +244,7 @@ void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
     last_error_ = error;
     HoldLocked(op, RetryDelayOf(error), now);
   } else if (op.request.parks() && !op.own_id && reason == "OUTCOME_UNKNOWN") {
-    // The server has forgotten it. Nothing was handed to the caller, so that it may wait anew.
-    ParkAgainLocked(op);
+    ForgottenLocked(op);
   } else if (op.rebound &&
              (error.code() == absl::StatusCode::kNotFound || reason == "STALE_GENERATION")) {
     // It was closed between two of its waits; the caller knows of one, which would have heard.
@@ -268,6 +268,13 @@ void Engine::HoldLocked(Op& op, absl::Duration pause, Instant now) {
   op.state = Op::State::kHeld;
   op.retry_at = now + std::max(pause, kBackoffMin) + JitterLocked(kBackoffMin);
   ArmLocked(op.retry_at, op.id);
+}
+
+// The server knows nothing of the wait. Nothing was handed to the caller, so that it may wait anew:
+// in any life of the name, when it asked for none, as a server that was restarted has others.
+void Engine::ForgottenLocked(Op& op) {
+  if (std::exchange(op.rebound, false)) std::get<WaitCall>(op.request.what).options.generation = 0;
+  ParkAgainLocked(op);
 }
 
 // A new wait in place of one that has ended without an outcome, with what is left of its time.
@@ -355,12 +362,25 @@ void Engine::BreakLocked(const char* why, Todo& todo) {
 void Engine::DownLocked(const absl::Status& status, Instant now) {
   link_ = Link::kDown;
   half_closed_ = false;
+  if (last_error_.ok()) last_error_ = absl::UnavailableError("the server ended the stream");
+  if (!closing_) states_.push_back(last_error_);
   if (IsFinal(status.code())) {
     resume_token_.clear();
     EndAllLocked(status, false);
+  } else if (!options_.wait_for_ready && resume_token_.empty()) {
+    EndImpatientLocked();
   }
   reconnect_at_ = now + JitterLocked(std::min(kBackoffMax, kBackoffMin * (1 << failures_)));
   failures_ = std::min(failures_ + 1, 10);
+}
+
+// What does not park, when it is not to wait for a server that was never there.
+void Engine::EndImpatientLocked() {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, op] : ops_) {
+    if (!op->request.parks() && op->state != Op::State::kTimer) ids.push_back(id);
+  }
+  for (const uint64_t id : ids) EndLocked(id, absl::UnavailableError(last_error_.message()));
 }
 
 // Between half of it and all, so that the clients of a server that comes back do not come at once.

@@ -14,8 +14,7 @@ internal::Request Of(std::string_view name, decltype(internal::Request::what) wh
 }  // namespace
 
 Client::Client(std::string address, ClientOptions options)
-    : connection_(std::make_unique<internal::Connection>(
-          std::move(address), std::move(options.name), options.call_timeout)) {}
+    : connection_(std::make_unique<internal::Connection>(std::move(address), std::move(options))) {}
 
 Client::~Client() = default;
 

@@ -25,10 +25,11 @@ uint64_t SystemEntropy::Bits() {
   return bits_[used_++];
 }
 
-Connection::Connection(std::string address, std::string name, absl::Duration call_timeout)
-    : call_timeout_(call_timeout),
+Connection::Connection(std::string address, ClientOptions options)
+    : call_timeout_(options.call_timeout),
       transport_(std::move(address)),
-      engine_(std::move(name), transport_, clock_, entropy_),
+      engine_(std::move(options.name), transport_, clock_, entropy_,
+              {.wait_for_ready = options.wait_for_ready, .on_state = std::move(options.on_state)}),
       thread_([this] { transport_.Run(engine_, clock_); }) {}
 
 Connection::~Connection() {

@@ -11,6 +11,7 @@
 #include "client/engine/op.h"
 #include "client/transport/grpc_transport.h"
 #include "waitd/call.h"
+#include "waitd/client.h"
 
 namespace waitd::internal {
 
@@ -33,7 +34,7 @@ class SystemEntropy final : public Entropy {
 /// An engine with its stream, its thread, its clock and its chance: all that a Client is.
 class Connection {
  public:
-  Connection(std::string address, std::string name, absl::Duration call_timeout);
+  Connection(std::string address, ClientOptions options);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

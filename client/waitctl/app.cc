@@ -20,7 +20,7 @@ constexpr const char* kExamples =
     "  waitctl wait build/42 --timeout 10m && deploy    wait for a build, ten minutes at most\n"
     "  waitctl ready build/42 --data ok                 say that it is done\n"
     "  waitctl ready build/42 --fail=3 -m 'tests fail'  say that it went wrong\n"
-    "  waitctl deadline worker/7 10s --arm-or-extend    a heartbeat\n"
+    "  waitctl exec worker/7 --ttl 10s -- make test     say whether it lives, and how it ends\n"
     "  waitctl poll a b c --need 2                      wait for two of three\n"
     "  waitctl ls build/ --waiting                      who waits for what\n";
 
@@ -32,7 +32,15 @@ constexpr std::array kExamplesOf = {
     Example{
         "wait",
         "  body=$(waitctl wait hook/1)                      its data, and nothing else\n"
-        "  waitctl wait build/42 --timeout 10m && deploy    exits with 124 when it takes longer\n"},
+        "  waitctl wait build/42 --timeout 10m && deploy    exits with 124 when it takes longer\n"
+        "  waitctl wait hook/1 -- handle --verbose          runs this, with the data as its input\n"
+        "  waitctl wait job/7 --ack-timeout 30s -- do-it    comes back when do-it fails or dies\n"},
+    Example{
+        "exec",
+        "  waitctl exec worker/7 --ttl 10s -- make test     waits of worker/7 exit with 0, with 8 "
+        "as\n"
+        "                                                   it fails, with 124 when it dies\n"},
+    Example{"ack", "  waitctl ack job/7 --wait-id worker-3 --delivery 12\n"},
     Example{"poll",
             "  waitctl poll a b c --need 2 --timeout 1m         two of three\n"
             "  waitctl poll a b c --all                         all of them\n"},
@@ -51,6 +59,7 @@ constexpr std::array kExamplesOf = {
     Example{"ls", "  waitctl ls build/ --waiting\n"},
     Example{"watch", "  waitctl watch build/\n"},
     Example{"health", "  waitctl health waitd-readiness\n"},
+    Example{"bench", "  waitctl bench --waits 10000 --seconds 10\n"},
     Example{"version", "  waitctl version\n"},
     Example{"completion", "  source <(waitctl completion bash)\n"},
 };
@@ -96,6 +105,20 @@ CLI::Option* AddTexts(CLI::App* command, const char* name, const char* help,
       ->allow_extra_args(false);
 }
 
+CLI::Option* AddWaitId(CLI::App* command, Args& args, const char* help) {
+  return command->add_option("--wait-id", args.wait_id, help)
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return std::string(text.empty() ? "give an id of 1 to 128 bytes" : "");
+          },
+          ""))
+      ->type_name("ID");
+}
+
+CLI::Option* AddProgram(CLI::App* command, Args& args, const char* help) {
+  return AddTexts(command, kProgram, help, args.program)->type_name("[ARG]");
+}
+
 CLI::App* AddCommand(CLI::App& app, Args& args, const char* name, const char* help,
                      unsigned shared) {
   CLI::App* const command = app.add_subcommand(name, help);
@@ -137,10 +160,17 @@ void AddWaits(CLI::App& app, Args& args) {
                  kName | kKind | kMode | kGeneration | kTimeout | kMustExist);
   wait->add_flag("--ignore-deadline", args.ignore_deadline,
                  "wait past the descriptor's deadline, for a ready or a close alone");
+  AddWaitId(wait, args, "a name for this wait, by which a repeated one is known as the same");
+  wait->add_option("--ack-timeout", args.ack_timeout,
+                   "hand the ready to another wait when it is not acknowledged by then: by waitctl "
+                   "ack, or as CMD ends with 0")
+      ->type_name("DURATION");
+  AddProgram(wait, args, "run this once NAME is ready, with the data as its standard input");
   CLI::App* const poll =
       AddCommand(app, args, "poll", "wait until some of NAMES are ready, and print which",
                  kKind | kMode | kTimeout | kMustExist);
   AddTexts(poll, "NAMES", "the descriptors", args.names)->required();
+  AddWaitId(poll, args, "a name for this poll, by which a repeated one is known as the same");
   CLI::Option* const need =
       AddWhole<uint32_t>(poll, "--need", "how many must be ready; 1 if not said", "K",
                          "give how many, from 1 to 1000", [&args](uint32_t given) {
@@ -148,6 +178,31 @@ void AddWaits(CLI::App& app, Args& args) {
                            return given >= 1 && given <= 1000;
                          });
   poll->add_flag("--all", args.all, "all of them must be ready")->excludes(need);
+}
+
+void AddAck(CLI::App& app, Args& args) {
+  CLI::App* const ack = AddCommand(app, args, "ack", "acknowledge what a wait was handed",
+                                   kName | kMode | kGeneration);
+  AddWaitId(ack, args, "the wait's id")->required();
+  AddWhole<uint64_t>(ack, "--delivery", "which hand-over of NAME it was", "N",
+                     "give the number that the wait was told",
+                     [&args](uint64_t given) {
+                       args.delivery = given;
+                       return true;
+                     })
+      ->required();
+}
+
+void AddExec(CLI::App& app, Args& args) {
+  CLI::App* const exec =
+      AddCommand(app, args, "exec",
+                 "run CMD, keep NAME's deadline ahead while it lives, and say by NAME how it ended",
+                 kName | kKind | kMode | kGeneration | kMustExist);
+  exec->add_option("--ttl", args.ttl,
+                   "after how long without a beat those who wait for NAME time out: 10s")
+      ->type_name("DURATION")
+      ->required();
+  AddProgram(exec, args, "the command, behind --")->required();
 }
 
 void AddSignals(CLI::App& app, Args& args) {
@@ -214,6 +269,19 @@ void AddTables(CLI::App& app, Args& args) {
   CLI::App* const health =
       AddCommand(app, args, "health", "ask whether the server serves; for probes", 0);
   health->add_option("SERVICE", args.name, "such as waitd-readiness");
+  CLI::App* const bench = AddCommand(
+      app, args, "bench", "wake many waits again and again, and print how fast that was", 0);
+  bench->add_option("PREFIX", args.name, "the names begin so; waitctl-bench if not said");
+  AddWhole<uint32_t>(bench, "--waits", "how many; 1000 if not said", "N",
+                     "give how many, from 1 to 1000000", [&args](uint32_t given) {
+                       args.waits = given;
+                       return given >= 1 && given <= 1'000'000;
+                     });
+  AddWhole<uint32_t>(bench, "--seconds", "for how long; 5 if not said", "S",
+                     "give whole seconds, from 1 to 3600", [&args](uint32_t given) {
+                       args.seconds = given;
+                       return given >= 1 && given <= 3600;
+                     });
   AddCommand(app, args, "version", "print the version", 0);
   CLI::App* const completion = AddCommand(app, args, "completion", "print a completion script", 0);
   completion->add_option("SHELL", args.shell, "bash, zsh or fish")
@@ -262,6 +330,8 @@ std::unique_ptr<CLI::App> MakeApp(Args& args) {
       ->check(CLI::IsMember({"text", "json", "jsonl", "name"}))
       ->type_name("FORMAT");
   AddWaits(*app, args);
+  AddAck(*app, args);
+  AddExec(*app, args);
   AddSignals(*app, args);
   AddTables(*app, args);
   for (const Example& each : kExamplesOf) app->get_subcommand(each.command)->footer(each.lines);

@@ -44,6 +44,13 @@ struct Args {
   bool arm_or_extend = false;
   bool waiting = false;
   std::string shell;
+  std::string wait_id;
+  std::optional<std::string> ack_timeout;
+  uint64_t delivery = 0;
+  std::string ttl;
+  uint32_t waits = 1000;
+  uint32_t seconds = 5;
+  std::vector<std::string> program;  ///< The command to run, and its arguments.
 
   /// Answers and errors are for programs.
   [[nodiscard]] bool json() const { return output == "json" || output == "jsonl"; }

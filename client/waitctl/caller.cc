@@ -1,8 +1,11 @@
 #include "client/waitctl/caller.h"
 
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/channel_arguments.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/waitctl/outcome.h"
 #include "client/waitctl/output.h"
 #include "client/waitctl/streams.h"
 #include "client/waitctl/text.h"
@@ -12,6 +15,13 @@ namespace {
 
 constexpr absl::Duration kCallTimeMax = absl::Seconds(10);
 
+std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
+  grpc::ChannelArguments arguments;
+  // A list is as large as what there is to be listed.
+  arguments.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+}
+
 }  // namespace
 
 Caller::Caller(const Args& from, Interrupts& by)
@@ -20,12 +30,23 @@ Caller::Caller(const Args& from, Interrupts& by)
       channel(Connect(from.server)),
       stub(v1::WaitService::NewStub(channel)) {}
 
-int Caller::Fail(const grpc::Status& status) {
+int Caller::Fail(const Problem& problem) {
   if (const int code = interrupts.code(); code != 0) return code;
-  const std::string line = ErrorLine(status, args.server);
-  Say(args.json() ? ErrorJson(CodeName(status), ReasonOf(status), line)
+  const std::string line = ErrorLine(problem, args.server);
+  Say(args.json() ? ErrorJson(CodeName(problem.code), problem.reason, line)
                   : absl::StrCat("waitctl: ", line));
-  return ExitCodeOf(status);
+  return ExitCodeOf(problem);
+}
+
+int Caller::FailItself(const Problem& problem) {
+  const int code = Fail(problem);
+  return code >= kSignalled ? code : kItself;
+}
+
+int Caller::FailProgram(const ProgramEnd& end) const {
+  const std::string line = absl::StrCat("'", args.program[0], "' ", end.how);
+  Say(args.json() ? ErrorJson("UNKNOWN", "COMMAND", line) : absl::StrCat("waitctl: ", line));
+  return end.code;
 }
 
 int Caller::Print(const google::protobuf::Message& response, std::string_view text,
@@ -33,6 +54,45 @@ int Caller::Print(const google::protobuf::Message& response, std::string_view te
   if (args.json()) return ctl::Print(args, Json(response, args.output == "jsonl"), code);
   if (args.output == "name") return ctl::Print(args, args.name + "\n", code);
   return ctl::Print(args, text, code);
+}
+
+Client& Caller::client() {
+  if (!client_.has_value()) {
+    // What does not wait does not wait for the server either, but ends and says so.
+    client_.emplace(args.server,
+                    ClientOptions{.name = {},
+                                  .call_timeout = kCallTimeMax,
+                                  .wait_for_ready = false,
+                                  .on_state = [this](const absl::Status& state) { Hear(state); }});
+  }
+  return *client_;
+}
+
+void Caller::Hear(const absl::Status& state) {
+  const std::lock_guard lock(mutex_);
+  trouble_ = state;
+  if (!state.ok() && hear_) hear_(state);
+  changed_.notify_all();
+}
+
+bool Caller::AwaitUntil(std::unique_lock<std::mutex>& lock, absl::Time end,
+                        const std::function<bool()>& happened) {
+  if (end == absl::InfiniteFuture()) {
+    changed_.wait(lock, happened);
+    return true;
+  }
+  return changed_.wait_until(lock, absl::ToChronoTime(end), happened);
+}
+
+Caller::Listening::Listening(Caller& caller, std::function<void(const absl::Status&)> hear)
+    : caller_(caller) {
+  const std::lock_guard lock(caller_.mutex_);
+  caller_.hear_ = std::move(hear);
+}
+
+Caller::Listening::~Listening() {
+  const std::lock_guard lock(caller_.mutex_);
+  caller_.hear_ = nullptr;
 }
 
 void Caller::SetDeadline(grpc::ClientContext& context) {
@@ -48,17 +108,22 @@ absl::Duration DurationOf(const std::string& text, const char* flag) {
   return *duration;
 }
 
-v1::Kind KindOf(const Args& args) {
-  if (args.kind == "exclusive") return v1::KIND_EXCLUSIVE;
-  if (args.kind == "fifo") return v1::KIND_FIFO;
-  if (args.kind == "latch") return v1::KIND_LATCH;
-  return v1::KIND_UNSPECIFIED;
+Kind KindOf(const Args& args) {
+  if (args.kind == "exclusive") return Kind::kExclusive;
+  if (args.kind == "fifo") return Kind::kFifo;
+  if (args.kind == "latch") return Kind::kLatch;
+  return Kind::kAny;
 }
 
-v1::Mode ModeOf(const Args& args) {
-  if (args.mode == "write") return v1::MODE_WRITE;
-  if (args.mode == "both") return v1::MODE_READ_WRITE;
-  return v1::MODE_READ;
+Mode ModeOf(const Args& args) {
+  if (args.mode == "write") return Mode::kWrite;
+  if (args.mode == "both") return Mode::kReadWrite;
+  return Mode::kRead;
+}
+
+std::optional<OpenOptions> OpenIfMissing(const Args& args) {
+  if (args.must_exist) return std::nullopt;
+  return OpenOptions{.kind = KindOf(args)};
 }
 
 }  // namespace waitd::ctl

@@ -36,8 +36,10 @@ std::string ManPage() {
       ".SH SYNOPSIS\n.B waitctl\n[\\fIOPTION\\fR]... \\fICOMMAND\\fR [\\fIARGUMENT\\fR]...\n"
       ".SH DESCRIPTION\nData goes to standard output, messages to standard error. "
       "wait, ready, deadline and poll open a missing name, unless \\-\\-must\\-exist is given. "
-      "wait and poll wait again by themselves while the server cannot be reached, until "
-      "\\-\\-timeout; a ready whose answer was under way when the connection broke is spent. "
+      "wait and poll wait on by themselves while the server cannot be reached, and over a restart "
+      "of it, until \\-\\-timeout. A ready is handed over at most once; with \\-\\-ack\\-timeout "
+      "at "
+      "least once, as it goes to another wait when nobody acknowledges it in time. "
       "A name that begins with a dash stands behind \\-\\-.\n"
       ".SH OPTIONS\n");
   for (const CLI::Option* option : app->get_options()) page += DescribeOption(*option);

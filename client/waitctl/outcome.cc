@@ -10,6 +10,7 @@
 #include "google/rpc/code.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "waitd/status.h"
 
 namespace waitd::ctl {
 namespace {
@@ -25,48 +26,15 @@ constexpr std::array kDocs = {
     ExitDoc{kRefused, "refused: a precondition, a condition, a limit, or it exists"},
     ExitDoc{kFailure, "READY, with a failure"},
     ExitDoc{kTimedOut, "TIMED_OUT"},
+    ExitDoc{kItself, "where a command is run: waitctl itself failed"},
+    ExitDoc{kCannotRun, "the command cannot be run"},
+    ExitDoc{kNoProgram, "the command is not found"},
     ExitDoc{kInterrupted, "interrupted"},
     ExitDoc{kTerminated, "terminated"},
 };
 
-// What may help, by the status.
-std::string Hint(const grpc::Status& status, const std::string& server) {
-  const std::string reason = ReasonOf(status);
-  if (reason == "NO_DESCRIPTOR") return " (waitctl open NAME)";
-  if (reason == "STALE_GENERATION") return " (waitctl get NAME)";
-  if (reason.empty() && status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    return absl::StrCat("; is waitd running at ", server, "? (--server, WAITCTL_SERVER)");
-  }
-  return "";
-}
-
-}  // namespace
-
-std::span<const ExitDoc> ExitDocs() { return kDocs; }
-
-ExitCode ExitCodeOf(const grpc::Status& status) {
-  switch (status.error_code()) {
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      return kUsage;
-    case grpc::StatusCode::NOT_FOUND:
-      return kNoDescriptor;
-    case grpc::StatusCode::UNAVAILABLE:
-    case grpc::StatusCode::DEADLINE_EXCEEDED:
-      return kUnavailable;
-    case grpc::StatusCode::PERMISSION_DENIED:
-    case grpc::StatusCode::UNAUTHENTICATED:
-      return kNotAllowed;
-    case grpc::StatusCode::FAILED_PRECONDITION:
-    case grpc::StatusCode::ABORTED:
-    case grpc::StatusCode::ALREADY_EXISTS:
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      return kRefused;
-    default:
-      return kOther;
-  }
-}
-
-std::string ReasonOf(const grpc::Status& status) {
+// The reason in the status's google.rpc.ErrorInfo.
+std::string ReasonIn(const grpc::Status& status) {
   google::rpc::Status details;
   if (!details.ParseFromString(status.error_details())) return "";
   for (const auto& any : details.details()) {
@@ -76,8 +44,55 @@ std::string ReasonOf(const grpc::Status& status) {
   return "";
 }
 
-std::string ErrorLine(const grpc::Status& status, const std::string& server) {
-  return absl::StrCat(status.error_message(), Hint(status, server));
+// What may help.
+std::string Hint(const Problem& problem, const std::string& server) {
+  const std::string& reason = problem.reason;
+  if (reason == "NO_DESCRIPTOR") return " (waitctl open NAME)";
+  if (reason == "STALE_GENERATION") return " (waitctl get NAME)";
+  if (reason == "EXPIRED") return " (waitctl deadline NAME clear, to begin anew)";
+  if (reason == "STALE_DELIVERY") return "; give a longer --ack-timeout";
+  if (reason.empty() && problem.code == absl::StatusCode::kUnavailable) {
+    return absl::StrCat("; is waitd running at ", server, "? (--server, WAITCTL_SERVER)");
+  }
+  return "";
+}
+
+}  // namespace
+
+std::span<const ExitDoc> ExitDocs() { return kDocs; }
+
+Problem::Problem(const grpc::Status& status)
+    : code(static_cast<absl::StatusCode>(status.error_code())),
+      reason(ReasonIn(status)),
+      message(status.error_message()) {}
+
+Problem::Problem(const absl::Status& status)
+    : code(status.code()), reason(ReasonOf(status)), message(status.message()) {}
+
+ExitCode ExitCodeOf(const Problem& problem) {
+  switch (problem.code) {
+    case absl::StatusCode::kInvalidArgument:
+      return kUsage;
+    case absl::StatusCode::kNotFound:
+      return kNoDescriptor;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kUnavailable;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kNotAllowed;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kResourceExhausted:
+      return kRefused;
+    default:
+      return kOther;
+  }
+}
+
+std::string ErrorLine(const Problem& problem, const std::string& server) {
+  return absl::StrCat(problem.message, Hint(problem, server));
 }
 
 std::string ErrorJson(const std::string& code, const std::string& reason,
@@ -94,8 +109,8 @@ std::string ErrorJson(const std::string& code, const std::string& reason,
                       R"(,"message":)", quote(message), "}}");
 }
 
-std::string CodeName(const grpc::Status& status) {
-  return google::rpc::Code_Name(static_cast<google::rpc::Code>(status.error_code()));
+std::string CodeName(absl::StatusCode code) {
+  return google::rpc::Code_Name(static_cast<google::rpc::Code>(code));
 }
 
 }  // namespace waitd::ctl

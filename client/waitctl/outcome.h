@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "absl/status/status.h"
+
 namespace waitd::ctl {
 
 /// The exit codes of waitctl. They are a contract.
@@ -20,6 +22,10 @@ enum ExitCode : int {
   kRefused = 7,
   kFailure = 8,
   kTimedOut = 124,
+  kItself = 125,
+  kCannotRun = 126,
+  kNoProgram = 127,
+  kSignalled = 128,  ///< And the number of the signal.
   kInterrupted = 130,
   kTerminated = 143,
 };
@@ -31,21 +37,28 @@ struct ExitDoc {
 };
 std::span<const ExitDoc> ExitDocs();
 
-/// The exit code of a call that ended with this status, which is not OK.
-ExitCode ExitCodeOf(const grpc::Status& status);
+/// Why a call has failed, whichever way it went.
+struct Problem {
+  Problem(const grpc::Status& status);  // NOLINT(google-explicit-constructor): a status is one
+  Problem(const absl::Status& status);  // NOLINT(google-explicit-constructor): the same
 
-/// The reason in the status's google.rpc.ErrorInfo, such as NO_DESCRIPTOR; empty: it has none.
-std::string ReasonOf(const grpc::Status& status);
+  absl::StatusCode code;
+  std::string reason;  ///< Such as NO_DESCRIPTOR; empty: it has none.
+  std::string message;
+};
+
+/// The exit code of a call that ended so.
+ExitCode ExitCodeOf(const Problem& problem);
 
 /// One line for people, with what to do next. `server` is the address that was called.
-std::string ErrorLine(const grpc::Status& status, const std::string& server);
+std::string ErrorLine(const Problem& problem, const std::string& server);
 
 /// {"error":{"code","reason","message"}}, on one line. `code` is the name of a gRPC status.
 std::string ErrorJson(const std::string& code, const std::string& reason,
                       const std::string& message);
 
-/// The name of a status' code, such as NOT_FOUND.
-std::string CodeName(const grpc::Status& status);
+/// The name of a code, such as NOT_FOUND.
+std::string CodeName(absl::StatusCode code);
 
 }  // namespace waitd::ctl
 

@@ -1,6 +1,7 @@
 #include "client/waitctl/output.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/wrappers.pb.h>
 
 #include <algorithm>
 #include <array>
@@ -55,6 +56,17 @@ std::string Json(const google::protobuf::Message& message, bool one_line) {
   (void)google::protobuf::util::MessageToJsonString(message, &json, options);
   if (json.empty() || json.back() != '\n') json += '\n';
   return json;
+}
+
+std::string JsonWith(const std::string& field, const std::string& value,
+                     const google::protobuf::Message& message, bool one_line) {
+  google::protobuf::StringValue text;
+  text.set_value(value);
+  std::string quoted;
+  (void)google::protobuf::util::MessageToJsonString(text, &quoted);
+  const std::string json = Json(message, one_line);
+  return absl::StrCat(one_line ? "{\"" : "{\n \"", field, one_line ? "\":" : "\": ", quoted, ",",
+                      json.substr(1));
 }
 
 std::string Describe(const v1::Deadline& deadline) {

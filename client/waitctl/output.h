@@ -13,6 +13,10 @@ namespace waitd::ctl {
 /// A message in protobuf's JSON mapping: over several lines, or (jsonl) on one.
 std::string Json(const google::protobuf::Message& message, bool one_line);
 
+/// The same, with a field before all others.
+std::string JsonWith(const std::string& field, const std::string& value,
+                     const google::protobuf::Message& message, bool one_line);
+
 /// A descriptor over several lines, with who waits on it.
 std::string Describe(const v1::PollDescriptor& descriptor);
 

@@ -62,27 +62,16 @@ std::optional<absl::Duration> ParseDuration(const std::string& text) {
   return duration;
 }
 
-bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request) {
-  if (text == "clear") {
-    request->mutable_clear();
-    return true;
-  }
-  if (text == "now") {
-    request->mutable_timeout();
-    return true;
-  }
-  if (const auto duration = ParseDuration(text)) {
-    *request->mutable_timeout() = ToProto(*duration);
-    return true;
-  }
+std::optional<When> ParseWhen(const std::string& text) {
+  if (text == "clear") return Clear();
+  if (text == "now") return absl::ZeroDuration();
+  if (const auto duration = ParseDuration(text)) return *duration;
   absl::Time at;
   std::string error;
-  if (!absl::ParseTime(absl::RFC3339_full, text, &at, &error)) return false;
-  if (at == absl::InfiniteFuture() || at == absl::InfinitePast()) return false;  // words of Abseil
-  const absl::Time second = absl::FromUnixSeconds(absl::ToUnixSeconds(at));
-  request->mutable_at()->set_seconds(absl::ToUnixSeconds(at));
-  request->mutable_at()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(at - second)));
-  return true;
+  if (!absl::ParseTime(absl::RFC3339_full, text, &at, &error)) return std::nullopt;
+  // Words of Abseil.
+  if (at == absl::InfiniteFuture() || at == absl::InfinitePast()) return std::nullopt;
+  return at;
 }
 
 bool ParseLabel(const std::string& text, std::string* key, std::string* value) {
@@ -97,6 +86,15 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   google::protobuf::Duration proto;
   proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
   proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return proto;
+}
+
+google::protobuf::Timestamp ToProto(absl::Time at) {
+  google::protobuf::Timestamp proto;
+  const int64_t seconds = absl::ToUnixSeconds(at);
+  proto.set_seconds(seconds);
+  proto.set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(at - absl::FromUnixSeconds(seconds))));
   return proto;
 }
 

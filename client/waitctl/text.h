@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <variant>
 
 #include "absl/time/time.h"
 #include "waitd/v1/waitd.pb.h"
@@ -18,9 +19,12 @@ namespace waitd::ctl {
 /// "250ms", "10s", "1h30m", "-5s", "0"; nothing else, and nothing beyond 10,000 years.
 std::optional<absl::Duration> ParseDuration(const std::string& text);
 
-/// When a deadline is to be: a duration, a time as RFC 3339, "now" or "clear". False: none of
-/// these.
-bool ParseWhen(const std::string& text, v1::SetDeadlineRequest* request);
+/// When a deadline is to be: after this long, then, or never.
+struct Clear {};
+using When = std::variant<absl::Duration, absl::Time, Clear>;
+
+/// A duration, a time as RFC 3339, "now" or "clear", and nothing else.
+std::optional<When> ParseWhen(const std::string& text);
 
 /// KEY=VALUE. False: it is not.
 bool ParseLabel(const std::string& text, std::string* key, std::string* value);
@@ -40,6 +44,7 @@ std::optional<T> ParseWhole(const std::string& text) {
 std::string Printable(std::string_view text);
 
 google::protobuf::Duration ToProto(absl::Duration duration);
+google::protobuf::Timestamp ToProto(absl::Time at);
 absl::Duration FromProto(const google::protobuf::Duration& duration);
 absl::Time FromProto(const google::protobuf::Timestamp& at);
 

@@ -5,8 +5,8 @@
 
 namespace waitd::ctl {
 
-/// The commands that park: again by themselves after a restart of the server and after its own
-/// limit, as long as --timeout lasts. They return the exit code.
+/// The commands that park, as long as --timeout lasts, also while the server is away. They return
+/// the exit code.
 int Wait(Caller& caller);
 int Poll(Caller& caller);
 

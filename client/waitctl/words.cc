@@ -40,7 +40,9 @@ class Sorter {
       // A word that begins with a digit behind its dash is a number: no flag is one.
       const bool flag = !flags_ended && word.size() > 1 && word[0] == '-' &&
                         !absl::ascii_isdigit(static_cast<unsigned char>(word[1]));
-      if (flag && word == "--") {
+      if (word == "--" && program_ != nullptr && operands_.size() == 1) {
+        TakeProgram();
+      } else if (flag && word == "--") {
         flags_ended = true;
       } else if (flag) {
         TakeFlag(word);
@@ -51,11 +53,20 @@ class Sorter {
       }
     }
     if (!named_ && !helps_) Problem("give a command, such as: waitctl wait NAME");
+    if (program_ != nullptr && operands_.size() > 1) {
+      Problem(absl::StrCat("'", operands_[1], "' is a word too many; what is to be run stands ",
+                           "behind --: waitctl ", found_.command, " NAME -- CMD"));
+    }
+    if (program_ != nullptr && program_->get_required() && program_words_.empty() && !helps_) {
+      Problem(absl::StrCat("give what is to be run, behind --; see waitctl ", found_.command,
+                           " --help"));
+    }
     // CLI11 splits [a,b] of a list that may go on, and not of one whose length is known.
     if (command_ != nullptr) {
       for (CLI::Option* option : command_->get_options()) {
         const bool list = option->get_positional() && option->get_items_expected_max() > 1;
-        if (list) option->expected(std::max(1, static_cast<int>(operands_.size())));
+        const auto& words_of_it = option == program_ ? program_words_ : operands_;
+        if (list) option->expected(std::max(1, static_cast<int>(words_of_it.size())));
       }
     }
     Words& found = found_;
@@ -63,6 +74,7 @@ class Sorter {
     found.arguments.insert(found.arguments.end(), flags_.begin(), flags_.end());
     if (!operands_.empty()) found.arguments.emplace_back("--");
     found.arguments.insert(found.arguments.end(), operands_.begin(), operands_.end());
+    found.arguments.insert(found.arguments.end(), program_words_.begin(), program_words_.end());
     return std::move(found_);
   }
 
@@ -75,12 +87,21 @@ class Sorter {
     named_ = true;
     if (std::find(commands_.begin(), commands_.end(), word) != commands_.end()) {
       command_ = app_.get_subcommand(word);
+      program_ = command_->get_option_no_throw(kProgram);
       found_.command = word;
       return;
     }
     const std::string near = Nearest(word, commands_);
     Problem(absl::StrCat("there is no command ", word,
                          near.empty() ? "" : absl::StrCat("; did you mean waitctl ", near, "?")));
+  }
+
+  // All the rest is the command line to run, word by word.
+  void TakeProgram() {
+    const auto rest = words_.subspan(next_);
+    program_words_.assign(rest.begin(), rest.end());
+    next_ = words_.size();
+    if (program_words_.empty()) Problem("there is nothing to run behind --; give a command");
   }
 
   // The flag that a word names, of the command or of waitctl itself. Null: of neither.
@@ -152,9 +173,11 @@ class Sorter {
   bool named_ = false;  // the word for the command was there, right or wrong
   bool helps_ = false;
   CLI::App* command_ = nullptr;
+  const CLI::Option* program_ = nullptr;  // of the command: what it runs
   std::vector<const CLI::Option*> given_;
   std::vector<std::string> flags_;
   std::vector<std::string> operands_;
+  std::vector<std::string> program_words_;
   Words found_;
 };
 

@@ -1,6 +1,7 @@
 #ifndef WAITD_CLIENT_H_
 #define WAITD_CLIENT_H_
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -25,6 +26,12 @@ struct ClientOptions {
   /// How long a call that does not park may take, before it ends as DEADLINE_EXCEEDED. A wait ends
   /// so a second after its own timeout, when the server has said nothing by then.
   absl::Duration call_timeout = absl::Seconds(30);
+  /// False: a call that does not park ends as UNAVAILABLE when an attempt to connect fails before
+  /// any has succeeded, as a call of gRPC does by itself. Waits wait for the server all the same.
+  bool wait_for_ready = true;
+  /// Hears of the connection: OK when the server has welcomed the client, and why when it was lost
+  /// or could not be made, each time. On the client's thread; it may stop calls, and never blocks.
+  std::function<void(const absl::Status&)> on_state;
 };
 
 /// A client of one waitd, for as many waits as it likes:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from concurrent import futures
 
 import pytest
@@ -155,22 +156,37 @@ def test_a_second_signal_ends_what_hangs(server, name):
 EVIL = "a\x1b]0;pwned\x07b\x9b2Jc\rd\ne\x7f"
 
 
-class Evil(rpc.WaitServiceServicer):
+class Scripted(rpc.WaitServiceServicer):
+    """A server of sessions that answers operations as a test says, by `answer`."""
+
+    def Session(self, requests, context):
+        next(requests)
+        yield pb.SessionResponse(welcome=pb.SessionWelcome(resume_token="token"))
+        sequence = 0
+        for request in requests:
+            for operation in request.operations:
+                result = self.answer(operation)
+                result.id = operation.id
+                sequence += 1
+                yield pb.SessionResponse(results=[result], sequence=sequence)
+
+
+class Evil(Scripted):
     """A server whose every text would paint the terminal."""
 
-    def Wait(self, request, context):
+    def answer(self, operation):
         failure = pb.Signal.Failure(code=1, message=EVIL)
-        return pb.WaitResponse(outcome=pb.OUTCOME_READY,
-                               signal=pb.Signal(data=EVIL.encode(), failure=failure))
-
-    def Poll(self, request, context):
-        answer = pb.PollResponse(outcome=pb.OUTCOME_READY)
-        answer.results.add(target=7, response=self.Wait(request, context))
-        answer.results.add(target=0, response=self.Wait(request, context))
-        return answer
-
-    def Ready(self, request, context):
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, EVIL)
+        ready = pb.WaitResponse(outcome=pb.OUTCOME_READY,
+                                signal=pb.Signal(data=EVIL.encode(), failure=failure))
+        if operation.HasField("wait"):
+            return pb.OperationResult(wait=ready)
+        if operation.HasField("poll"):
+            poll = pb.PollResponse(outcome=pb.OUTCOME_READY)
+            poll.results.add(target=7, response=ready)
+            poll.results.add(target=0, response=ready)
+            return pb.OperationResult(poll=poll)
+        return pb.OperationResult(error=pb.OperationError(
+            code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=EVIL, reason=EVIL))
 
     def descriptor(self):
         one = pb.PollDescriptor(name=EVIL, labels={EVIL: EVIL})
@@ -179,9 +195,6 @@ class Evil(rpc.WaitServiceServicer):
 
     def GetPollDescriptor(self, request, context):
         return pb.GetPollDescriptorResponse(poll_descriptor=self.descriptor())
-
-    def OpenPollDescriptor(self, request, context):
-        return pb.OpenPollDescriptorResponse(poll_descriptor=self.descriptor())
 
     def ListPollDescriptors(self, request, context):
         return pb.ListPollDescriptorsResponse(poll_descriptors=[self.descriptor()])
@@ -244,28 +257,16 @@ def test_a_wait_parks_again_soon_after_a_long_absence(waitd):
         second.process.wait()
 
 
-class Bounded(rpc.WaitServiceServicer):
+class Bounded(Scripted):
     """A server that ends each attempt at once by its own limit, until a life is over between two."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
         self.requests = []
-        self.gone = set()
 
-    def answer(self, request, context):
-        self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, grpc.StatusCode):
-            context.abort(answer, "no")
-        return answer
-
-    Wait = Poll = answer
-
-    def GetPollDescriptor(self, request, context):
-        if request.name in self.gone:
-            context.abort(grpc.StatusCode.NOT_FOUND, "no")
-        one = pb.PollDescriptor(name=request.name, generation=ord(request.name))
-        return pb.GetPollDescriptorResponse(poll_descriptor=one)
+    def answer(self, operation):
+        self.requests.append(operation.wait)
+        return self.answers.pop(0)
 
 
 @pytest.fixture
@@ -287,56 +288,57 @@ def bounded(tmp_path):
         each.stop(None)
 
 
-MAX_WAIT = pb.WaitResponse(outcome=pb.OUTCOME_TIMED_OUT,
-                           timeout_cause=pb.TIMEOUT_CAUSE_MAX_WAIT, generation=7)
-POLL_MAX_WAIT = pb.PollResponse(outcome=pb.OUTCOME_TIMED_OUT,
-                                timeout_cause=pb.TIMEOUT_CAUSE_MAX_WAIT)
-READY = pb.WaitResponse(outcome=pb.OUTCOME_READY, signal=pb.Signal(data=b"x"), generation=7)
+MAX_WAIT = pb.OperationResult(wait=pb.WaitResponse(
+    outcome=pb.OUTCOME_TIMED_OUT, timeout_cause=pb.TIMEOUT_CAUSE_MAX_WAIT, generation=7))
 
 
-@pytest.mark.parametrize("gone", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED])
+def refused(code, reason):
+    return pb.OperationResult(error=pb.OperationError(code=code.value[0], reason=reason,
+                                                      message="no"))
+
+
+GONE = refused(grpc.StatusCode.NOT_FOUND, "NO_DESCRIPTOR")
+STALE = refused(grpc.StatusCode.ABORTED, "STALE_GENERATION")
+
+
+@pytest.mark.parametrize("gone", [GONE, STALE])
 def test_a_close_between_two_attempts_is_seen(bounded, gone):
     service = Bounded(MAX_WAIT, MAX_WAIT, gone)
     done = bounded(service, "wait", "a")
     assert done.returncode == 3 and "was closed" in done.stderr
-    first, second, third = service.requests
-    assert first.HasField("open_if_missing") and first.generation == 0
-    assert not second.HasField("open_if_missing") and second.generation == 7 and third == second
+    assert [each.generation for each in service.requests] == [0, 7, 7]
 
 
 def test_a_refusal_of_the_first_attempt_is_no_close(bounded):
-    done = bounded(Bounded(grpc.StatusCode.ABORTED), "wait", "a", "--generation", "3")
-    assert done.returncode == 7
+    done = bounded(Bounded(STALE), "wait", "a", "--generation", "3")
+    assert done.returncode == 7 and "waitctl get" in done.stderr
 
 
-def test_a_restart_begins_generations_anew(bounded):
-    service = Bounded(MAX_WAIT, grpc.StatusCode.UNAVAILABLE, READY)
-    done = bounded(service, "wait", "a")
-    assert (done.returncode, done.stdout) == (0, "x")
-    assert service.requests[2] == service.requests[0] != service.requests[1]
+def test_a_restart_begins_generations_anew(waitd):
+    """Of a wait that its server has bound to one by ending it, unseen, for its own limit."""
+    first = waitd("--max-wait", "20ms")
+    call = subprocess.Popen([BIN / "waitctl", "--server", first.address, "wait", "a"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    until(lambda: timed_out(first) > 2)
+    first.process.kill()
+    first.process.wait()
+    second = Server(first.log.parent)
+    try:
+        second.parked("a")
+        second.stub.Ready(pb.ReadyRequest(name="a", signal=pb.Signal(data=b"x")))
+        assert call.communicate(timeout=10)[0] == b"x" and call.returncode == 0
+    finally:
+        second.process.kill()
+        second.process.wait()
 
 
-def poll_ready(target):
-    answer = pb.PollResponse(outcome=pb.OUTCOME_READY)
-    answer.results.add(target=target, response=READY)
-    return answer
-
-
-def test_a_poll_without_a_spare_sees_a_close_between_two_attempts(bounded):
-    service = Bounded(POLL_MAX_WAIT)
-    service.gone = {"b"}
-    done = bounded(service, "poll", "a", "b", "--all")
-    assert done.returncode == 3 and "was closed" in done.stderr and len(service.requests) == 1
-
-
-def test_a_poll_goes_on_without_the_target_that_was_closed(bounded):
-    service = Bounded(POLL_MAX_WAIT, poll_ready(1))
-    service.gone = {"b"}
-    done = bounded(service, "poll", "a", "b", "c")
-    assert (done.returncode, done.stdout) == (0, "c\n")
-    second = service.requests[1]
-    assert [(t.name, t.generation) for t in second.targets] == [("a", 97), ("c", 99)]
-    assert not second.HasField("open_if_missing")
+def timed_out(server):
+    """How many waits have."""
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith('waitd_waits_total{mode="read",outcome="timed_out"}'):
+                return float(line.split()[1])
+    return 0
 
 
 def test_max_wait_is_not_seen(waitd):

@@ -73,6 +73,30 @@ TEST(AppTest, NamesAndLabelsAreLiteral) {
             (List{"[a=1,b=2]", "{}"}));
 }
 
+TEST(AppTest, TheCommandToRunIsLiteral) {
+  for (const List& program :
+       {List{"a"}, List{"[a,b]"}, List{"{}", "[]"}, List{"a", "--", "-o", "json", "", "--ttl"}}) {
+    std::vector<const char*> words = {"exec", "[n]", "--ttl", "1s", "--"};
+    for (const std::string& each : program) words.push_back(each.c_str());
+    const Args args = Parsed(words);
+    EXPECT_EQ(args.program, program);
+    EXPECT_EQ(args.name, "[n]");
+    EXPECT_EQ(args.ttl, "1s");
+  }
+  EXPECT_TRUE(Parsed({"wait", "x"}).program.empty());
+}
+
+TEST(AppTest, AHandOffIsNamedByItsWaitAndItsNumber) {
+  const Args args = Parsed({"ack", "x", "--wait-id", "a b", "--delivery=18446744073709551615",
+                            "--generation", "7", "--mode=write"});
+  EXPECT_EQ(args.wait_id, "a b");
+  EXPECT_EQ(args.delivery, 18446744073709551615U);
+  EXPECT_EQ(args.generation, 7U);
+  EXPECT_EQ(args.mode, "write");
+  EXPECT_EQ(Parsed({"wait", "x", "--ack-timeout", "30s"}).ack_timeout, "30s");
+  EXPECT_EQ(Parsed({"wait", "x"}).ack_timeout, std::nullopt);
+}
+
 TEST(AppTest, WrongUsageIsOneLineAndExitCode2) {
   const std::vector<std::vector<const char*>> cases = {
       {},
@@ -89,6 +113,13 @@ TEST(AppTest, WrongUsageIsOneLineAndExitCode2) {
       {"ready", "x", "-m", "why"},
       {"ready", "x", "--data", "a", "--file", "b"},
       {"deadline", "x", "1s", "--only-later", "--arm-or-extend"},
+      {"ack", "x", "--wait-id", "a"},
+      {"ack", "x", "--delivery", "1"},
+      {"ack", "x", "--wait-id=", "--delivery", "1"},
+      {"exec", "x", "--", "a"},
+      {"bench", "--waits", "0"},
+      {"bench", "--waits", "1000001"},
+      {"bench", "--seconds", "3601"},
       {"completion", "tcsh"},
       {"get", "x", "-o", "yaml"},
       {"get", "x", "--server="},
@@ -114,8 +145,9 @@ TEST(AppTest, HelpBeginsWithExamples) {
   const Said whole = ParseOf({"--help"}, args);
   EXPECT_EQ(whole.code, 0);
   EXPECT_TRUE(whole.out.starts_with("Examples:\n")) << whole.out;
-  for (const char* command : {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get",
-                              "ls", "watch", "health", "version", "completion"}) {
+  for (const char* command :
+       {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get", "ls", "watch", "ack",
+        "exec", "bench", "health", "version", "completion"}) {
     const Said said = ParseOf({command, "-h"}, args);
     EXPECT_EQ(said.code, 0) << said.err;
     EXPECT_TRUE(said.out.starts_with("Examples:\n")) << said.out;

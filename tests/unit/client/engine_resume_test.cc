@@ -218,5 +218,74 @@ TEST_F(ResumeTest, RefusedSessionEndsItsCallsAndBeginsAnew) {
   ASSERT_EQ(stage_.last().operations.size(), 1U);
 }
 
+TEST_F(ResumeTest, WaitThatWasBoundToALifeParksInAnyOfAServerThatKnowsNone) {
+  stage_.BeUp();
+  stage_.Submit(one_, "a", WaitOptions{});
+  stage_.Submit(two_, "a", WaitOptions{.generation = 42});
+  stage_.Written();
+  stage_.Written();
+  WaitResult nothing;
+  nothing.outcome = Outcome::kTimedOut;
+  nothing.timeout_cause = TimeoutCause::kMaxWait;
+  nothing.generation = 42;
+  stage_.Answer(1, nothing);
+  stage_.Written();
+  stage_.Answer(2, nothing);
+  stage_.Written();
+  CutAndGreet();
+  WelcomeBack(false);
+  stage_.Written();
+  stage_.Answer(3, Refused(StatusCode::kAborted, "OUTCOME_UNKNOWN"));
+  EXPECT_EQ(std::get<WaitCall>(stage_.last().operations.at(0).request.what).options.generation, 0U);
+  stage_.Written();
+  stage_.Answer(4, Refused(StatusCode::kAborted, "OUTCOME_UNKNOWN"));
+  EXPECT_EQ(std::get<WaitCall>(stage_.last().operations.at(0).request.what).options.generation, 42U)
+      << "the caller asked for that life";
+  EXPECT_FALSE(one_.done() || two_.done());
+}
+
+TEST(EngineStateTest, EachChangeOfTheConnectionIsToldWithItsReason) {
+  std::vector<absl::Status> states;
+  Stage stage({.on_state = [&](const absl::Status& state) { states.push_back(state); }});
+  stage.Settle();
+  EXPECT_TRUE(states.empty());
+  stage.BreakOff(absl::UnavailableError("nobody there"));
+  ASSERT_EQ(states.size(), 1U);
+  EXPECT_EQ(states[0], absl::UnavailableError("nobody there"));
+  stage.Pass(Engine::kBackoffMax);
+  stage.BeUp();
+  ASSERT_EQ(states.size(), 2U);
+  EXPECT_TRUE(states[1].ok());
+  stage.BreakOff(absl::UnavailableError("gone"));
+  ASSERT_EQ(states.size(), 3U);
+  EXPECT_EQ(states[2].message(), "gone");
+}
+
+TEST(EngineStateTest, ImpatientCallsEndWhenThereIsNoServer) {
+  Answered1 ready;
+  Answered1 wait;
+  Stage stage({.wait_for_ready = false});
+  stage.Submit(ready, "a", ReadyCall({}));
+  stage.Submit(wait, "a", WaitOptions{});
+  stage.Settle();
+  stage.BreakOff(absl::UnavailableError("nobody there"));
+  EXPECT_EQ(ready.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(ready.answer.status().message(), "nobody there");
+  EXPECT_FALSE(wait.done());
+}
+
+TEST(EngineStateTest, ImpatientCallsAreRepeatedOnceTheServerWasThere) {
+  Answered1 ready;
+  Stage stage({.wait_for_ready = false});
+  stage.BeUp();
+  stage.Submit(ready, "a", ReadyCall({}));
+  stage.Written();
+  for (int i = 0; i < 3; ++i) {
+    stage.BreakOff();
+    stage.Pass(Engine::kBackoffMax);
+  }
+  EXPECT_FALSE(ready.done()) << "it may have been carried out: only a repetition tells";
+}
+
 }  // namespace
 }  // namespace waitd::internal

@@ -115,6 +115,8 @@ class Answered1 final : public Completion {
 /// the client's thread.
 class Stage {
  public:
+  explicit Stage(EngineOptions options = {})
+      : engine("tester", transport, clock, entropy, std::move(options)) {}
   ~Stage() {
     engine.Close();
     clock.now += Engine::kCloseWait;
@@ -202,7 +204,7 @@ class Stage {
   ManualClock clock;
   SeededEntropy entropy;
   FakeTransport transport;
-  Engine engine{"tester", transport, clock, entropy};
+  Engine engine;
   uint64_t sequence = 0;
 
  private:

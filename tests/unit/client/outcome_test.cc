@@ -51,13 +51,14 @@ TEST(OutcomeTest, EachStatusHasItsExitCode) {
 TEST(OutcomeTest, EachExitCodeIsDocumentedOnce) {
   std::set<int> codes;
   for (const ExitDoc& doc : ExitDocs()) EXPECT_TRUE(codes.insert(doc.code).second) << doc.meaning;
-  EXPECT_EQ(codes, (std::set<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 130, 143}));
+  EXPECT_EQ(codes, (std::set<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 125, 126, 127, 130, 143}));
 }
 
 TEST(OutcomeTest, TheReasonIsThatOfTheErrorInfo) {
-  EXPECT_EQ(ReasonOf(WithReason(StatusCode::ABORTED, "STALE_GENERATION")), "STALE_GENERATION");
-  EXPECT_EQ(ReasonOf(grpc::Status(StatusCode::ABORTED, "why")), "");
-  EXPECT_EQ(ReasonOf(grpc::Status(StatusCode::ABORTED, "why", "\xff no message")), "");
+  EXPECT_EQ(Problem(WithReason(StatusCode::ABORTED, "STALE_GENERATION")).reason,
+            "STALE_GENERATION");
+  EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why")).reason, "");
+  EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why", "\xff no message")).reason, "");
 }
 
 TEST(OutcomeTest, AnErrorSaysWhatToDo) {
@@ -74,7 +75,7 @@ TEST(OutcomeTest, AnErrorInJsonIsOneLineThatEveryParserTakes) {
             R"({"error":{"code":"NOT_FOUND","reason":"NO_DESCRIPTOR","message":"say \"why\""}})");
   EXPECT_EQ(ErrorJson("A", "", "\n\xff"),
             R"({"error":{"code":"A","reason":"","message":"\\n\\xff"}})");
-  EXPECT_EQ(CodeName(grpc::Status(StatusCode::UNAVAILABLE, "")), "UNAVAILABLE");
+  EXPECT_EQ(CodeName(absl::StatusCode::kUnavailable), "UNAVAILABLE");
 }
 
 }  // namespace

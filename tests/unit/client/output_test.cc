@@ -88,5 +88,14 @@ TEST(OutputTest, JsonIsOneLineOrSeveralAndEndsOne) {
   EXPECT_TRUE(lines.ends_with("}\n") && !lines.ends_with("\n\n")) << lines;
 }
 
+TEST(OutputTest, AFieldStandsBeforeThoseOfTheMessage) {
+  v1::WaitResponse message;
+  message.set_delivery(3);
+  EXPECT_EQ(JsonWith("waitId", "a\"b", message, true),
+            "{\"waitId\":\"a\\\"b\",\"delivery\":\"3\"}\n");
+  EXPECT_EQ(JsonWith("waitId", "a", message, false),
+            "{\n \"waitId\": \"a\",\n \"delivery\": \"3\"\n}\n");
+}
+
 }  // namespace
 }  // namespace waitd::ctl

@@ -36,6 +36,20 @@ TEST(WordsTest, BehindADoubleDashEverythingIsAName) {
   EXPECT_EQ(SortOf({"get", "-"}).arguments, (List{"get", "--", "-"}));
 }
 
+TEST(WordsTest, BehindTheNameADoubleDashBeginsTheCommandToRun) {
+  const Words sorted = SortOf({"wait", "x", "--timeout=1s", "--", "a", "--", "-o", "json", ""});
+  EXPECT_EQ(sorted.problem, "");
+  EXPECT_EQ(sorted.output, "text");
+  EXPECT_EQ(sorted.arguments,
+            (List{"wait", "--timeout", "1s", "--", "x", "a", "--", "-o", "json", ""}));
+  EXPECT_EQ(SortOf({"wait", "--", "-x", "--", "a", "-b"}).arguments,
+            (List{"wait", "--", "-x", "a", "-b"}));
+  EXPECT_EQ(SortOf({"wait", "--", "--"}).arguments, (List{"wait", "--", "--"}));
+  EXPECT_EQ(SortOf({"--", "wait", "x", "--", "a"}).arguments, (List{"wait", "--", "x", "a"}));
+  EXPECT_EQ(SortOf({"get", "--", "x", "--"}).arguments, (List{"get", "--", "x", "--"}))
+      << "what runs nothing has names alone";
+}
+
 TEST(WordsTest, ANegativeNumberIsNoFlag) {
   EXPECT_EQ(SortOf({"deadline", "x", "-5s"}).arguments, (List{"deadline", "--", "x", "-5s"}));
 }
@@ -57,11 +71,18 @@ TEST(WordsTest, WhatIsWrongIsSaidWithAWayOut) {
       {{"--need", "3"}, "there is no flag --need; a command's flags stand behind the command"},
       {{"get", "-x"}, "there is no flag -x here (a name that begins so stands behind --)"},
       {{"wait", "x", "--timeout"}, "--timeout needs a value: --timeout DURATION"},
+      {{"wait", "x", "a"},
+       "'a' is a word too many; what is to be run stands behind --: waitctl wait NAME -- CMD"},
+      {{"wait", "--", "-x", "a"},
+       "'a' is a word too many; what is to be run stands behind --: waitctl wait NAME -- CMD"},
+      {{"wait", "x", "--"}, "there is nothing to run behind --; give a command"},
+      {{"exec", "x", "--ttl=1s"}, "give what is to be run, behind --; see waitctl exec --help"},
       {{"wait", "x", "--must-exist=no"}, "--must-exist takes no value"},
       {{"wait", "x", "--timeout=1s", "--timeout=2s"}, "--timeout is given twice"},
   };
   for (const auto& [words, problem] : cases) EXPECT_EQ(SortOf(words).problem, problem);
   EXPECT_EQ(SortOf({"--help"}).problem, "");
+  EXPECT_EQ(SortOf({"exec", "--help"}).problem, "");
   EXPECT_EQ(SortOf({"open", "x", "--label", "a=b", "--label=c=d"}).problem, "");
 }
 

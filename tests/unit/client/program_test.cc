@@ -1,0 +1,55 @@
+#include "client/waitctl/program.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+namespace waitd::ctl {
+namespace {
+
+Interrupts& NoInterrupts() {
+  static Interrupts& interrupts = *new Interrupts(true);
+  return interrupts;
+}
+
+TEST(ProgramTest, WhatIsThereIsFoundAsAShellWould) {
+  EXPECT_FALSE(MissingProgram("sh").has_value());
+  EXPECT_FALSE(MissingProgram("/bin/sh").has_value());
+  EXPECT_EQ(MissingProgram("no-such-program")->code, 127);
+  EXPECT_EQ(MissingProgram("/no/such")->code, 127);
+  EXPECT_EQ(MissingProgram("")->code, 127);
+  EXPECT_EQ(MissingProgram("/etc/passwd")->code, 126);
+  EXPECT_EQ(MissingProgram("/etc")->code, 126);
+  EXPECT_FALSE(MissingProgram("/etc")->ran);
+}
+
+TEST(ProgramTest, ItsEndHasTheCodeThatShellsGiveIt) {
+  const auto run = [](const char* script) {
+    return RunProgram({"sh", "-c", script}, std::nullopt, NoInterrupts());
+  };
+  EXPECT_EQ(run("exit 0").code, 0);
+  EXPECT_EQ(run("exit 0").how, "");
+  EXPECT_EQ(run("exit 255").code, 255);
+  EXPECT_EQ(run("exit 3").how, "ended with exit code 3");
+  EXPECT_EQ(run("kill -KILL $$").code, 137);
+  EXPECT_EQ(run("kill -KILL $$").how, "was ended by a signal: Killed");
+  EXPECT_TRUE(run("exit 3").ran);
+}
+
+TEST(ProgramTest, WhatCannotBeRunSaysWhy) {
+  const ProgramEnd end = RunProgram({"/etc/passwd"}, "", NoInterrupts());
+  EXPECT_FALSE(end.ran);
+  EXPECT_EQ(end.code, 126);
+  EXPECT_EQ(end.how, "cannot be run: Permission denied");
+}
+
+TEST(ProgramTest, ItsInputIsWhatItIsGiven) {
+  const std::string large(200'000, 'x');
+  EXPECT_EQ(RunProgram({"sh", "-c", "test \"$(wc -c)\" -eq 200000"}, large, NoInterrupts()).code,
+            0);
+  EXPECT_EQ(RunProgram({"sh", "-c", "test -z \"$(cat)\""}, "", NoInterrupts()).code, 0);
+}
+
+}  // namespace
+}  // namespace waitd::ctl
