@@ -37,9 +37,8 @@ constexpr std::array kExamplesOf = {
         "  waitctl wait job/7 --ack-timeout 30s -- do-it    comes back when do-it fails or dies\n"},
     Example{
         "exec",
-        "  waitctl exec worker/7 --ttl 10s -- make test     waits of worker/7 exit with 0, with 8 "
-        "as\n"
-        "                                                   it fails, with 124 when it dies\n"},
+        "  waitctl exec worker/7 --ttl 10s -- make test     its waits exit with 0, or 8 when it\n"
+        "                                                   fails, or 124 when it falls silent\n"},
     Example{"ack", "  waitctl ack job/7 --wait-id worker-3 --delivery 12\n"},
     Example{"poll",
             "  waitctl poll a b c --need 2 --timeout 1m         two of three\n"

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -173,6 +174,12 @@ def test_a_hand_off_ends_with_a_command_that_ends_well(ctl, server, name):
     assert server.get(name).read.unacked == 0
 
 
+def test_a_hand_off_of_a_failure_is_not_done(ctl, server, name):
+    ready(server, name, failure=pb.Signal.Failure(code=3))
+    ctl("wait", name, "--ack-timeout", "1m", "--", "echo", "ran", code=8)
+    assert server.get(name).read.unacked == 1
+
+
 def test_a_command_that_takes_too_long_is_not_done(ctl, server, name):
     ready(server, name, b"job")
     waits = "until waitctl wait $1 --timeout 0 --server $0; do :; done"
@@ -337,6 +344,21 @@ def test_the_users_wait_is_not_begun_anew_where_it_is_forgotten(waitd):
             second.get("a")
     finally:
         second.stop()
+
+
+def test_a_frozen_server_keeps_nobody(waitd):
+    server = waitd()
+    call = start(server, "wait", "a")
+    server.parked("a")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        assert "no answer from the server" in end(start(server, "wait", "b", "--timeout=100ms"), 5)[1]
+        call.send_signal(signal.SIGINT)
+        end(call, 130)
+        assert time.monotonic() - begin < 10
+    finally:
+        server.process.send_signal(signal.SIGCONT)
 
 
 # bench

@@ -362,5 +362,21 @@ TEST(ConvertTest, PollKeepsItsTargetsAndTheirResults) {
   EXPECT_EQ(result.targets.at(0).result.outcome, Outcome::kClosed);
 }
 
+TEST(LibraryStateTest, ClientThatIsNotToWaitSaysThatNobodyIsThere) {
+  std::promise<absl::Status> heard;
+  bool told = false;
+  {
+    Client client("unix:" + testing::TempDir() + "nobody",
+                  {.wait_for_ready = false, .on_state = [&](const absl::Status& state) {
+                     if (!std::exchange(told, true)) heard.set_value(state);
+                   }});
+    EXPECT_EQ(client.Ready("a").Get().status().code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(client.Wait("a", {.timeout = absl::ZeroDuration()}).Get().status().code(),
+              absl::StatusCode::kDeadlineExceeded)
+        << "what waits waits for the server, too";
+  }
+  EXPECT_EQ(heard.get_future().get().code(), absl::StatusCode::kUnavailable);
+}
+
 }  // namespace
 }  // namespace waitd

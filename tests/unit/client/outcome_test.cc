@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "client/engine/status.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -59,6 +60,14 @@ TEST(OutcomeTest, TheReasonIsThatOfTheErrorInfo) {
             "STALE_GENERATION");
   EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why")).reason, "");
   EXPECT_EQ(Problem(grpc::Status(StatusCode::ABORTED, "why", "\xff no message")).reason, "");
+}
+
+TEST(OutcomeTest, AProblemOfTheLibraryIsTheSame) {
+  const Problem problem(
+      internal::Refusal(absl::StatusCode::kAborted, "STALE_GENERATION", "", "why"));
+  EXPECT_EQ(problem.reason, "STALE_GENERATION");
+  EXPECT_EQ(CodeName(problem.code), "ABORTED");
+  EXPECT_EQ(ErrorLine(problem, "host:1"), "why (waitctl get NAME)");
 }
 
 TEST(OutcomeTest, AnErrorSaysWhatToDo) {
