@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ToWallTime(request.at(), "at", &at);
   if (!ToSentAgo(request.first_sent_ago(), &nanos) && nanos < waitd::core::Nanos(0)) std::abort();
   waitd::core::OpenOptions options;
-  if (!ToOpenOptions(request.open_if_missing(), "open_if_missing", &options) &&
+  if (!ToOpenOptions(request.open_if_missing(), true, "open_if_missing", &options) &&
       options.labels.size() > 16) {
     std::abort();
   }
