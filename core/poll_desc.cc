@@ -66,13 +66,9 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
   idle_since = now.mono;
 }
 
-const PollDesc::SideState& PollDesc::Untouched() {
-  static const SideState untouched;
-  return untouched;
-}
+const PollDesc::SideState PollDesc::kUntouched;
 
-PollDesc::Half& PollDesc::at(Side side) {
-  if (side == Side::kRead) return read_;
+PollDesc::Half& PollDesc::Write() {
   if (write_ == nullptr) write_ = std::make_unique<Half>(TimerUse::kWriteSide, *this);
   return *write_;
 }

@@ -192,7 +192,7 @@ class PollDesc {
   WallTime open_time() const { return open_time_; }
   const SideState& side(Side s) const {
     if (s == Side::kRead) return read_;
-    return write_ == nullptr ? Untouched() : *write_;
+    return write_ == nullptr ? kUntouched : *write_;
   }
 
   // Of the shard, which keeps them here.
@@ -211,8 +211,10 @@ class PollDesc {
     DescTimer timer;
   };
 
-  static const SideState& Untouched();
-  Half& at(Side side);
+  static const SideState kUntouched;
+
+  Half& at(Side side) { return side == Side::kRead ? read_ : Write(); }
+  Half& Write();
   bool OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const;
   const Waiter* Occupant(Moment& m, Side side);
   void Link(Place& place);
