@@ -2,6 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
+#include <variant>
 
 #include "client/waitctl/text.h"
 
@@ -12,10 +14,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (FromProto(ToProto(*duration)) - *duration >= absl::Nanoseconds(1)) std::abort();
     Show(*duration);
   }
-  waitd::v1::SetDeadlineRequest request;
-  if (ParseWhen(text, &request) !=
-      (request.deadline_case() != waitd::v1::SetDeadlineRequest::DEADLINE_NOT_SET)) {
-    std::abort();
+  if (const auto when = ParseWhen(text)) {
+    // What it means goes into a request and is shown: whatever it is, it must be something.
+    if (const auto* const at = std::get_if<absl::Time>(&*when)) {
+      if (FromProto(ToProto(*at)) - *at >= absl::Nanoseconds(1)) std::abort();
+      Show(*at);
+    }
+    if (std::holds_alternative<Clear>(*when) && text != "clear") std::abort();
   }
   std::string key;
   std::string value;
