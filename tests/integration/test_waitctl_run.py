@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import termios
@@ -146,11 +147,16 @@ def test_a_signal_before_there_is_a_command_ends_the_wait(server, name):
                                    ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]])
 def test_a_command_begins_as_if_from_here(ctl, server, name, shows):
     """No descriptor of ours is open in it, no signal blocked or ignored but 32 and 33, which are
-    the C library's own."""
+    the C library's own, and may be so in whoever runs the test."""
+    def without_the_librarys(shown):
+        return re.sub(r"\b[0-9a-f]{16}\b", lambda mask: f"{int(mask[0], 16) & ~0x180000000:016x}",
+                      shown)
+
     ready(server, name)
     direct = subprocess.run(shows, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                             check=True).stdout
-    assert ctl("wait", name, "--", *shows).out.replace("0000000180000000", "0" * 16) == direct
+    assert (without_the_librarys(ctl("wait", name, "--", *shows).out) ==
+            without_the_librarys(direct))
 
 
 # Hand-offs
