@@ -338,7 +338,7 @@ void PollDesc::TakeReady(Side s, WaitResult& result) {
   side.ready = false;
 }
 
-ShardSet PollDesc::PollShards(Mode mode) const {
+ShardSet PollDesc::CountedShards(Mode mode) const {
   ShardSet shards = 0;
   for (const Side s : kSides) {
     const SideState& side = this->side(s);

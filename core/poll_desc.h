@@ -131,7 +131,9 @@ class PollDesc {
   Unblocked Unblock(Moment& m, Side side, Payload signal, ReadyCondition condition);
 
   /// The shards of the polls on these sides that need several READYs at once.
-  ShardSet PollShards(Mode mode) const;
+  ShardSet PollShards(Mode mode) const {
+    return read_.counted == 0 && side(Side::kWrite).counted == 0 ? 0 : CountedShards(mode);
+  }
 
   /// Sets the deadline of the sides, each by itself under the condition (pollSetDeadline).
   void SetDeadline(Moment& m, Mode mode, const NewDeadline& asked, DeadlineCondition condition,
@@ -212,9 +214,9 @@ class PollDesc {
   };
 
   static const SideState kUntouched;
-
   Half& at(Side side) { return side == Side::kRead ? read_ : Write(); }
   Half& Write();
+  ShardSet CountedShards(Mode mode) const;
   bool OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const;
   const Waiter* Occupant(Moment& m, Side side);
   void Link(Place& place);

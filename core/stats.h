@@ -23,22 +23,22 @@ class Histogram {
     size_t bucket = 0;
     while (bucket < N && value > (*bounds_)[bucket]) ++bucket;
     ++counts_[bucket];
-    sum_seconds_ += std::chrono::duration<double>(value).count();
+    sum_ns_ += static_cast<double>(value.count());
   }
 
   void Add(const Histogram& other) {
     for (size_t i = 0; i <= N; ++i) counts_[i] += other.counts_[i];
-    sum_seconds_ += other.sum_seconds_;
+    sum_ns_ += other.sum_ns_;
   }
 
   std::span<const Nanos> bounds() const { return *bounds_; }
   std::span<const uint64_t> counts() const { return counts_; }
-  double sum_seconds() const { return sum_seconds_; }
+  double sum_seconds() const { return sum_ns_ / 1e9; }
 
  private:
   const std::array<Nanos, N>* bounds_;
   std::array<uint64_t, N + 1> counts_{};
-  double sum_seconds_ = 0;
+  double sum_ns_ = 0;  // a million waits of a day are beyond an integer
 };
 
 /// How long waits last: 10 ms to 1 h, by about four.

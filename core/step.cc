@@ -7,23 +7,6 @@
 
 namespace waitd::core {
 
-Poller::Locks::Locks(const Poller& poller, ShardSet set) : poller_(poller), held_(set) { Lock(); }
-
-Poller::Locks::~Locks() { Unlock(); }
-
-// Which locks these are is known only at run time, where the analysis cannot follow.
-void Poller::Locks::Lock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  for (ShardSet left = held_; left != 0; left &= left - 1) {
-    poller_.shard(First(left)).mutex().Lock();
-  }
-}
-
-void Poller::Locks::Unlock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  for (ShardSet left = held_; left != 0; left &= left - 1) {
-    poller_.shard(First(left)).mutex().Unlock();
-  }
-}
-
 bool Poller::Locks::Widen(ShardSet more) {
   if ((more & ~held_) == 0) return true;
   Unlock();
