@@ -111,6 +111,11 @@ struct OpenOptions {
   uint64_t session = 0;    ///< of an ephemeral one: in which session
 };
 
+/// What a missing name is opened as; null: what it would be if it were.
+inline Kind KindToOpen(const OpenOptions* options) {
+  return options == nullptr ? Kind::kExclusive : options->kind.value_or(Kind::kExclusive);
+}
+
 struct OpenArgs {
   std::string_view name;
   OpenOptions options;

@@ -126,9 +126,6 @@ class IdTable {
   /// The one to be forgotten first, or null.
   IdRecord* oldest() const { return oldest_; }
 
-  /// How many records there are.
-  size_t size() const { return index_.size(); }
-
   /// First attempts before this instant are not known any more. Moves forward only.
   Instant horizon() const { return horizon_; }
   void MoveHorizon(Instant to) { horizon_ = std::max(horizon_, to); }

@@ -87,7 +87,7 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
   home.mutex().AssertHeld();
   const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
   const Now& now = step.moment.now;
-  PollDesc& desc = home.Create(name, options.kind.value_or(Kind::kExclusive), generation, now);
+  PollDesc& desc = home.Create(name, KindToOpen(&options), generation, now);
   if (!options.labels.empty() || options.ephemeral) {
     desc.options = std::make_unique<const OpenOptions>(options);
   }

@@ -160,6 +160,7 @@ class Poller {
   void HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait);
   void HandOver(Step& step, ShardSet shards, const PollWaiter& poll);
   void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
+  static bool WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, Side side);
   void PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token);
   void GiveBack(Step& step, const WaitResult& result);
   void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number);

@@ -342,13 +342,10 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
   const HandOff hand_off = *record.hand_off;
   const uint32_t life = record.life;
   PollDesc& desc = *hand_off.desc;
-  const auto stands = [&] { return !desc.closing() && desc.generation() == hand_off.generation; };
-  const Mode mode = hand_off.side == Side::kRead ? Mode::kRead : Mode::kWrite;
-  while (stands() && !locks.Widen(desc.PollShards(mode))) {
-  }
+  const bool stands = WidenFor(locks, desc, hand_off.generation, hand_off.side);
   if (record.life != life || record.state != State::kPending) return;  // while no lock was held
   ClearAlarm(home, record);
-  if (!stands()) {
+  if (!stands) {
     Forget(home, record);
     return;
   }
@@ -358,7 +355,17 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
   PutBack(step, locks, desc, hand_off.side, hand_off.token);
 }
 
-// Under the locks that Unblock needs.
+// Takes the locks that Unblock needs on this side, while one of its shard is held. False: this life
+// of the descriptor is over.
+bool Poller::WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, Side side) {
+  const auto stands = [&] { return !desc.closing() && desc.generation() == generation; };
+  const Mode mode = side == Side::kRead ? Mode::kRead : Mode::kWrite;
+  while (stands() && !locks.Widen(desc.PollShards(mode))) {
+  }
+  return stands();
+}
+
+// After WidenFor.
 void Poller::PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token) {
   desc.Settle(step.moment);
   desc.idle_since = step.moment.now.mono;
@@ -371,13 +378,8 @@ void Poller::GiveBack(Step& step, const WaitResult& result) {
   if (!IsReady(result)) return;
   PollDesc& desc = *result.desc;
   Locks locks(*this, SetOf(desc.shard()));
-  const auto stands = [&] {
-    return !desc.closing() && desc.generation() == result.generation && desc.kind() != Kind::kLatch;
-  };
-  const Mode mode = result.side == Side::kRead ? Mode::kRead : Mode::kWrite;
-  while (stands() && !locks.Widen(desc.PollShards(mode))) {
-  }
-  if (!stands()) return;
+  if (!WidenFor(locks, desc, result.generation, result.side)) return;
+  if (desc.kind() == Kind::kLatch) return;  // which was not used up
   PutBack(step, locks, desc, result.side,
           {result.signal, result.ready_time, result.coalesced, result.attempt, result.delivery});
   step.Leave(locks.held());

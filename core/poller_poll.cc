@@ -48,10 +48,7 @@ bool Poller::CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal)
       refusal.reason = Reason::kNoDescriptor;
       return false;
     }
-    const Kind kind = desc != nullptr ? desc->kind()
-                      : args.open_if_missing != nullptr
-                          ? args.open_if_missing->kind.value_or(Kind::kExclusive)
-                          : Kind::kExclusive;
+    const Kind kind = desc != nullptr ? desc->kind() : KindToOpen(args.open_if_missing);
     if (args.ack_timeout.has_value() && kind == Kind::kLatch) {
       refusal.reason = Reason::kBadOptions;
       return false;

@@ -72,15 +72,13 @@ Refusal Poller::DoubleWait(const Now& now, const Waiter& holder, uint64_t genera
 PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const WaitArgs& args,
                               bool may_park, Refusal& refusal) {
   home.mutex().AssertHeld();
-  const Kind opened = args.open_if_missing == nullptr
-                          ? Kind::kExclusive
-                          : args.open_if_missing->kind.value_or(Kind::kExclusive);
   // MO[draining]: acquire; pairs with RefuseWaits, which EndWaits follows lock by lock.
   if (draining_.load(std::memory_order_acquire)) {
     refusal.reason = Reason::kDraining;
     return nullptr;
   }
-  if (args.ack_timeout.has_value() && (found == nullptr ? opened : found->kind()) == Kind::kLatch) {
+  if (args.ack_timeout.has_value() &&
+      (found == nullptr ? KindToOpen(args.open_if_missing) : found->kind()) == Kind::kLatch) {
     refusal.reason = Reason::kBadOptions;
     return nullptr;
   }
