@@ -27,6 +27,9 @@ class Effect {
   virtual ~Effect() = default;
   virtual void Done() = 0;
 
+  /// Instead of what it was to tell, because that could not be saved; Done follows.
+  virtual void Fail(Reason reason) = 0;
+
  private:
   friend class EffectList;
   Effect* next_ = nullptr;
@@ -66,6 +69,8 @@ class EffectList {
 template <class T>
 class Call : public Effect {
  public:
+  void Fail(Reason reason) final { result = Refusal{.reason = reason}; }
+
   /// Set before Done.
   Result<T> result;
 };

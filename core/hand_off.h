@@ -22,7 +22,7 @@ struct Token {
 
 /// A READY that was handed over, and comes back without an Ack.
 struct HandOff {
-  PollDesc* desc = nullptr;
+  PollDesc* desc = nullptr;  ///< null: closed before it was restored; then it is not pending
   uint64_t generation = 0;
   Side side = Side::kRead;
   Token token;

@@ -119,6 +119,7 @@ void IdTable::Erase(IdRecord& record) {
   ++record.life;
   record.state = IdRecord::State::kParked;
   record.poll = false;
+  record.stored = false;
   record.waiter = nullptr;
   record.ack_timeout = Nanos(0);
   record.given = 0;

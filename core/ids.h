@@ -87,7 +87,9 @@ struct IdRecord {
   Instant recorded;           ///< when it came into the order of those that can be forgotten
   IdRecord* older = nullptr;  ///< in that order
   IdRecord* newer = nullptr;
+  uint32_t dirty_at = 0;     ///< its place among those to be saved, from 1; 0: it is none
   bool forgettable = false;  ///< it stands in that order
+  bool stored = false;       ///< it was collected to be saved
   Waiter* waiter = nullptr;  ///< of kParked
   Nanos ack_timeout{0};      ///< of a wait; 0: none
   uint32_t given = 0;        ///< calls that have the answer, and no word that it was not written

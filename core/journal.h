@@ -20,27 +20,15 @@ constexpr ShardSet SetOf(size_t shard) { return ShardSet{1} << shard; }
 /// The lowest shard of a set that is not empty.
 constexpr size_t First(ShardSet set) { return static_cast<size_t>(std::countr_zero(set)); }
 
-/// Decides when an effect may be seen: not before the change it tells of is saved.
+/// Hears that something is to be saved: then its owner calls Poller::Collect soon, and Saved when
+/// what that gave is safe. A poller without a journal saves nothing, and nothing waits.
 ///
-/// Threads: Append is called under the locks of the shards that changed, Committed by anyone; the
-///          owner of the journal calls Poller::Release when Committed has grown.
+/// Threads: Changed is called by any, under the locks of these shards: it must be quick, and calls
+///          nothing of the poller. Once for each shard until that is collected.
 class Journal {
  public:
   virtual ~Journal() = default;
-
-  /// Takes note that the operation under way changed these shards, all in one step. Returns the
-  /// number of the change; numbers never fall.
-  virtual uint64_t Append(ShardSet shards) = 0;
-
-  /// Every change up to this number is saved.
-  virtual uint64_t Committed() const = 0;
-};
-
-/// Saves nothing, so that there is nothing to wait for.
-class MemoryJournal final : public Journal {
- public:
-  uint64_t Append(ShardSet /*shards*/) override { return 0; }
-  uint64_t Committed() const override { return 0; }
+  virtual void Changed(ShardSet shards) = 0;
 };
 
 }  // namespace waitd::core

@@ -7,6 +7,8 @@
 
 #include "core/call.h"
 #include "core/hand_off.h"
+#include "core/moment.h"
+#include "core/saved.h"
 #include "core/short_string.h"
 #include "core/stats.h"
 #include "core/timer_wheel.h"
@@ -14,27 +16,6 @@
 #include "core/waiter.h"
 
 namespace waitd::core {
-
-/// Called between the steps of parking, so that a test can let something happen just there.
-class Probe {
- public:
-  enum class Point : uint8_t {
-    kChecked,    ///< errors and READY were checked, nobody can find the waiter yet
-    kPublished,  ///< the waiter can be found, and has not committed to parking
-    kClaimed,    ///< a parked waiter was claimed, and its call has no answer yet
-  };
-  virtual ~Probe() = default;
-  virtual void At(Point point) = 0;
-};
-
-/// What an operation brings to the descriptors it touches, and the waits that it ends there.
-struct Moment {
-  Now now;
-  Probe* probe = nullptr;
-  Place* ended_first = nullptr;  ///< places of single waits claimed while parked, linked by `next`
-  Place* ended_last = nullptr;
-  PollWaiter* claimed = nullptr;  ///< polls claimed while parked, linked by `next_claimed`
-};
 
 /// A timer of a descriptor.
 struct DescTimer : Timer {
@@ -183,6 +164,10 @@ class PollDesc {
   /// Takes the place out of its queue; nothing when it stands nowhere.
   void Unlink(Place& place);
 
+  /// What is to be saved of it; and the same again, after Init.
+  SavedDesc Save() const;
+  void Restore(const SavedDesc& saved);
+
   /// Nothing stands on it: no wait, READY, hand-off or deadline.
   bool idle() const;
 
@@ -200,8 +185,10 @@ class PollDesc {
   // Of the shard, which keeps them here.
   std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
   Nanos idle_ttl = kForever;
-  Instant idle_since;    ///< of the last call on it, or the last end of a wait
-  uint64_t changed = 0;  ///< the number of its last change in the journal
+  Instant idle_since;     ///< of the last call on it, or the last end of a wait
+  uint64_t changed = 0;   ///< the number of its last change in its shard
+  uint32_t dirty_at = 0;  ///< its place among those to be saved, from 1; 0: it is none
+  bool stored = false;    ///< it was collected to be saved
   DescTimer idle_timer{TimerUse::kIdle, *this};
 
   /// Whether the fired read timer was armed for both sides.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -30,7 +31,7 @@ PollDesc::NewDeadline ToDeadline(const Now& now, const SetDeadlineArgs& args) {
 
 }  // namespace
 
-Poller::Poller(const Options& options, Journal& journal, std::function<void(Instant)> alarm)
+Poller::Poller(const Options& options, Journal* journal, std::function<void(Instant)> alarm)
     : options_(options),
       journal_(journal),
       alarm_(std::move(alarm)),
@@ -67,7 +68,7 @@ PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_v
     return nullptr;
   }
   desc->idle_since = step.moment.now.mono;
-  if (desc->Settle(step.moment)) step.Changed(SetOf(home.index()), desc);
+  if (desc->Settle(step.moment)) step.Expired(home, *desc);
   return desc;
 }
 
@@ -96,7 +97,7 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
   if (idle_at != kNever) {
     home.env.timers.Arm(desc.idle_timer, idle_at, static_cast<uint32_t>(generation));
   }
-  step.Changed(SetOf(home.index()), &desc);
+  step.Changed(home, desc);
   return desc;
 }
 
@@ -190,32 +191,36 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
 template <class Args, class T>
 void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
   home.mutex().AssertHeld();
-  if (args.retry.id.empty()) {
-    Do(step, locks, home, args, call);
-    return;
-  }
-  const IdKey key = KeyOf(IdUse::kRequest, args.name, args.retry.id);
-  const uint64_t content = ContentOf(args);
+  // Closing makes room.
+  constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
+  if (Refuses(kTakesRoom, call.result)) return step.Answer(home, call, 0);
+  const bool has_id = !args.retry.id.empty();
+  const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry.id) : IdKey();
+  const uint64_t content = has_id ? ContentOf(args) : 0;
   IdRecord* record = nullptr;
   Refusal refusal;
-  if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
+  uint64_t number = 0;
+  if (has_id && !Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
     call.result = std::move(refusal);
-    step.Answer(home, call, step.NumberFor(home, nullptr));
+    number = Step::NumberFor(home, nullptr);
   } else if (record != nullptr) {
     call.result = std::get<T>(*record->answer);
-    step.Answer(home, call, step.NumberFor(home, nullptr));
+    number = Step::NumberFor(home, nullptr);
   } else {
-    Do(step, locks, home, args, call);
-    if (const T* const result = std::get_if<T>(&call.result); result != nullptr) {
+    number = Do(step, locks, home, args, call);
+    const T* const result = has_id ? std::get_if<T>(&call.result) : nullptr;
+    if (result != nullptr) {
       record = &home.ids.Insert(key, content);
       record->state = IdRecord::State::kAnswered;
       record->answer = std::make_unique<const IdAnswer>(*result);
+      number = step.Changed(home, *record);
       Age(step, home, *record);
     }
   }
+  step.Answer(home, call, number);
 }
 
-void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call) {
+uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
@@ -235,10 +240,10 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, Ope
     call.result = OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
   }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+  return Step::NumberFor(home, desc != nullptr ? desc : found);
 }
 
-void Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call) {
+uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
   PollDesc* found = home.Find(args.name);
@@ -250,14 +255,14 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, Cl
     call.result = std::move(refusal);
   } else {
     call.result = CloseResult{desc->Evict(step.moment)};
-    step.Changed(SetOf(home.index()), desc);
+    step.Changed(home, *desc);
   }
   step.Leave(locks.held());
   if (desc != nullptr) Remove(home, *desc);
-  step.Answer(home, call, step.NumberFor(home, nullptr));
+  return Step::NumberFor(home, nullptr);
 }
 
-void Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call) {
+uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
@@ -270,13 +275,13 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, Re
       if (!Includes(args.mode, side)) continue;
       result.reset &= desc->Reset(side, &result.forgot);
     }
-    if (result.forgot) step.Changed(SetOf(home.index()), desc);
+    if (result.forgot) step.Changed(home, *desc);
   }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, found));
+  return Step::NumberFor(home, found);
 }
 
-void Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call) {
+uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call) {
   home.mutex().AssertHeld();
   PollDesc* found = home.Find(args.name);
   while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
@@ -304,14 +309,14 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, Re
           done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
       result.expired = result.expired || (kept && done.expired);
     }
-    if (result.effect != ReadyEffect::kRefused) step.Changed(locks.held(), desc);
+    if (result.effect != ReadyEffect::kRefused) step.Changed(home, *desc);
   }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+  return Step::NumberFor(home, desc != nullptr ? desc : found);
 }
 
-void Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
-                SetDeadlineCall& call) {
+uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
+                    SetDeadlineCall& call) {
   home.mutex().AssertHeld();
   const PollDesc::NewDeadline to = ToDeadline(step.moment.now, args);
   const bool future = args.what == SetDeadlineArgs::What::kTimeout
@@ -343,11 +348,28 @@ void Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& ar
       const auto effect = static_cast<size_t>(result.effect[Index(side)]);
       ++home.env.counters.deadlines[Index(side)][effect];
     }
-    if (result.applied) step.Changed(SetOf(home.index()), desc);
+    if (result.applied) step.Changed(home, *desc);
   }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+  return Step::NumberFor(home, desc != nullptr ? desc : found);
 }
+
+// Whether the store has failed, or is full and the operation would need room there.
+template <class T>
+bool Poller::Refuses(bool takes_room, Result<T>& result) const {
+  // MO[room]: acquire; pairs with FailStore, which goes through the shards afterwards: who saw the
+  // former state under a shard's lock has its answer in the line by then.
+  const Room room = room_.load(std::memory_order_acquire);
+  if (room == Room::kEnough || (room == Room::kFull && !takes_room)) return false;
+  result = Refusal{.reason = room == Room::kFull ? Reason::kLimitDisk : Reason::kStoreFailed};
+  return true;
+}
+
+template bool Poller::Refuses(bool, Result<WaitResult>&) const;
+template bool Poller::Refuses(bool, Result<PollResult>&) const;
+template bool Poller::Refuses(bool, Result<AckResult>&) const;
+template bool Poller::Refuses(bool, Result<DescriptorInfo>&) const;
+template bool Poller::Refuses(bool, Result<ListResult>&) const;
 
 uint64_t Poller::waiters() const {
   // Relaxed: a number to show, old as soon as it is read.
@@ -364,17 +386,6 @@ Counters Poller::Count(const Now& now) const {
     sum.Add(counters);
   }
   return sum;
-}
-
-void Poller::Release() {
-  for (const auto& each : shards_) {
-    EffectList free;
-    {
-      const MutexLock lock(each->mutex());
-      while (Effect* const effect = each->line.Pop(journal_.Committed())) free.Push(*effect, 0);
-    }
-    while (Effect* const effect = free.Pop(0)) effect->Done();
-  }
 }
 
 }  // namespace waitd::core

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/call.h"
 #include "core/clock.h"
@@ -24,6 +25,8 @@ struct IdKey;
 struct IdRecord;
 struct Token;
 class Probe;
+class Recovery;
+struct Changes;
 class Shard;
 class SingleWaiter;
 class Step;
@@ -55,8 +58,9 @@ class Poller {
   };
 
   /// `alarm` tells the timer thread that RunTimers has to be called at this instant, earlier than
-  /// it was told before. It runs on the thread of the operation, with no lock held.
-  Poller(const Options& options, Journal& journal, std::function<void(Instant)> alarm);
+  /// it was told before. It runs on the thread of the operation, with no lock held. `journal`, if
+  /// there is one, outlives the poller.
+  Poller(const Options& options, Journal* journal, std::function<void(Instant)> alarm);
   ~Poller();
 
   Poller(const Poller&) = delete;
@@ -99,10 +103,27 @@ class Poller {
   void RefuseWaits();
 
   /// After RefuseWaits: ends every parked wait with kDraining. When it returns, none is parked.
-  void EndWaits(const Now& now);
+  void EndWaits(const Now& now) { EndWaits(now, Reason::kDraining); }
 
-  /// Lets go of the effects that the journal has committed meanwhile.
-  void Release();
+  /// Up to which change of each shard something is saved, or is about to be.
+  struct Cut {
+    ShardSet shards = 0;
+    std::array<uint64_t, kShards> number;
+  };
+
+  /// Takes what is to be saved of these shards: after Journal::Changed, by one thread at a time.
+  /// Returns those that are in the middle of a change: they are to be collected a moment later.
+  ShardSet Collect(ShardSet shards, Changes& to, Cut& cut);
+
+  /// All that was collected up to this cut is safe: lets go of what waited for it.
+  void Saved(const Cut& cut);
+
+  /// Nothing more can be saved, and what was collected last may be or may not: whatever waits, and
+  /// each operation from now on, is refused with kStoreFailed.
+  void FailStore(const Now& now);
+
+  /// While there is no room: operations that would need some are refused with kLimitDisk.
+  void SetFull(bool full);
 
   /// What was counted so far, summed over the shards.
   Counters Count(const Now& now) const;
@@ -114,21 +135,31 @@ class Poller {
   uint64_t waiters() const;
 
  private:
+  friend class Recovery;
   friend class Step;
+  class ListHops;
   class Locks;
 
   Shard& shard(size_t index) const { return *shards_[index]; }
+  template <class T>
+  bool Refuses(bool takes_room, Result<T>& result) const;
+  bool StoreFailed() const {
+    // MO[room]: acquire; pairs with FailStore.
+    return room_.load(std::memory_order_acquire) == Room::kFailed;
+  }
+  void CollectFrom(Shard& shard, Changes& to, Cut& cut);
+  void EndWaits(const Now& now, Reason reason);
   template <class Args, class C>
   void RunOne(const Now& now, const Args& args, C& call);
   void RunByShard(Step& step, std::span<const Operation> operations);
   template <class Args, class T>
   void Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call);
-  void Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call);
-  void Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call);
-  void Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call);
-  void Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call);
-  void Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
-          SetDeadlineCall& call);
+  uint64_t Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call);
+  uint64_t Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call);
+  uint64_t Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call);
+  uint64_t Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call);
+  uint64_t Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
+              SetDeadlineCall& call);
   void Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, WaitCall& call);
   void Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call);
   void DoPoll(Step& step, const PollArgs& args, PollCall& call);
@@ -148,10 +179,9 @@ class Poller {
   void Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call);
   void AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to, uint64_t number);
   void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
-  bool KeepUnwritten(const Now& now, const Parkable& call, Nanos linger);
   bool TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const;
   template <class R>
-  void Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
+  uint64_t Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
   void Age(Step& step, Shard& home, IdRecord& record);
   void Unage(Shard& home, IdRecord& record);
   void Forget(Shard& home, IdRecord& record);
@@ -161,8 +191,11 @@ class Poller {
   void HandOver(Step& step, ShardSet shards, const PollWaiter& poll);
   void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
   static bool WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, Side side);
-  void PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token);
-  void GiveBack(Step& step, const WaitResult& result);
+  void PutBack(Step& step, PollDesc& desc, Side side, Token token);
+  void GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys);
+  void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);
+  void UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
+                       std::vector<WaitResult> readys);
   void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number);
   void FireRetention(Step& step, Shard& home);
   PollDesc* Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
@@ -194,7 +227,7 @@ class Poller {
   DescriptorInfo Describe(Step& step, PollDesc& desc, bool with_waiters) const;
 
   const Options options_;
-  Journal& journal_;
+  Journal* const journal_;  // null: nothing is saved
   const std::function<void(Instant)> alarm_;
   std::array<std::unique_ptr<Shard>, kShards> shards_;
   // Counted before use and given back; nothing else is read or written on the strength of them, so
@@ -205,6 +238,8 @@ class Poller {
   std::atomic<uint64_t> outcomes_{0};
   std::atomic<uint64_t> next_generation_;
   std::atomic<bool> draining_{false};
+  enum class Room : uint8_t { kEnough, kFull, kFailed };
+  std::atomic<Room> room_{Room::kEnough};  // to save things in
 };
 
 }  // namespace waitd::core

@@ -24,6 +24,21 @@ constexpr Nanos kDelayMax = std::chrono::seconds(5);
 bool IsReady(const WaitResult& result) { return result.outcome == Outcome::kReady; }
 bool IsReady(const PollResult& result) { return result.outcome == Outcome::kReady; }
 
+// The READYs in an answer that could go back.
+template <class R>
+std::vector<WaitResult> ReadysOf(const R& result) {
+  std::vector<WaitResult> readys;
+  if constexpr (std::is_same_v<R, WaitResult>) {
+    if (IsReady(result) && result.desc != nullptr) readys.push_back(result);
+  } else if constexpr (std::is_same_v<R, PollResult>) {
+    for (const PollResult::Target& target : result.targets) {
+      const WaitResult& each = target.result;
+      if (IsReady(each) && each.desc != nullptr) readys.push_back(each);
+    }
+  }
+  return readys;
+}
+
 bool IsCancelled(const WaitResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const PollResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const Refusal& /*refusal*/) { return true; }
@@ -67,7 +82,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
       parked != nullptr && parked->state == State::kParked && !parked->poll) {
     auto& waiter = static_cast<SingleWaiter&>(*parked->waiter);
     PollDesc& desc = *waiter.place.desc;
-    if (desc.Settle(step.moment)) step.Changed(SetOf(home.index()), &desc);
+    if (desc.Settle(step.moment)) step.Expired(home, desc);
     desc.ExpireWait(step.moment, waiter);
     step.Leave(SetOf(home.index()));
   }
@@ -75,7 +90,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
     call.result = std::move(refusal);
-    step.Answer(home, call, step.NumberFor(home, nullptr));
+    step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
   if (record == nullptr) return false;
@@ -98,7 +113,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
     call.result = std::move(refusal);
-    step.Answer(home, call, step.NumberFor(home, nullptr));
+    step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
   if (record == nullptr) return false;
@@ -123,7 +138,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   // Decided, and about to leave its places: whoever decided it answers this call, too.
   if (PollCall* const before = std::exchange(record->next, &call); before != nullptr) {
     before->result = Refusal{.reason = Reason::kTakenOver};
-    step.Answer(home, *before, step.NumberFor(home, nullptr));
+    step.Answer(home, *before, Step::NumberFor(home, nullptr));
   }
   step.Leave(locks.held());
   return true;
@@ -136,7 +151,7 @@ void Poller::TakeOver(Step& step, Shard& home, IdRecord& record, W& waiter, C& c
   ClearAlarm(home, record);
   Replace(home, waiter, call);
   former.result = Refusal{.reason = Reason::kTakenOver};
-  step.Answer(home, former, step.NumberFor(home, nullptr));
+  step.Answer(home, former, Step::NumberFor(home, nullptr));
 }
 
 template <class W, class C>
@@ -170,10 +185,11 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& ca
     if (record.state == State::kKept) {
       ClearAlarm(home, record);
       record.state = State::kAnswered;
+      step.Changed(home, record);
       Age(step, home, record);
     }
   }
-  step.Answer(home, call, step.NumberFor(home, nullptr));
+  step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
 // Whether a hand-off, if it is known, was taken back, or is to be.
@@ -209,15 +225,16 @@ void Poller::Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call
 }
 
 // A wait with an id has ended. One that was cancelled or refused is as if it had never been.
+// Returns the number that its answer waits for.
 template <class R>
-void Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result) {
+uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result) {
   home.mutex().AssertHeld();
   IdRecord& record = *call.record_;
   const bool nothing = std::visit([](const auto& r) { return IsCancelled(r); }, result);
   if (nothing) {
     Forget(home, record);
     call.record_ = nullptr;
-    return;
+    return 0;
   }
   const R& answer = std::get<R>(result);
   record.waiter = nullptr;
@@ -225,16 +242,18 @@ void Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& 
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
-    return;
+    return step.Changed(home, record);
   }
   ClearAlarm(home, record);
   record.state = State::kAnswered;
   if constexpr (std::is_same_v<R, WaitResult>) HandOver(step, home, answer, record);
+  const uint64_t number = step.Changed(home, record);
   Age(step, home, record);
+  return number;
 }
 
-template void Poller::Remember(Step&, Shard&, Parkable&, const Result<WaitResult>&);
-template void Poller::Remember(Step&, Shard&, Parkable&, const Result<PollResult>&);
+template uint64_t Poller::Remember(Step&, Shard&, Parkable&, const Result<WaitResult>&);
+template uint64_t Poller::Remember(Step&, Shard&, Parkable&, const Result<PollResult>&);
 
 // The record can be forgotten from now on, when there is no more room or its time is over.
 void Poller::Age(Step& step, Shard& home, IdRecord& record) {
@@ -251,6 +270,7 @@ void Poller::Age(Step& step, Shard& home, IdRecord& record) {
   while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
     IdRecord& oldest = *home.ids.oldest();
     home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, kDelayMax));
+    home.unsaved.horizon = true;
     ++home.env.counters.outcomes_dropped;
     const bool last = &oldest == &record;
     Forget(home, oldest);
@@ -270,6 +290,8 @@ void Poller::Forget(Shard& home, IdRecord& record) {
   home.mutex().AssertHeld();
   Unage(home, record);
   ClearAlarm(home, record);
+  home.unsaved.ids.Remove(record);
+  if (record.stored) home.unsaved.forgotten.push_back({record.use, record.name, record.id});
   home.ids.Erase(record);
 }
 
@@ -281,6 +303,7 @@ void Poller::FireRetention(Step& step, Shard& home) {
     IdRecord* const oldest = home.ids.oldest();
     if (oldest == nullptr || SaturatingAdd(oldest->recorded, kept) > step.moment.now.mono) break;
     Forget(home, *oldest);
+    step.Forgot(home);
   }
   const IdRecord* const next = home.ids.oldest();
   if (next != nullptr) {
@@ -319,6 +342,7 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
       result.side,
       {result.signal, result.ready_time, result.coalesced, result.attempt + 1, result.delivery}});
   desc.AddUnacked(result.side, 1);
+  step.Changed(home, record);
   SetAlarm(home, record, SaturatingAdd(step.moment.now.mono, wait.ack_timeout));
 }
 
@@ -350,9 +374,10 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
     return;
   }
   record.state = State::kStale;
+  step.Changed(home, record);
   Age(step, home, record);
   desc.AddUnacked(hand_off.side, -1);
-  PutBack(step, locks, desc, hand_off.side, hand_off.token);
+  PutBack(step, desc, hand_off.side, hand_off.token);
 }
 
 // Takes the locks that Unblock needs on this side, while one of its shard is held. False: this life
@@ -366,72 +391,88 @@ bool Poller::WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, S
 }
 
 // After WidenFor.
-void Poller::PutBack(Step& step, Locks& locks, PollDesc& desc, Side side, Token token) {
+void Poller::PutBack(Step& step, PollDesc& desc, Side side, Token token) {
   desc.Settle(step.moment);
   desc.idle_since = step.moment.now.mono;
   desc.PutBack(step.moment, side, std::move(token));
-  step.Changed(locks.held(), &desc);
+  step.Changed(shard(desc.shard()), desc);
 }
 
-// A READY that was handed to nobody stands for the next wait, in front.
-void Poller::GiveBack(Step& step, const WaitResult& result) {
-  if (!IsReady(result)) return;
-  PollDesc& desc = *result.desc;
-  Locks locks(*this, SetOf(desc.shard()));
-  if (!WidenFor(locks, desc, result.generation, result.side)) return;
-  if (desc.kind() == Kind::kLatch) return;  // which was not used up
-  PutBack(step, locks, desc, result.side,
-          {result.signal, result.ready_time, result.coalesced, result.attempt, result.delivery});
+// Takes the locks that giving these back needs, besides those that are held.
+void Poller::WidenFor(Locks& locks, const std::vector<WaitResult>& readys) {
+  ShardSet needed = 0;
+  do {
+    needed = locks.held();
+    for (const WaitResult& ready : readys) {
+      const PollDesc& desc = *ready.desc;
+      const ShardSet own = SetOf(desc.shard());
+      // Which polls stand there is seen under its lock only, and so perhaps the next time round.
+      if ((locks.held() & own) != 0) {
+        needed |= desc.PollShards(ready.side == Side::kRead ? Mode::kRead : Mode::kWrite);
+      }
+      needed |= own;
+    }
+  } while (!locks.Widen(needed));
+}
+
+// After WidenFor: READYs that were handed to nobody stand for the next wait, in front.
+void Poller::GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys) {
+  for (const WaitResult& ready : readys) {
+    PollDesc& desc = *ready.desc;
+    if (desc.closing() || desc.generation() != ready.generation) continue;  // gone with it
+    if (desc.kind() == Kind::kLatch) continue;                              // which was not used up
+    PutBack(step, desc, ready.side,
+            {ready.signal, ready.ready_time, ready.coalesced, ready.attempt, ready.delivery});
+  }
   step.Leave(locks.held());
 }
 
 void Poller::Unwritten(const Now& now, const WaitCall& call, Nanos linger) {
   const auto* const result = std::get_if<WaitResult>(&call.result);
-  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call, linger)) return;
-  Step step(*this, now);
-  GiveBack(step, *result);
-  step.Finish();
+  if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
 }
 
 void Poller::Unwritten(const Now& now, const PollCall& call, Nanos linger) {
   const auto* const result = std::get_if<PollResult>(&call.result);
-  if (result == nullptr || !IsReady(*result) || KeepUnwritten(now, call, linger)) return;
-  Step step(*this, now);
-  for (const PollResult::Target& target : result->targets) GiveBack(step, target.result);
-  step.Finish();
+  if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
 }
 
-// Whether there is an id by which somebody may come for it yet, or who came already has it.
-bool Poller::KeepUnwritten(const Now& now, const Parkable& call, Nanos linger) {
-  if (call.record_ == nullptr) return false;
-  bool kept = true;
+// By its id somebody may come for them yet, or who came already has them. Else they go back, and
+// the id is forgotten in the same step.
+void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
+                             std::vector<WaitResult> readys) {
+  if (readys.empty()) return;
   Step step(*this, now);
-  Shard& home = shard(call.shard_);
+  Shard& home = shard(call.record_ == nullptr ? readys.front().desc->shard() : size_t{call.shard_});
   {
-    const Locks locks(*this, SetOf(home.index()));
+    Locks locks(*this, SetOf(home.index()));
     home.mutex().AssertHeld();
-    IdRecord& record = *call.record_;
-    if (record.life != call.record_life_) {
-      kept = false;  // forgotten
-    } else if (--record.given == 0 && record.state == State::kAnswered &&
-               record.ack_timeout == Nanos(0)) {
-      kept = linger > Nanos(0);
-      if (kept) {
-        Unage(home, record);
-        record.state = State::kKept;
-        SetAlarm(home, record, SaturatingAdd(now.mono, linger));
+    WidenFor(locks, readys);
+    if (IdRecord* const record = call.record_;
+        record != nullptr && record->life == call.record_life_) {
+      --record->given;
+      if (record->given > 0 || record->state != State::kAnswered ||
+          record->ack_timeout > Nanos(0)) {
+        readys.clear();
+      } else if (linger > Nanos(0)) {
+        readys.clear();
+        Unage(home, *record);
+        record->state = State::kKept;
+        step.Changed(home, *record);
+        SetAlarm(home, *record, SaturatingAdd(now.mono, linger));
       } else {
-        Forget(home, record);
+        Forget(home, *record);
+        step.Link(home, locks.held());
       }
     }
-    step.Leave(locks.held());
+    GiveBack(step, locks, readys);
   }
   step.Finish();
-  return kept;
 }
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {
   home.mutex().AssertHeld();
+  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
   const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.wait_id);
   const auto known = [&]() -> IdRecord* {
     home.mutex().AssertHeld();
@@ -439,8 +480,9 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
     if (record == nullptr || record->hand_off->token.delivery != args.delivery) return nullptr;
     const HandOff& hand_off = *record->hand_off;
     if (args.generation != 0 && hand_off.generation != args.generation) return nullptr;
+    const PollDesc* const owner = hand_off.desc;
     const bool stands =
-        !hand_off.desc->closing() && hand_off.desc->generation() == hand_off.generation;
+        owner != nullptr && !owner->closing() && owner->generation() == hand_off.generation;
     return stands || record->state == State::kAcked ? record : nullptr;
   };
   IdRecord* record = known();
@@ -466,53 +508,51 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
       PollDesc& owner = *record->hand_off->desc;
       owner.AddUnacked(record->hand_off->side, -1);
       owner.idle_since = step.moment.now.mono;
-      step.Changed(SetOf(home.index()), &owner);
+      step.Changed(home, *record);
       Age(step, home, *record);
     }
   }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, desc));
+  step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
 void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number) {
-  std::unique_ptr<const IdAnswer> unclaimed;
-  {
-    Locks locks(*this, SetOf(home.index()));
-    home.mutex().AssertHeld();
-    if (alarm.number != number) {
-      ++home.env.counters.stale_timers;
+  Locks locks(*this, SetOf(home.index()));
+  home.mutex().AssertHeld();
+  if (alarm.number != number) {
+    ++home.env.counters.stale_timers;
+    return;
+  }
+  IdRecord& record = *alarm.record;
+  switch (record.state) {
+    case State::kParked: {
+      // Its client has been gone for too long: it leaves as if cancelled.
+      Waiter& waiter = *record.waiter;
+      if (StandsFor(step, locks, waiter, CallOf(waiter)) && alarm.number == number) {
+        End(step, waiter);
+      }
+      break;
+    }
+    case State::kKept: {
+      // Nobody came for it.
+      const std::vector<WaitResult> readys =
+          std::visit([](const auto& answer) { return ReadysOf(answer); }, *record.answer);
+      WidenFor(locks, readys);
+      if (alarm.number != number) return;  // somebody came, while no lock was held
+      Forget(home, record);
+      step.Link(home, locks.held());
+      GiveBack(step, locks, readys);
       return;
     }
-    IdRecord& record = *alarm.record;
-    switch (record.state) {
-      case State::kParked: {
-        // Its client has been gone for too long: it leaves as if cancelled.
-        Waiter& waiter = *record.waiter;
-        if (StandsFor(step, locks, waiter, CallOf(waiter)) && alarm.number == number) {
-          End(step, waiter);
-        }
-        break;
-      }
-      case State::kKept:
-        unclaimed = std::make_unique<const IdAnswer>(*record.answer);
-        Forget(home, record);
-        break;
-      case State::kPending:
-        TakeBack(step, locks, home, record);
-        break;
-      case State::kAnswered:
-      case State::kAcked:
-      case State::kStale:
-        WAITD_CHECK(false, "an alarm of an id that waits for nothing");
-    }
-    step.Leave(locks.held());
+    case State::kPending:
+      TakeBack(step, locks, home, record);
+      break;
+    case State::kAnswered:
+    case State::kAcked:
+    case State::kStale:
+      WAITD_CHECK(false, "an alarm of an id that waits for nothing");
   }
-  if (unclaimed == nullptr) return;
-  if (const auto* const wait = std::get_if<WaitResult>(unclaimed.get())) {
-    GiveBack(step, *wait);
-  } else if (const auto* const poll = std::get_if<PollResult>(unclaimed.get())) {
-    for (const PollResult::Target& target : poll->targets) GiveBack(step, target.result);
-  }
+  step.Leave(locks.held());
 }
 
 }  // namespace waitd::core

@@ -1,5 +1,6 @@
 // What the table shows of itself: Get and List.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/poll_desc.h"
@@ -78,6 +79,39 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
   return info;
 }
 
+// A list tells of many shards: it waits in the line of one after the other.
+class Poller::ListHops final : public Effect {
+ public:
+  ListHops(Poller& poller, ListCall& call) : poller_(poller), call_(call) {}
+
+  /// What is told of this shard waits for this change.
+  void Add(size_t shard, uint64_t number) { numbers_[shard] = std::max(numbers_[shard], number); }
+
+  void Done() override {
+    for (; next_ < kShards; ++next_) {
+      Shard& shard = poller_.shard(next_);
+      const MutexLock lock(shard.mutex());
+      if (poller_.Refuses(false, call_.result)) break;
+      if (numbers_[next_] <= shard.unsaved.saved) continue;
+      shard.line.Push(*this, numbers_[next_]);
+      return;
+    }
+    call_.Done();
+    delete this;
+  }
+
+  void Fail(Reason reason) override {
+    call_.Fail(reason);
+    next_ = kShards;
+  }
+
+ private:
+  Poller& poller_;
+  ListCall& call_;
+  std::array<uint64_t, kShards> numbers_{};
+  size_t next_ = 0;
+};
+
 void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
   Step step(*this, now);
   Shard& home = shard(ShardOf(args.name));
@@ -85,16 +119,20 @@ void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
   {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
-    Refusal refusal;
-    PollDesc* const found = home.Find(args.name);
-    PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
-    if (desc == nullptr) {
-      call.result = std::move(refusal);
+    if (Refuses(false, call.result)) {
+      step.Answer(home, call, 0);
     } else {
-      call.result = Describe(step, *desc, true);
+      Refusal refusal;
+      PollDesc* const found = home.Find(args.name);
+      PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
+      if (desc == nullptr) {
+        call.result = std::move(refusal);
+      } else {
+        call.result = Describe(step, *desc, true);
+      }
+      step.Leave(set);
+      step.Answer(home, call, Step::NumberFor(home, desc));
     }
-    step.Leave(set);
-    step.Answer(home, call, step.NumberFor(home, desc));
   }
   step.Finish();
 }
@@ -104,11 +142,13 @@ void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
 void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
   Step step(*this, now);
   ListResult& result = call.result.emplace<ListResult>();
+  auto& hops = *new ListHops(*this, call);  // until its Done
   std::vector<std::string> names;
   std::optional<std::string>
       seen_through;  // every shard was looked at up to here; none: to the end
   for (const auto& each : shards_) {
     const MutexLock lock(each->mutex());
+    hops.Add(each->index(), each->unsaved.number);
     const std::string_view from = std::max(args.prefix, std::string_view(args.after));
     auto it = each->ordered.lower_bound(from);
     uint32_t taken = 0;
@@ -137,7 +177,6 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
     names.resize(args.page_size);
     result.next_after = names.back();
   }
-  uint64_t number = 0;
   for (const std::string& name : names) {
     Shard& home = shard(ShardOf(name));
     const ShardSet set = SetOf(home.index());
@@ -145,17 +184,13 @@ void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
     home.mutex().AssertHeld();
     PollDesc* const desc = home.Find(name);
     if (desc == nullptr) continue;
-    if (desc->Settle(step.moment)) step.Changed(set, desc);
+    if (desc->Settle(step.moment)) step.Expired(home, *desc);
     result.descriptors.push_back(Describe(step, *desc, false));
-    number = std::max(number, desc->changed);
+    hops.Add(home.index(), desc->changed);
     step.Leave(set);
   }
-  Shard& home = shard(0);
-  {
-    const Locks locks(*this, SetOf(0));
-    step.Answer(home, call, number);
-  }
   step.Finish();
+  hops.Done();
 }
 
 }  // namespace waitd::core

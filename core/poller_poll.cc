@@ -111,6 +111,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
   Locks locks(*this, set);
   home.mutex().AssertHeld();
+  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
   const bool has_id = well_formed && !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallPoll(step, locks, home, args, content, call)) return;
@@ -140,7 +141,6 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     } else if (blocked == PollDesc::Blocked::kEnded) {
       PollDesc::Gather(poll);
       const PollResult& result = std::get<PollResult>(call.result);
-      if (result.outcome == Outcome::kReady) step.Took(poll, set);
       if (park && !slot && result.cause == TimeoutCause::kWait) {
         call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
@@ -163,12 +163,15 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   }
   home.CountEnd(call.result);
   HandOver(step, set, poll);
+  uint64_t number = step.Ended(home, poll, call.result);
   poll.Recycle();
   home.polls.Put(poll);
   if (slot) ReleaseWaiter();
-  if (call.record_ != nullptr) Remember(step, home, call, call.result);
+  if (call.record_ != nullptr) {
+    number = std::max(number, Remember(step, home, call, call.result));
+  }
   step.Leave(set);
-  step.Answer(home, call, step.NumberFor(home, nullptr));
+  step.Answer(home, call, number);
 }
 
 // Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in
@@ -180,7 +183,7 @@ bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t lif
   if (over()) return false;
   for (const PollWaiter::Target& target : poll.targets) {
     if (target.standing() && target.desc->Settle(step.moment)) {
-      step.Changed(SetOf(target.shard), target.desc);
+      step.Expired(shard(target.shard), *target.desc);
     }
   }
   if (poll.until <= step.moment.now.mono) {

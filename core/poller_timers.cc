@@ -48,7 +48,7 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
                                  ? desc.WriteDeadline(step.moment, fired.sequence)
                              : desc.ServesBoth() ? desc.BothDeadline(step.moment, fired.sequence)
                                                  : desc.ReadDeadline(step.moment, fired.sequence);
-        if (expired) step.Changed(set, &desc);
+        if (expired) step.Expired(home, desc);
         break;
       }
       case TimerUse::kIdle:
@@ -87,7 +87,7 @@ void Poller::FireIdle(Step& step, Shard& home, PollDesc& desc, uint32_t sequence
     return;
   }
   desc.Evict(step.moment);
-  step.Changed(SetOf(home.index()), &desc);
+  step.Changed(home, desc);
   Remove(home, desc);
   ++home.env.counters.idle_closed;
 }

@@ -91,6 +91,7 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, WaitCall& call) {
   home.mutex().AssertHeld();
+  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallWait(step, home, args, content, call)) return;
@@ -116,7 +117,8 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
       call.result = DoubleWait(step.moment.now, *holder, desc->generation());
     } else if (blocked == PollDesc::Blocked::kEnded) {
       const WaitResult& result = std::get<WaitResult>(call.result);
-      if (result.outcome == Outcome::kReady) step.Changed(SetOf(home.index()), desc);
+      const bool took = result.outcome == Outcome::kReady && desc->kind() != Kind::kLatch;
+      if (took) step.Changed(home, *desc);
       if (park && !slot && result.cause == TimeoutCause::kWait) {
         call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
@@ -140,9 +142,12 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   waiter.Recycle();
   home.waits.Put(waiter);
   if (slot) ReleaseWaiter();
-  if (call.record_ != nullptr) Remember(step, home, call, call.result);
+  uint64_t number = Step::NumberFor(home, desc != nullptr ? desc : found);
+  if (call.record_ != nullptr) {
+    number = std::max(number, Remember(step, home, call, call.result));
+  }
   step.Leave(locks.held());
-  step.Answer(home, call, step.NumberFor(home, desc != nullptr ? desc : found));
+  step.Answer(home, call, number);
 }
 
 void Poller::Cancel(const Now& now, Parkable& call) { Withdraw(now, call, false); }
@@ -193,7 +198,7 @@ bool Poller::StandsFor(Step& step, Locks& locks, Waiter& waiter, const Parkable&
   }
   auto& single = static_cast<SingleWaiter&>(waiter);
   PollDesc& desc = *single.place.desc;
-  if (desc.Settle(step.moment)) step.Changed(locks.held(), &desc);
+  if (desc.Settle(step.moment)) step.Expired(shard(desc.shard()), desc);
   return single.place.standing() && !desc.ExpireWait(step.moment, single);
 }
 
@@ -207,7 +212,7 @@ void Poller::Linger(Step& step, Shard& home, W& waiter) {
   Replace(home, waiter, absent);
   using R = std::variant_alternative_t<0, decltype(former.result)>;
   former.result = R{.outcome = Outcome::kCancelled};
-  step.Answer(home, former, step.NumberFor(home, nullptr));
+  step.Answer(home, former, Step::NumberFor(home, nullptr));
   SetAlarm(home, *absent.record_, SaturatingAdd(step.moment.now.mono, options_.linger));
 }
 
@@ -217,7 +222,7 @@ void Poller::RefuseWaits() {
   draining_.store(true, std::memory_order_release);
 }
 
-void Poller::EndWaits(const Now& now) {
+void Poller::EndWaits(const Now& now, Reason reason) {
   constexpr int kEndsMax = 256;  // under one hold of the lock
   for (size_t i = 0; i < kShards; ++i) {
     Shard& home = shard(i);
@@ -228,7 +233,7 @@ void Poller::EndWaits(const Now& now) {
         home.mutex().AssertHeld();
         Waiter* waiter = home.oldest;
         for (int ends = 0; waiter != nullptr && ends < kEndsMax; ++ends) {
-          if (End(step, *waiter)) Refuse(*waiter, Reason::kDraining);
+          if (End(step, *waiter)) Refuse(*waiter, reason);
           waiter = waiter->newer;
         }
         more = waiter != nullptr;

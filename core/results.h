@@ -28,7 +28,7 @@ struct WaitResult {
   WallTime ready_time;  ///< READY: when it was accepted
 
   /// READY: whose it was. Only the core may look into it, which tells by the generation whether it
-  /// is still the same life.
+  /// is still the same life. Null: that life was over when this was restored.
   PollDesc* desc = nullptr;
 };
 

@@ -30,7 +30,6 @@ struct SavedDesc {
   uint64_t generation = 0;
   WallTime open_time;
   Nanos idle_ttl = kForever;
-  Instant idle_since;
   Labels labels;
   bool ephemeral = false;
   std::string owner;
@@ -47,7 +46,6 @@ struct SavedIdKey {
 /// What is stored of an id: the answer of its call, or the hand-off that waits for its Ack.
 struct SavedId {
   struct SavedHandOff {
-    std::string name;
     uint64_t generation = 0;
     Side side = Side::kRead;
     Token token;
@@ -59,8 +57,7 @@ struct SavedId {
   Instant recorded;                ///< when it came into the order of those that can be forgotten
   Instant alarm = kNever;          ///< of kPending: when its READY is taken back
   Nanos ack_timeout{0};            ///< of a wait; 0: none
-  std::optional<IdAnswer> answer;  ///< its results' `desc` are null
-  std::vector<std::string> names;  ///< of the answer's READYs, in their order: whose each was
+  std::optional<IdAnswer> answer;  ///< whose a READY was is told by its generation, not by `desc`
   std::optional<SavedHandOff> hand_off;
 };
 

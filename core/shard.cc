@@ -1,5 +1,6 @@
 #include "core/shard.h"
 
+#include <utility>
 #include <variant>
 
 #include "absl/hash/hash.h"
@@ -43,6 +44,8 @@ void Shard::Remove(PollDesc& desc) {
   by_name_.erase(&desc);
   ordered.erase(&desc);
   --env.counters.descriptors[static_cast<size_t>(desc.kind())];
+  unsaved.descs.Remove(desc);
+  if (std::exchange(desc.stored, false)) unsaved.closed.emplace_back(desc.name());
   descs.Put(desc);
 }
 

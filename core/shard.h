@@ -14,6 +14,7 @@
 #include "core/mutex.h"
 #include "core/poll_cache.h"
 #include "core/poll_desc.h"
+#include "core/unsaved.h"
 #include "core/waiter.h"
 
 namespace waitd::core {
@@ -93,8 +94,8 @@ class Shard {
   Timer retention ABSL_GUARDED_BY(mutex_){TimerUse::kRetention};
   Waiter* oldest ABSL_GUARDED_BY(mutex_) = nullptr;
   Waiter* newest ABSL_GUARDED_BY(mutex_) = nullptr;
-  EffectList line ABSL_GUARDED_BY(mutex_);  ///< waiting for the journal
-  uint64_t last_change ABSL_GUARDED_BY(mutex_) = 0;
+  Unsaved unsaved ABSL_GUARDED_BY(mutex_);
+  EffectList line ABSL_GUARDED_BY(mutex_);  ///< waiting for what they tell of to be saved
   Instant announced ABSL_GUARDED_BY(mutex_) = kNever;  ///< what the timer thread was told
 };
 

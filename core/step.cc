@@ -6,6 +6,17 @@
 #include "core/check.h"
 
 namespace waitd::core {
+namespace {
+
+// Whether a poll's end tells of what happened to its targets.
+bool TellsOfTargets(const Result<PollResult>& result) {
+  const auto* const ended = std::get_if<PollResult>(&result);
+  if (ended == nullptr) return false;
+  return ended->outcome == Outcome::kReady || ended->outcome == Outcome::kClosed ||
+         (ended->outcome == Outcome::kTimedOut && ended->cause == TimeoutCause::kDeadline);
+}
+
+}  // namespace
 
 bool Poller::Locks::Widen(ShardSet more) {
   if ((more & ~held_) == 0) return true;
@@ -20,33 +31,83 @@ Step::Step(Poller& poller, const Now& now) : poller_(poller) {
   moment.probe = poller.options_.probe;
 }
 
-void Step::Changed(ShardSet shards, PollDesc* desc) {
-  changed_ = true;
-  number_ = poller_.journal_.Append(shards);
+void Step::Tell(Shard& shard) {
+  shard.mutex().AssertHeld();
+  if (poller_.journal_ == nullptr || std::exchange(shard.unsaved.told, true)) return;
+  poller_.journal_->Changed(SetOf(shard.index()));
+}
+
+void Step::Changed(Shard& shard, PollDesc& desc) {
+  if (poller_.journal_ == nullptr) return;
+  Expired(shard, desc);
+  desc.changed = ++shard.unsaved.number;
+}
+
+void Step::Expired(Shard& shard, PollDesc& desc) {
+  if (poller_.journal_ == nullptr) return;
+  shard.mutex().AssertHeld();
+  shard.unsaved.descs.Add(desc);
+  Tell(shard);
+}
+
+uint64_t Step::Changed(Shard& shard, IdRecord& record) {
+  if (poller_.journal_ == nullptr) return 0;
+  shard.mutex().AssertHeld();
+  shard.unsaved.ids.Add(record);
+  Tell(shard);
+  return ++shard.unsaved.number;
+}
+
+uint64_t Step::Link(Shard& home, ShardSet shards) {
+  if (poller_.journal_ == nullptr) return 0;
   for (ShardSet left = shards; left != 0; left &= left - 1) {
     Shard& shard = poller_.shard(First(left));
     shard.mutex().AssertHeld();
-    shard.last_change = number_;
+    shard.unsaved.linked |= shards;
   }
-  if (desc != nullptr) desc->changed = number_;
+  home.mutex().AssertHeld();
+  Tell(home);
+  return ++home.unsaved.number;
 }
 
-void Step::Took(const PollWaiter& poll, ShardSet shards) {
-  Changed(shards, nullptr);
-  for (const PollWaiter::Target& target : poll.targets) {
-    // The shard first: what became of a target is guarded by its lock.
-    if ((SetOf(target.shard) & shards) != 0 && !target.lost) target.desc->changed = number_;
+// The READYs that a poll has got, under their locks. With `half`, they are not saved before the
+// poll has left its places.
+void Step::Took(PollWaiter& poll, const Result<PollResult>& result, bool half) {
+  const auto* const ended = std::get_if<PollResult>(&result);
+  if (poller_.journal_ == nullptr || ended == nullptr) return;
+  for (const PollResult::Target& target : ended->targets) {
+    if (target.result.outcome != Outcome::kReady) continue;
+    PollDesc& desc = *target.result.desc;
+    Shard& shard = poller_.shard(desc.shard());
+    shard.mutex().AssertHeld();
+    if (desc.kind() != Kind::kLatch) Changed(shard, desc);
+    if (!half || (poll.halves & SetOf(shard.index())) != 0) continue;
+    ++shard.unsaved.halves;
+    poll.halves |= SetOf(shard.index());
   }
 }
 
-uint64_t Step::NumberFor(Shard& shard, const PollDesc* desc) const {
+uint64_t Step::Ended(Shard& home, PollWaiter& poll, const Result<PollResult>& result) {
+  Took(poll, result, false);
+  for (ShardSet left = poll.shards; left != 0; left &= left - 1) {
+    Shard& shard = poller_.shard(First(left));
+    shard.mutex().AssertHeld();
+    if (shard.unsaved.number > shard.unsaved.saved) return Link(home, poll.shards);
+  }
+  return 0;
+}
+
+uint64_t Step::NumberFor(Shard& shard, const PollDesc* desc) {
   shard.mutex().AssertHeld();
-  return desc != nullptr ? desc->changed : shard.last_change;
+  return desc != nullptr ? desc->changed : shard.unsaved.number;
 }
 
 void Step::Answer(Shard& shard, Effect& effect, uint64_t number) {
   shard.mutex().AssertHeld();
-  if (number <= poller_.journal_.Committed()) {
+  if (number <= shard.unsaved.saved) {
+    free_.Push(effect, number);
+  } else if (poller_.StoreFailed()) {
+    effect.Fail(Reason::kStoreFailed);
     free_.Push(effect, number);
   } else {
     shard.line.Push(effect, number);
@@ -54,12 +115,10 @@ void Step::Answer(Shard& shard, Effect& effect, uint64_t number) {
 }
 
 void Step::Leave(ShardSet shards) {
-  if (moment.ended_first != nullptr && !changed_) Changed(shards, nullptr);
   while (PollWaiter* const poll = moment.claimed) {
     moment.claimed = std::exchange(poll->next_claimed, detaching_);
     detaching_ = poll;
-    Took(*poll, shards);
-    poll->number = number_;
+    Took(*poll, poll->call->result, true);
   }
   LeaveSingles();
   for (ShardSet left = shards; left != 0; left &= left - 1) {
@@ -70,7 +129,6 @@ void Step::Leave(ShardSet shards) {
     shard.announced = soonest;
     alarm_ = std::min(alarm_, soonest);
   }
-  changed_ = false;
 }
 
 void Step::LeaveSingles() {
@@ -82,14 +140,18 @@ void Step::LeaveSingles() {
     Shard& shard = poller_.shard(call.shard_);
     shard.mutex().AssertHeld();
     const WaitMode mode = WaitModeOf(waiter.place.side);
-    waiter.place.desc->idle_since = moment.now.mono;
+    PollDesc& desc = *waiter.place.desc;
+    desc.idle_since = moment.now.mono;
     shard.Unpark(waiter, mode);
     shard.CountEnd(mode, call.result);
-    if (call.record_ != nullptr) poller_.Remember(*this, shard, call, call.result);
+    uint64_t number = desc.changed;
+    if (call.record_ != nullptr) {
+      number = std::max(number, poller_.Remember(*this, shard, call, call.result));
+    }
     waiter.Recycle();
     shard.waits.Put(waiter);
     poller_.waiters_.fetch_sub(1, std::memory_order_relaxed);
-    Answer(shard, call, number_);
+    Answer(shard, call, number);
   }
 }
 
@@ -98,39 +160,45 @@ void Step::LeaveSingles() {
 void Step::Detach(PollWaiter& poll) {
   if (moment.probe != nullptr) moment.probe->At(Probe::Point::kClaimed);
   const ShardSet shards = poll.shards;
-  const ShardSet home = SetOf(poll.call->shard_);
+  PollCall& call = *poll.call;
+  const bool linked = poller_.journal_ != nullptr && TellsOfTargets(call.result);
+  const ShardSet last = linked ? shards : SetOf(call.shard_);
   const auto unlink = [&](ShardSet set) {
     for (PollWaiter::Target& target : poll.targets) {
       if ((SetOf(target.shard) & set) != 0) target.desc->Unlink(target);
     }
     poller_.HandOver(*this, set, poll);
   };
-  for (ShardSet left = shards & ~home; left != 0; left &= left - 1) {
+  for (ShardSet left = shards & ~last; left != 0; left &= left - 1) {
     const ShardSet one = SetOf(First(left));
     const Poller::Locks locks(poller_, one);
     unlink(one);
     Leave(one);
   }
-  const Poller::Locks locks(poller_, home);
-  unlink(home);
+  const Poller::Locks locks(poller_, last);
+  unlink(last);
   PollDesc::Gather(poll);
-  PollCall& call = *poll.call;
   Shard& shard = poller_.shard(call.shard_);
   shard.mutex().AssertHeld();
   shard.Unpark(poll, WaitMode::kPoll);
   shard.CountEnd(call.result);
+  for (ShardSet left = std::exchange(poll.halves, 0); left != 0; left &= left - 1) {
+    Shard& at = poller_.shard(First(left));
+    at.mutex().AssertHeld();
+    --at.unsaved.halves;
+  }
   poll.Recycle();
-  const uint64_t number = poll.number;
   shard.polls.Put(poll);
   poller_.waiters_.fetch_sub(1, std::memory_order_relaxed);
+  uint64_t number = linked ? Link(shard, last) : 0;
   if (call.record_ != nullptr) {
     IdRecord& record = *call.record_;
     PollCall* const next = std::exchange(record.next, nullptr);
-    poller_.Remember(*this, shard, call, call.result);
+    number = std::max(number, poller_.Remember(*this, shard, call, call.result));
     if (next != nullptr) poller_.AnswerToo(*this, shard, call, *next, number);
   }
   Answer(shard, call, number);
-  Leave(home);
+  Leave(last);
 }
 
 void Step::Finish() {

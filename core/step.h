@@ -51,14 +51,28 @@ class Step {
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
 
-  /// Something was changed: the journal hears of it, and `desc`, if there is one, remembers.
-  void Changed(ShardSet shards, PollDesc* desc);
+  /// The descriptor was changed, and what tells of it waits until that is saved.
+  void Changed(Shard& shard, PollDesc& desc);
 
-  /// The same for the READYs that a poll took on these shards.
-  void Took(const PollWaiter& poll, ShardSet shards);
+  /// It has expired, which its deadline tells as well: it is saved some time, and nothing waits.
+  void Expired(Shard& shard, PollDesc& desc);
+
+  /// What is remembered of an id was changed. Returns the number that its answer waits for.
+  uint64_t Changed(Shard& shard, IdRecord& record);
+
+  /// These shards were changed in one step, under all their locks: all of it is saved, or nothing.
+  /// Returns the number that an answer in the line of `home`, one of them, waits for.
+  uint64_t Link(Shard& home, ShardSet shards);
+
+  /// A poll ends without having parked, under all its locks. Returns the number that its answer,
+  /// which tells of all its targets, waits for.
+  uint64_t Ended(Shard& home, PollWaiter& poll, const Result<PollResult>& result);
+
+  /// What is remembered of the shard's ids changed otherwise.
+  void Forgot(Shard& shard) { Tell(shard); }
 
   /// The number that an answer about `desc` waits for; null: that there is none such.
-  uint64_t NumberFor(Shard& shard, const PollDesc* desc) const;
+  static uint64_t NumberFor(Shard& shard, const PollDesc* desc);
 
   /// Puts an answer into the shard's line, or lets it go at Finish when nothing is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
@@ -73,13 +87,13 @@ class Step {
   Moment moment;
 
  private:
+  void Tell(Shard& shard);
   void LeaveSingles();
+  void Took(PollWaiter& poll, const Result<PollResult>& result, bool half);
   void Detach(PollWaiter& poll);
 
   Poller& poller_;
-  EffectList free_;      // of the journal: they go at Finish
-  uint64_t number_ = 0;  // of what this operation changed
-  bool changed_ = false;
+  EffectList free_;                  // of what is unsaved: they go at Finish
   PollWaiter* detaching_ = nullptr;  // claimed here, and to leave their places; by `next_claimed`
   Instant alarm_ = kNever;
 };

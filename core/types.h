@@ -87,6 +87,8 @@ enum class Reason : uint8_t {
   kOutcomeUnknown,    ///< a first attempt from before what is remembered; an unknown hand-off
   kTakenOver,         ///< a later call with the same id waits instead of this one
   kStaleDelivery,     ///< the hand-off was taken back: another wait gets its READY
+  kLimitDisk,         ///< there is no room to save what the operation would change
+  kStoreFailed,       ///< nothing can be saved any more
 };
 
 /// The answer to an operation that was refused.

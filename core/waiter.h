@@ -118,7 +118,7 @@ class PollWaiter : public Waiter {
   ShardSet shards = 0;
   PollCall* call = nullptr;
   PollWaiter* next_claimed = nullptr;  ///< in the list of the step that claimed it
-  uint64_t number = 0;                 ///< of the change that ended it
+  ShardSet halves = 0;                 ///< where it has got READYs, since it was claimed
 };
 
 }  // namespace waitd::core

@@ -45,7 +45,9 @@ constexpr std::array kRows = {
     Row{"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_SESSIONS", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_DISK", StatusCode::RESOURCE_EXHAUSTED, 5000},
     Row{"DRAINING", StatusCode::UNAVAILABLE, 1000},
+    Row{"STORE_FAILED", StatusCode::UNAVAILABLE, 1000},
 };
 
 constexpr auto kReasons = [] {
@@ -217,6 +219,16 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
     case Reason::kDraining:
       return {.reason = "DRAINING",
               .message = "this server is shutting down; wait again on another one, or later",
+              .field = {}};
+    case Reason::kLimitDisk:
+      return {.reason = "LIMIT_DISK",
+              .message = "the server's disk is nearly full: nothing that would have to be stored "
+                         "is taken; try again when there is room, see --min-free-disk-bytes",
+              .field = {}};
+    case Reason::kStoreFailed:
+      return {.reason = "STORE_FAILED",
+              .message = "the server cannot store anything, and ends; whether this was done is not "
+                         "known: ask again with the same id when it is back",
               .field = {}};
   }
   WAITD_CHECK(false, "a refusal has no reason");

@@ -50,8 +50,8 @@ class Table {
   }
 
   RealClock clock;
-  MemoryJournal journal;
-  Poller poller{ManyOptions(), journal, nullptr};
+
+  Poller poller{ManyOptions(), nullptr, nullptr};
 
  private:
   std::vector<std::string> names_;

@@ -150,8 +150,7 @@ TEST(Close, C8_TheNameIsFreeAndTheOldGenerationNeverOpens) {
 // many times; whatever came first, the parked wait gets one outcome, and the late one parks on
 // nothing.
 TEST(Close, C9_C10_RacingReadyAndWaitEndsEveryWaitOnce) {
-  MemoryJournal journal;
-  Poller poller({}, journal, nullptr);
+  Poller poller({}, nullptr, nullptr);
   const Now now{Instant(hours(1)), WallTime(hours(1))};
   struct Counting : WaitCall {
     void Done() override { ++answers; }

@@ -55,8 +55,7 @@ inline Payload Bytes(std::string_view bytes) { return std::make_shared<const std
 class Table {
  public:
   explicit Table(Poller::Options options = {}, Journal* journal = nullptr)
-      : poller_(options, journal == nullptr ? memory_ : *journal,
-                [this](Instant at) { alarms_.push_back(at); }) {}
+      : poller_(options, journal, [this](Instant at) { alarms_.push_back(at); }) {}
 
   Poller& poller() { return poller_; }
   const Now& now() const { return now_; }
@@ -174,7 +173,6 @@ class Table {
     return std::move(call.result);
   }
 
-  MemoryJournal memory_;
   std::vector<Instant> alarms_;
   Now now_{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
   Poller poller_;

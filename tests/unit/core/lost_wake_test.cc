@@ -226,48 +226,5 @@ TEST(Claim, C25_ALoserTakesItsPlaceForEmptyAndTheAnswerComesLast) {
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
-// A journal that saves when it is told.
-class HeldJournal : public Journal {
- public:
-  uint64_t Append(ShardSet /*shards*/) override { return ++last_; }
-  uint64_t Committed() const override { return committed_; }
-  void Commit(Poller& poller) {
-    committed_ = last_;
-    poller.Release();
-  }
-
- private:
-  uint64_t last_ = 0;
-  uint64_t committed_ = 0;
-};
-
-TEST(Journal, AnEffectIsLetGoOnlyWhenTheJournalSaysSo) {
-  HeldJournal journal;
-  Table t({}, &journal);
-  Answered<OpenCall> open;
-  t.poller().Open(t.now(), {.name = "a"}, open);
-  EXPECT_FALSE(open.done());
-  journal.Commit(t.poller());
-  EXPECT_TRUE(open.done());
-  const auto wait = t.Wait("a");
-  Answered<ReadyCall> first;
-  Answered<ReadyCall> second;
-  t.poller().Ready(t.now(), {.name = "a"}, first);
-  t.poller().Ready(t.now(), {.name = "a"}, second);
-  EXPECT_FALSE(wait->done() || first.done() || second.done());
-  // A read of what is unsaved waits too; one of another descriptor does not.
-  Answered<GetCall> get;
-  t.poller().Get(t.now(), {"a"}, get);
-  EXPECT_FALSE(get.done());
-  t.poller().Cancel(t.now(), *wait);  // claimed and not yet answered: too late
-  journal.Commit(t.poller());
-  EXPECT_TRUE(first.done() && second.done() && get.done());
-  EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
-  EXPECT_EQ(Ok(second.result).effect, ReadyEffect::kRemembered);
-  Answered<GetCall> saved;
-  t.poller().Get(t.now(), {"a"}, saved);
-  EXPECT_TRUE(saved.done());
-}
-
 }  // namespace
 }  // namespace waitd::core

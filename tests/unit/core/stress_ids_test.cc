@@ -147,8 +147,8 @@ class Worker {
 
 TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
   const RealClock clock;
-  MemoryJournal journal;
-  Poller poller({.linger = microseconds(200)}, journal, nullptr);
+
+  Poller poller({.linger = microseconds(200)}, nullptr, nullptr);
   std::atomic<bool> stop{false};
   std::thread timers([&] {
     while (!stop) poller.RunTimers(clock.Read());

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "core/journal.h"
 #include "server/process_metrics.h"
 #include "server/rpc_metrics.h"
 #include "server/status.h"
@@ -58,8 +57,7 @@ const prometheus::ClientMetric& Find(const prometheus::MetricFamily& family,
 class CoreMetricsTest : public testing::Test {
  protected:
   const core::RealClock clock_{};
-  core::MemoryJournal journal_;
-  core::Poller poller_{{}, journal_, nullptr};
+  core::Poller poller_{{}, nullptr, nullptr};
   const Options options_{.max_descriptors = 11,
                          .max_waiters = 12,
                          .max_payload_bytes = 13,

@@ -111,8 +111,7 @@ class SessionTest : public testing::Test {
   }
 
   ManualClock clock_;
-  core::MemoryJournal journal_;
-  core::Poller poller_{{}, journal_, nullptr};
+  core::Poller poller_{{}, nullptr, nullptr};
   RpcMetrics metrics_;
   int ended_ = 0;
   SessionContext context_{.poller = poller_,

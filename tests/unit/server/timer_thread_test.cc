@@ -9,8 +9,6 @@
 #include <string_view>
 #include <variant>
 
-#include "core/journal.h"
-
 namespace waitd::server {
 namespace {
 
@@ -51,7 +49,7 @@ class Moved final : public core::SetDeadlineCall {
 
 class TimerThreadTest : public testing::Test {
  protected:
-  TimerThreadTest() : poller_({}, journal_, [this](core::Instant at) { timers_.Alarm(at); }) {
+  TimerThreadTest() : poller_({}, nullptr, [this](core::Instant at) { timers_.Alarm(at); }) {
     Opened opened;
     poller_.Open(clock_.Read(), {.name = "a", .options = {}}, opened);
   }
@@ -70,7 +68,7 @@ class TimerThreadTest : public testing::Test {
   }
 
   const core::RealClock clock_{};
-  core::MemoryJournal journal_;
+
   TimerThread timers_{clock_};
   core::Poller poller_;
 };

@@ -1,0 +1,51 @@
+#ifndef WAITD_CORE_RECOVERY_H_
+#define WAITD_CORE_RECOVERY_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "core/poller.h"
+#include "core/saved.h"
+
+namespace waitd::core {
+
+/// Fills a new poller with what was saved: the descriptors, then the ids, then Finish.
+///
+/// What is due meanwhile happens when the timers run, or at the first operation. An ephemeral
+/// descriptor is not restored: its session ended with the server's process.
+///
+/// Threads:  one, before anybody else uses the poller, which outlives it.
+/// Errors:   false: it contradicts what was restored before, and the store is not to be trusted.
+class Recovery {
+ public:
+  Recovery(Poller& poller, const Now& now) : poller_(poller), now_(now) {}
+
+  [[nodiscard]] bool Restore(const SavedDesc& saved);
+  [[nodiscard]] bool Restore(SavedId saved);
+  void MoveHorizon(uint32_t shard, Instant at);
+  void Finish(uint64_t next_generation);
+
+  uint64_t descriptors() const { return by_generation_.size(); }
+  uint64_t ids() const { return ids_; }
+
+ private:
+  struct Aged {
+    Instant recorded;
+    IdRecord* record;
+    uint32_t shard;
+  };
+  PollDesc* Find(uint64_t generation) const;
+  void PointAt(WaitResult& ready) const;
+
+  Poller& poller_;
+  const Now now_;
+  absl::flat_hash_map<uint64_t, PollDesc*> by_generation_;
+  std::vector<Aged> aged_;  // those that can be forgotten, in no order yet
+  uint64_t ids_ = 0;
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_RECOVERY_H_
