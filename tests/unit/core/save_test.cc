@@ -66,15 +66,17 @@ class World {
   Poller& poller() { return table_->poller(); }
   Disk& disk() { return disk_; }
 
-  /// Takes what is unsaved; it is on the disk, and nobody has heard of that yet.
-  Poller::Cut Write() {
+  /// Takes what is unsaved in these shards; it is on the disk, and nobody has heard of that yet.
+  Poller::Cut Write(ShardSet shards = ~ShardSet{0}) {
     Changes changes;
     Poller::Cut cut;
-    journal_->dirty = poller().Collect(std::exchange(journal_->dirty, 0), changes, cut);
+    const ShardSet now = journal_->dirty & shards;
+    journal_->dirty &= ~shards;
+    journal_->dirty |= poller().Collect(now, changes, cut);
     if (!changes.empty()) disk_.Apply(changes);
     return cut;
   }
-  void Save() { poller().Saved(Write()); }
+  void Save(ShardSet shards = ~ShardSet{0}) { poller().Saved(Write(shards)); }
 
   /// The process dies and a new one begins.
   void Crash(Nanos away = Nanos(0)) {
@@ -368,6 +370,21 @@ TEST(Save, AReadyThatGoesBackAndItsOutcomeAreOneChange) {
   auto anew = w.t().Wait(WaitWith("a", "w1", seconds(30)));
   w.Save();
   EXPECT_EQ(*ResultOf(anew).signal, "one");
+  EXPECT_EQ(Ok(w.t().Get("a")).side[0].state, SemaphoreState::kNil);
+}
+
+TEST(Save, ATimeoutWithAnIdWaitsForItsOutcome) {
+  World w;
+  WaitArgs args = WaitWith("a", "w1");
+  args.timeout = seconds(1);
+  auto wait = w.t().Wait(args);
+  w.Save();
+  w.t().Advance(seconds(1));
+  EXPECT_FALSE(wait->done());
+  w.Save();
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
+  w.Crash();
+  EXPECT_EQ(ResultOf(w.t().Wait(args)).outcome, Outcome::kTimedOut);
 }
 
 // Looks at what would be saved while a poll has its READY and has not left its places.
@@ -404,7 +421,8 @@ TEST(Save, APollsReadyAndItsOutcomeAreOneChange) {
         EXPECT_EQ(*crashed.Try(near).signal, "near");
       }
     }
-    w.Save();
+    // Whoever saves one of its shards saves all of them.
+    w.Save(SetOf(ShardOf(far)));
     EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
     w.Crash();
     EXPECT_EQ(Ok(w.t().Get(far)).side[0].state, SemaphoreState::kNil);
@@ -514,7 +532,7 @@ class CrashRun {
   void Run(int steps) {
     for (int i = 0; i < steps && !::testing::Test::HasFailure(); ++i) {
       Step();
-      if (Chance(4)) world_.Save();
+      if (Chance(4)) world_.Save(Chance(2) ? ~ShardSet{0} : SetOf(ShardOf(kNames[random_() % 4])));
       if (Chance(60)) Crash(Chance(2));
     }
     for (int i = 0; i < 4; ++i) {  // everything ends that can
