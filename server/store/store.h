@@ -78,7 +78,6 @@ struct StoreReport {
   uint64_t descs = 0;
   uint64_t ids = 0;
   uint64_t payloads = 0;
-  uint64_t bytes = 0;
   std::vector<std::string> faults;  ///< a line each, the first hundred
 };
 
