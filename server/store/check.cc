@@ -11,6 +11,7 @@
 #include "rocksdb/env.h"
 #include "server/store/data_dir.h"
 #include "server/store/instants.h"
+#include "server/store/log_check.h"
 #include "server/store/payload_rows.h"
 #include "server/store/rocks.h"
 #include "server/store/row_scan.h"
@@ -36,8 +37,7 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   }
   const absl::Cleanup unlock = [&] { env->UnlockFile(lock).PermitUncheckedError(); };
   rocksdb::DB* opened = nullptr;
-  const auto status =
-      rocksdb::DB::OpenForReadOnly(RocksOptions(SyncMode::kAlways), dir.database(), &opened);
+  const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(), dir.database(), &opened);
   if (!status.ok()) return FromRocks(status, data_dir);
   const std::unique_ptr<rocksdb::DB> db(opened);
   const auto epoch = ReadEpoch(*db, data_dir);
@@ -48,6 +48,7 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
     report.faults.push_back(fault);
     return report.faults.size() < kFaultsMax;
   };
+  if (const auto damage = FindDamageInLogs(dir.database())) on_fault(*damage);
   if (const auto sums = db->VerifyChecksum(); !sums.ok()) on_fault(sums.ToString());
   const InstantReader instants(StoreClock::OfMachine(), epoch->wall_minus_boot);
   PayloadRows payloads;

@@ -129,4 +129,6 @@ absl::Status DataDir::Mark(State state) const {
   return SyncPath(path_);
 }
 
+absl::Status DataDir::SyncDatabase() const { return SyncPath(database()); }
+
 }  // namespace waitd::server

@@ -33,6 +33,9 @@ class DataDir {
   /// Says what is there from now on, durably. Makes the directory if it is missing.
   absl::Status Mark(State state) const;
 
+  /// Makes it durable which files the database has.
+  absl::Status SyncDatabase() const;
+
  private:
   std::string path_;
 };

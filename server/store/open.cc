@@ -5,9 +5,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
 #include "server/store/data_dir.h"
 #include "server/store/instants.h"
+#include "server/store/log_check.h"
 #include "server/store/record.pb.h"
 #include "server/store/rocks.h"
 #include "server/store/rocks_store.h"
@@ -37,6 +39,17 @@ absl::StatusOr<Epoch> EnterEpoch(rocksdb::DB& db, const std::string& data_dir,
     return FromRocks(status, data_dir);
   }
   return epoch;
+}
+
+// Without a sync for each commit pages may be missing anywhere after a power cut, and the whole
+// beginning of the log is what is promised. With it, no more than the last commit.
+absl::Status CheckLogs(const DataDir& dir) {
+  const auto damage = FindDamageInLogs(dir.database());
+  if (!damage.has_value()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "the store in ", dir.path(), " is damaged: ", *damage,
+      ", and there are commits behind it; go back to a backup of the directory, or start once with "
+      "--sync=never to go on without them, as is right if the store ran that way before"));
 }
 
 absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenDatabase(const DataDir& dir,
@@ -74,9 +87,15 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   const auto state = dir.Look();
   if (!state.ok()) return state.status();
   const bool is_new = *state == DataDir::State::kNew;
-  const rocksdb::Options rocks = RocksOptions(options.sync);
+  if (!is_new && options.sync == SyncMode::kAlways) {
+    if (auto status = CheckLogs(dir); !status.ok()) return status;
+  }
+  const rocksdb::Options rocks = RocksOptions();
   auto db = is_new ? MakeDatabase(dir, rocks) : OpenDatabase(dir, rocks);
   if (!db.ok()) return db.status();
+  // The logs that were read are gone now. One that ends in a torn commit must not be there again
+  // after a power cut, when there are commits behind it.
+  if (auto status = dir.SyncDatabase(); !status.ok()) return status;
   absl::StatusOr<Epoch> epoch = is_new ? Epoch() : ReadEpoch(**db, dir.path());
   if (epoch.ok()) epoch = EnterEpoch(**db, dir.path(), options.clock, *std::move(epoch));
   if (!epoch.ok()) return epoch.status();

@@ -49,20 +49,19 @@ void PayloadRows::Found(uint64_t number, core::Payload payload) {
   next_ = std::max(next_, number + 1);
 }
 
-core::Payload PayloadRows::Find(uint64_t number) const {
+core::Payload PayloadRows::ReferTo(uint64_t number) {
   const auto found = found_.find(number);
-  return found == found_.end() ? nullptr : found->second->payload;
+  if (found == found_.end()) return nullptr;
+  Refer(found->second->payload);
+  return found->second->payload;
 }
 
 size_t PayloadRows::AllFound() {
-  size_t idle = 0;
-  for (const auto& [number, row] : found_) {
-    if (row->references > 0) continue;
-    ++idle;
-    Erase(*row);
-  }
+  const auto idle = std::count_if(found_.begin(), found_.end(), [](const auto& numbered) {
+    return numbered.second->references == 0;
+  });
   found_.clear();
-  return idle;
+  return static_cast<size_t>(idle);
 }
 
 void PayloadRows::Release(const std::vector<Row*>& rows) {

@@ -47,10 +47,10 @@ class PayloadRows {
   /// A payload that was found stored. Before every other call.
   void Found(uint64_t number, core::Payload payload);
 
-  /// The payload of that number, while it is found; null: there is none.
-  core::Payload Find(uint64_t number) const;
+  /// One more reference by the row that is being found; null: there is no such payload.
+  core::Payload ReferTo(uint64_t number);
 
-  /// All rows have been found. Returns how many payloads none of them refers to; they go.
+  /// All rows have been found. Returns how many payloads none of them refers to.
   size_t AllFound();
 
   size_t size() const { return by_payload_.size(); }

@@ -18,15 +18,9 @@ constexpr size_t kMiB = 1U << 20U;
 
 rocksdb::Slice Slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 
-absl::Status Damaged(const std::string& data_dir, const std::string& how) {
-  return absl::DataLossError(absl::StrCat(
-      "the store in ", data_dir, " is damaged: ", how,
-      "; see what waitd --check-store says of it, and go back to a backup of the directory"));
-}
-
 }  // namespace
 
-rocksdb::Options RocksOptions(SyncMode sync) {
+rocksdb::Options RocksOptions() {
   rocksdb::Options options;
 
   // Rows are written by one thread and read only when the store is opened. So what was written last
@@ -36,7 +30,7 @@ rocksdb::Options RocksOptions(SyncMode sync) {
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
   options.write_buffer_size = 64 * kMiB;
-  options.max_write_buffer_number = 4;
+  options.max_write_buffer_number = 3;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kMiB);
   table.block_size = 16U << 10U;
@@ -47,16 +41,12 @@ rocksdb::Options RocksOptions(SyncMode sync) {
   options.max_open_files = 256;
   options.bytes_per_sync = kMiB;
 
-  // The log's end. A commit that never returned may be there in part, torn in any way that a disk
-  // tears, while every earlier one is whole; a log that is damaged before its end must not pass for
-  // one that ends there, for what follows was acknowledged. So a record that breaks off at the end
-  // is left out, and anything else is refused: not kPointInTimeRecovery, which drops all that comes
-  // after a damage and says nothing, nor kAbsoluteConsistency, which refuses the torn one, too.
-  // Without a sync for each commit, though, pages of many commits may be missing anywhere after a
-  // power cut, and the longest whole beginning is what these modes promise.
-  options.wal_recovery_mode = sync == SyncMode::kAlways
-                                  ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
-                                  : rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // A commit that never returned may be in the log in part, torn in any way that a disk tears: what
+  // is whole before it counts. Alone this would also drop all that stands behind a damage, and say
+  // nothing, but that FindDamageInLogs looks first. (kTolerateCorruptedTailRecords refuses a commit
+  // that is torn in its middle, and kAbsoluteConsistency any torn one: neither would start again
+  // after a power cut. And both take a length that was hit by a flipped bit for the log's end.)
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   options.recycle_log_file_num = 0;  // in a recycled log old records would look like a damage
   options.manual_wal_flush = false;
   options.paranoid_checks = true;
@@ -69,6 +59,12 @@ rocksdb::Options RocksOptions(SyncMode sync) {
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   return options;
+}
+
+absl::Status Damaged(const std::string& data_dir, const std::string& how) {
+  return absl::DataLossError(absl::StrCat(
+      "the store in ", data_dir, " is damaged: ", how,
+      "; see what waitd --check-store says of it, and go back to a backup of the directory"));
 }
 
 absl::Status FromRocks(const rocksdb::Status& status, const std::string& data_dir) {
@@ -102,10 +98,10 @@ absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
   store::v1::Format format;
   if (read.IsNotFound() ||
       (read.ok() && (!format.ParseFromString(value) || format.magic() != "waitd"))) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the RocksDB in ", data_dir,
-                     " is not waitd's; give --data-dir a directory that is empty, or one that "
-                     "waitd made"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the RocksDB in ", data_dir,
+        " does not say that it is waitd's, so it is somebody else's or lost its "
+        "beginning; go back to a backup of the directory, or give --data-dir another"));
   }
   if (!read.ok()) return FromRocks(read, data_dir);
   if (format.version() > kStoreFormat) {

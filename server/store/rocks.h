@@ -15,7 +15,10 @@
 namespace waitd::server {
 
 /// What the store's RocksDB runs with.
-rocksdb::Options RocksOptions(SyncMode sync);
+rocksdb::Options RocksOptions();
+
+/// What is to be said of a store that is damaged.
+absl::Status Damaged(const std::string& data_dir, const std::string& how);
 
 /// A failure of RocksDB in this data directory, with what to do about it.
 absl::Status FromRocks(const rocksdb::Status& status, const std::string& data_dir);

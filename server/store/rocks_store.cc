@@ -41,7 +41,7 @@ RocksStore::~RocksStore() {
   }
   closing_changed_.notify_one();
   if (syncer_.joinable()) syncer_.join();
-  db_->SyncWAL().PermitUncheckedError();
+  SyncUnsynced();
   db_->Close().PermitUncheckedError();
 }
 
@@ -77,12 +77,11 @@ absl::Status RocksStore::Commit(const core::Changes& changes, size_t* bytes) {
   *bytes = batch_.GetDataSize();
   rocksdb::WriteOptions options;
   options.sync = sync_ == SyncMode::kAlways;
+  const std::lock_guard writing(writing_);
   if (const auto status = db_->Write(options, &batch_); !status.ok()) return Fail(status);
-  if (sync_ == SyncMode::kInterval) {
-    const std::lock_guard lock(mutex_);
-    unsynced_ = true;
-  }
-  return absl::OkStatus();
+  const std::lock_guard lock(mutex_);
+  unsynced_ = true;
+  return failure_;
 }
 
 void RocksStore::Put(std::string_view key, const google::protobuf::MessageLite& message) {
@@ -204,13 +203,19 @@ absl::Status RocksStore::failure() {
 void RocksStore::SyncNowAndThen() {
   std::unique_lock lock(mutex_);
   while (!closing_changed_.wait_for(lock, kSyncInterval, [this] { return closing_; })) {
-    if (!std::exchange(unsynced_, false)) continue;
     lock.unlock();
-    if (const auto status = db_->SyncWAL(); !status.ok()) {
-      static_cast<void>(Fail(status));
-    }
+    SyncUnsynced();
     lock.lock();
   }
+}
+
+void RocksStore::SyncUnsynced() {
+  const std::lock_guard writing(writing_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.ok() || !std::exchange(unsynced_, false)) return;
+  }
+  if (const auto status = db_->SyncWAL(); !status.ok()) Fail(status).IgnoreError();
 }
 
 }  // namespace waitd::server

@@ -50,6 +50,7 @@ class RocksStore final : public Store {
   absl::Status Fail(const rocksdb::Status& status);
   absl::Status failure();
   void SyncNowAndThen();
+  void SyncUnsynced();
 
   const DataDir dir_;
   const StoreClock clock_;
@@ -67,7 +68,10 @@ class RocksStore final : public Store {
   std::string key_;
   std::string value_;
 
-  std::mutex mutex_;
+  // Held over each write and each sync, for a sync after a write that failed stops the process.
+  std::mutex writing_;
+
+  std::mutex mutex_;       // comes after writing_
   absl::Status failure_;   // guarded by mutex_
   bool unsynced_ = false;  // guarded by mutex_
   bool closing_ = false;   // guarded by mutex_

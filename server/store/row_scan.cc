@@ -110,7 +110,7 @@ const char* RowScan::ReadDesc(std::string_view key, std::string_view value, core
   const RowInstants instants{instants_, desc_row_.epoch() == epoch_};
   desc->name = key.substr(1);
   const char* const fault = ReadRecord(
-      desc_row_, instants, [this](uint64_t number) { return payloads_.Find(number); }, desc);
+      desc_row_, instants, [this](uint64_t number) { return payloads_.ReferTo(number); }, desc);
   payloads_.Made(key);
   if (fault != nullptr) return fault;
   if (desc->generation >= next_generation_) return "its generation is not below the next one";
@@ -125,7 +125,7 @@ const char* RowScan::ReadId(std::string_view key, std::string_view value, core::
   const RowInstants instants{instants_, id_row_.epoch() == epoch_};
   id->key = *std::move(id_key);
   const char* const fault = ReadRecord(
-      id_row_, instants, [this](uint64_t number) { return payloads_.Find(number); }, id);
+      id_row_, instants, [this](uint64_t number) { return payloads_.ReferTo(number); }, id);
   payloads_.Made(key);
   if (fault != nullptr) return fault;
   if (id->shard >= core::kShards) return "there is no such shard";
