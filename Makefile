@@ -3,7 +3,7 @@
 # What is built with, tested with, and looked over with; by the names of Debian 12.
 BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
   protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
-  prometheus-cpp-dev libcivetweb-dev
+  prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
   python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev

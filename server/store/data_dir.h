@@ -1,0 +1,45 @@
+#ifndef WAITD_SERVER_STORE_DATA_DIR_H_
+#define WAITD_SERVER_STORE_DATA_DIR_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace waitd::server {
+
+/// The version of the format of record.proto.
+inline constexpr uint32_t kStoreFormat = 1;
+
+/// A directory with a store in it: a database, and a small text file that says so. By that file a
+/// directory is known before the database in it is touched.
+class DataDir {
+ public:
+  enum class State : uint8_t {
+    kNew,    ///< nothing is in it, or a store that was not made to the end
+    kReady,  ///< a store that was
+  };
+
+  explicit DataDir(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string database() const { return path_ + "/rocksdb"; }
+
+  /// What is there; an error if it is not for waitd, or for a newer one. Changes nothing.
+  absl::StatusOr<State> Look() const;
+
+  /// Says what is there from now on, durably. Makes the directory if it is missing.
+  absl::Status Mark(State state) const;
+
+  /// Makes it durable which files the database has.
+  absl::Status SyncDatabase() const;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_STORE_DATA_DIR_H_

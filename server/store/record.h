@@ -1,0 +1,46 @@
+#ifndef WAITD_SERVER_STORE_RECORD_H_
+#define WAITD_SERVER_STORE_RECORD_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/functional/function_ref.h"
+#include "core/saved.h"
+#include "server/store/instants.h"
+#include "server/store/record.pb.h"
+
+namespace waitd::server {
+
+/// What one is told of a payload that is to have a row of its own: answers the row's number.
+using OnPayload = absl::FunctionRef<uint64_t(const core::Payload&)>;
+
+/// And the way back; null: there is no such row.
+using FindPayload = absl::FunctionRef<core::Payload(uint64_t)>;
+
+/// Fill an empty message of record.proto. What the row's key says is not in it, nor is its epoch.
+void WriteRecord(const core::SavedDesc& desc, const InstantWriter& instants, OnPayload on_payload,
+                 store::v1::Desc* row);
+void WriteRecord(const core::SavedId& id, const InstantWriter& instants, OnPayload on_payload,
+                 store::v1::Id* row);
+void WriteInstant(core::Instant at, const InstantWriter& instants, store::v1::Instant* stored);
+
+/// Where the instants of a row are read from.
+struct RowInstants {
+  const InstantReader& reader;
+  bool boot;  ///< the row is of the epoch that goes on
+
+  core::Instant Read(core::Nanos at_boot, core::Nanos at_wall) const {
+    return boot ? reader.FromBoot(at_boot) : reader.FromWall(at_wall);
+  }
+};
+
+/// The ways back: all but what the key says. Null, or what is wrong with the row.
+const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
+                       FindPayload find_payload, core::SavedDesc* desc);
+const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
+                       FindPayload find_payload, core::SavedId* id);
+core::Instant ReadInstant(const store::v1::Instant& stored, const RowInstants& instants);
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_STORE_RECORD_H_

@@ -1,0 +1,221 @@
+#include "server/store/rocks_store.h"
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/check.h"
+#include "rocksdb/utilities/checkpoint.h"
+#include "server/store/record.h"
+#include "server/store/row_key.h"
+#include "server/store/row_scan.h"
+
+namespace waitd::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kSyncInterval(1);
+
+rocksdb::Slice Slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+
+}  // namespace
+
+RocksStore::RocksStore(DataDir dir, const StoreOptions& options, std::unique_ptr<rocksdb::DB> db,
+                       Epoch epoch)
+    : dir_(std::move(dir)),
+      clock_(options.clock),
+      sync_(options.sync),
+      db_(std::move(db)),
+      epoch_(std::move(epoch)) {
+  if (sync_ == SyncMode::kInterval) syncer_ = std::thread([this] { SyncNowAndThen(); });
+}
+
+// An orderly end leaves nothing unsynced, in any mode.
+RocksStore::~RocksStore() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  closing_changed_.notify_one();
+  if (syncer_.joinable()) syncer_.join();
+  SyncUnsynced();
+  db_->Close().PermitUncheckedError();
+}
+
+absl::StatusOr<Loaded> RocksStore::Load(const OnDesc& on_desc, const OnId& on_id) {
+  WAITD_CHECK(!loaded_, "a store is loaded once");
+  loaded_ = true;
+  Loaded loaded;
+  std::string first;
+  const InstantReader instants(clock_, epoch_.wall_minus_boot);
+  RowScan scan(*db_, epoch_.number, instants, payloads_);
+  const auto on_fault = [&](const std::string& fault) {
+    first = fault;
+    return false;
+  };
+  auto status = scan.Run(on_desc, on_id, on_fault, &loaded);
+  if (status.ok() && !first.empty()) status = rocksdb::Status::Corruption(first);
+  if (!status.ok()) return FromRocks(status, dir_.path());
+  next_generation_ = loaded.next_generation;
+  return loaded;
+}
+
+absl::Status RocksStore::Commit(const core::Changes& changes, size_t* bytes) {
+  WAITD_CHECK(loaded_, "a store is loaded before it is written");
+  *bytes = 0;
+  if (auto failed = failure(); !failed.ok()) return failed;
+  batch_.Clear();
+  AddErased(changes);
+  const InstantWriter instants(clock_);
+  AddRows(changes, instants);
+  AddPayloads();
+  AddMeta(changes, instants);
+  if (batch_.Count() == 0) return absl::OkStatus();
+  *bytes = batch_.GetDataSize();
+  rocksdb::WriteOptions options;
+  options.sync = sync_ == SyncMode::kAlways;
+  const std::lock_guard writing(writing_);
+  if (const auto status = db_->Write(options, &batch_); !status.ok()) return Fail(status);
+  const std::lock_guard lock(mutex_);
+  unsynced_ = true;
+  return failure_;
+}
+
+void RocksStore::Put(std::string_view key, const google::protobuf::MessageLite& message) {
+  message.SerializeToString(&value_);
+  batch_.Put(Slice(key), value_).PermitUncheckedError();
+}
+
+void RocksStore::Erase(std::string_view key) {
+  payloads_.Erased(key);
+  batch_.Delete(Slice(key)).PermitUncheckedError();
+}
+
+void RocksStore::AddErased(const core::Changes& changes) {
+  for (const std::string& name : changes.closed) {
+    MakeDescKey(name, &key_);
+    Erase(key_);
+  }
+  for (const core::SavedIdKey& id : changes.forgotten) {
+    MakeIdKey(id, &key_);
+    Erase(key_);
+  }
+}
+
+void RocksStore::AddRows(const core::Changes& changes, const InstantWriter& instants) {
+  const auto refer = [this](const core::Payload& payload) { return payloads_.Refer(payload); };
+  for (const core::SavedDesc& desc : changes.descs) {
+    desc_row_.Clear();
+    desc_row_.set_epoch(epoch_.number);
+    WriteRecord(desc, instants, refer, &desc_row_);
+    MakeDescKey(desc.name, &key_);
+    payloads_.Made(key_);
+    Put(key_, desc_row_);
+  }
+  for (const core::SavedId& id : changes.ids) {
+    id_row_.Clear();
+    id_row_.set_epoch(epoch_.number);
+    WriteRecord(id, instants, refer, &id_row_);
+    MakeIdKey(id.key, &key_);
+    payloads_.Made(key_);
+    Put(key_, id_row_);
+  }
+}
+
+void RocksStore::AddPayloads() {
+  const PayloadRows::Work work = payloads_.Take();
+  for (const auto& [number, payload] : work.put) {
+    batch_.Put(PayloadKey(number), *payload).PermitUncheckedError();
+  }
+  for (const uint64_t number : work.erase) {
+    batch_.Delete(PayloadKey(number)).PermitUncheckedError();
+  }
+}
+
+void RocksStore::AddMeta(const core::Changes& changes, const InstantWriter& instants) {
+  for (const core::Changes::Horizon& horizon : changes.horizons) {
+    store::v1::Horizon row;
+    row.set_epoch(epoch_.number);
+    WriteInstant(horizon.at, instants, row.mutable_at());
+    Put(HorizonKey(horizon.shard), row);
+  }
+  if (changes.next_generation <= next_generation_) return;
+  next_generation_ = changes.next_generation;
+  store::v1::Generation row;
+  row.set_next(next_generation_);
+  Put(kGenerationKey, row);
+}
+
+uint64_t RocksStore::Bytes() const {
+  uint64_t bytes = 0;
+  std::error_code error;
+  // A file that goes away meanwhile counts nothing.
+  for (auto entry = fs::directory_iterator(dir_.database(), error);
+       !error && entry != fs::end(entry); entry.increment(error)) {
+    std::error_code gone;
+    if (const uint64_t size = entry->file_size(gone); !gone) bytes += size;
+  }
+  return bytes;
+}
+
+absl::StatusOr<uint64_t> RocksStore::FreeBytes() const {
+  std::error_code error;
+  const fs::space_info space = fs::space(dir_.path(), error);
+  if (!error) return space.available;
+  return absl::UnavailableError(absl::StrCat("cannot ask how much space is left for ", dir_.path(),
+                                             ": ", error.message(), "; look after the disk"));
+}
+
+// It is marked when it is whole: a copy that was broken off is no store.
+absl::Status RocksStore::Backup(const std::string& path) {
+  std::error_code error;
+  const bool made = fs::create_directory(path, error);
+  if (error || !made) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot make the backup's directory: ", path, ": ",
+                     error ? error.message() : "it is there already",
+                     "; give a path below a directory that can be written, where nothing is"));
+  }
+  const DataDir copy(path);
+  rocksdb::Checkpoint* made_by = nullptr;
+  auto status = rocksdb::Checkpoint::Create(db_.get(), &made_by);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made_by);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(copy.database());
+  if (!status.ok()) return FromRocks(status, path);
+  return copy.Mark(DataDir::State::kReady);
+}
+
+absl::Status RocksStore::Fail(const rocksdb::Status& status) {
+  const std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = FromRocks(status, dir_.path());
+  return failure_;
+}
+
+absl::Status RocksStore::failure() {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+// A thread of its own, for the last commit before a pause is to be synced, too.
+void RocksStore::SyncNowAndThen() {
+  std::unique_lock lock(mutex_);
+  while (!closing_changed_.wait_for(lock, kSyncInterval, [this] { return closing_; })) {
+    lock.unlock();
+    SyncUnsynced();
+    lock.lock();
+  }
+}
+
+void RocksStore::SyncUnsynced() {
+  const std::lock_guard writing(writing_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!failure_.ok() || !std::exchange(unsynced_, false)) return;
+  }
+  if (const auto status = db_->SyncWAL(); !status.ok()) Fail(status).IgnoreError();
+}
+
+}  // namespace waitd::server

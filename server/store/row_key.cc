@@ -1,0 +1,80 @@
+#include "server/store/row_key.h"
+
+#include <climits>
+#include <cstddef>
+
+namespace waitd::server {
+namespace {
+
+template <class T>
+void AppendBigEndian(T number, std::string* key) {
+  for (size_t i = sizeof(T); i-- > 0;) {
+    key->push_back(static_cast<char>(number >> (i * CHAR_BIT) & UCHAR_MAX));
+  }
+}
+
+template <class T>
+T ReadBigEndian(std::string_view bytes) {
+  T number = 0;
+  for (const char byte : bytes.substr(0, sizeof(T))) {
+    number = static_cast<T>(number << CHAR_BIT | static_cast<unsigned char>(byte));
+  }
+  return number;
+}
+
+bool Is(RowKind kind, std::string_view key) {
+  return !key.empty() && key[0] == static_cast<char>(kind);
+}
+
+constexpr size_t kUseAt = 1;
+constexpr size_t kNameAt = 2;
+constexpr size_t kIdAt = kNameAt + sizeof(uint64_t);
+
+}  // namespace
+
+void MakeDescKey(std::string_view name, std::string* key) {
+  key->assign(1, static_cast<char>(RowKind::kDesc));
+  key->append(name);
+}
+
+void MakeIdKey(const core::SavedIdKey& id, std::string* key) {
+  key->assign(1, static_cast<char>(RowKind::kId));
+  key->push_back(static_cast<char>(static_cast<int>(id.use) + 1));
+  AppendBigEndian(id.name, key);
+  key->append(id.id);
+}
+
+std::string PayloadKey(uint64_t number) {
+  std::string key(1, static_cast<char>(RowKind::kPayload));
+  AppendBigEndian(number, &key);
+  return key;
+}
+
+std::string HorizonKey(uint32_t shard) {
+  std::string key(kHorizonPrefix);
+  AppendBigEndian(shard, &key);
+  return key;
+}
+
+std::optional<core::SavedIdKey> ReadIdKey(std::string_view key) {
+  if (!Is(RowKind::kId, key) || key.size() < kIdAt) return std::nullopt;
+  const int use = key[kUseAt] - 1;
+  if (use < 0 || use > static_cast<int>(core::IdUse::kWriteHandOff)) return std::nullopt;
+  return core::SavedIdKey{.use = static_cast<core::IdUse>(use),
+                          .name = ReadBigEndian<uint64_t>(key.substr(kNameAt)),
+                          .id = std::string(key.substr(kIdAt))};
+}
+
+std::optional<uint64_t> ReadPayloadKey(std::string_view key) {
+  if (!Is(RowKind::kPayload, key) || key.size() != 1 + sizeof(uint64_t)) return std::nullopt;
+  return ReadBigEndian<uint64_t>(key.substr(1));
+}
+
+std::optional<uint32_t> ReadHorizonKey(std::string_view key) {
+  if (!key.starts_with(kHorizonPrefix) || key.size() != kHorizonPrefix.size() + sizeof(uint32_t)) {
+    return std::nullopt;
+  }
+  return ReadBigEndian<uint32_t>(key.substr(kHorizonPrefix.size()));
+}
+
+}  // namespace waitd::server

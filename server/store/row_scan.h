@@ -1,0 +1,53 @@
+#ifndef WAITD_SERVER_STORE_ROW_SCAN_H_
+#define WAITD_SERVER_STORE_ROW_SCAN_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/saved.h"
+#include "rocksdb/db.h"
+#include "server/store/instants.h"
+#include "server/store/payload_rows.h"
+#include "server/store/record.pb.h"
+#include "server/store/store.h"
+
+namespace waitd::server {
+
+/// Reads every row of a store once, and looks whether each agrees with itself and the others.
+class RowScan {
+ public:
+  /// Told of what is wrong with a row, with its key. False: do not go on.
+  using OnFault = std::function<bool(const std::string&)>;
+
+  /// `payloads` is empty, and knows of all payloads and who refers to them afterwards.
+  RowScan(rocksdb::DB& db, uint32_t epoch, const InstantReader& instants, PayloadRows& payloads)
+      : db_(db), epoch_(epoch), instants_(instants), payloads_(payloads) {}
+
+  /// An error is one of reading; a fault is none.
+  rocksdb::Status Run(const Store::OnDesc& on_desc, const Store::OnId& on_id,
+                      const OnFault& on_fault, Loaded* loaded);
+
+ private:
+  // Each answers null, or what is wrong with the row.
+  const char* ReadMeta(std::string_view key, std::string_view value, Loaded* loaded);
+  const char* ReadPayload(std::string_view key, std::string_view value);
+  const char* ReadDesc(std::string_view key, std::string_view value, core::SavedDesc* desc);
+  const char* ReadId(std::string_view key, std::string_view value, core::SavedId* id);
+  const char* CheckEpoch(uint32_t epoch) const;
+
+  rocksdb::DB& db_;
+  const uint32_t epoch_;
+  const InstantReader& instants_;
+  PayloadRows& payloads_;
+  uint64_t next_generation_ = 0;
+  store::v1::Desc desc_row_;  // kept for their memory
+  store::v1::Id id_row_;
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_STORE_ROW_SCAN_H_
