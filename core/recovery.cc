@@ -103,7 +103,9 @@ void Recovery::Finish(uint64_t next_generation) {
     poller_.Age(step, home, *each.record);
   }
   poller_.descriptors_.store(by_generation_.size(), std::memory_order_relaxed);
-  poller_.next_generation_.store(next_generation, std::memory_order_relaxed);
+  if (next_generation > 0) {
+    poller_.next_generation_.store(next_generation, std::memory_order_relaxed);
+  }
 }
 
 }  // namespace waitd::core

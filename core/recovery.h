@@ -25,6 +25,8 @@ class Recovery {
   [[nodiscard]] bool Restore(const SavedDesc& saved);
   [[nodiscard]] bool Restore(SavedId saved);
   void MoveHorizon(uint32_t shard, Instant at);
+
+  /// `next_generation` is above every one that was ever used; 0: none was.
   void Finish(uint64_t next_generation);
 
   uint64_t descriptors() const { return by_generation_.size(); }

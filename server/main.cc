@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "server/log.h"
 #include "server/options.h"
+#include "server/recover.h"
 #include "server/server.h"
 
 namespace {
@@ -21,6 +23,7 @@ namespace {
 using waitd::server::CommandLine;
 
 constexpr int kWrongUse = 2;
+constexpr int kStoreFailed = 74;  // EX_IOERR
 
 int Fail(const std::string& error) {
   std::fprintf(stderr, "waitd: %s\n", waitd::server::OneLine(error).c_str());
@@ -56,14 +59,20 @@ void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
 }
 
 int Serve(const waitd::server::Options& options) {
-  waitd::server::Server server(options);
+  // Whoever waits for a signal hears of it.
+  waitd::server::Server server(options, [] { kill(getpid(), SIGTERM); });
   std::string error;
   if (!server.Start(&error)) return Fail(error);
-  spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store=memory", server.address(),
-               server.metrics_address());
+  spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={}", server.address(),
+               server.metrics_address(), options.store);
   const sigset_t set = EndSignals();
   int signal = 0;
   sigwait(&set, &signal);
+  if (server.store_failed()) {
+    server.Stop();
+    spdlog::critical("ended, for the store has failed; start waitd again");
+    return kStoreFailed;
+  }
   const uint64_t parked = server.waiters();
   spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
                absl::FormatDuration(options.drain_timeout));
@@ -99,6 +108,7 @@ int main(int argc, char** argv) {
   // Before any thread is made, so that all of them leave these signals to sigwait.
   const sigset_t set = EndSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  if (line.options.check_store) return waitd::server::CheckStoreAndSay(line.options);
   waitd::server::StartLog(line.options.log_level, line.options.log_format);
   return Serve(line.options);
 }

@@ -25,15 +25,19 @@ int main() {
       "environment, and that before the file.");
   for (const waitd::server::OptionDoc& doc : waitd::server::OptionDocs()) {
     const std::string value = waitd::server::DefaultOf(doc);
-    std::printf(".TP\n.BI \\-\\-%s= %s\n%s.%s\n", Escape(std::string(doc.name)).c_str(),
-                std::string(doc.value).c_str(), Escape(waitd::server::HelpOf(doc)).c_str(),
+    std::printf(".TP\n.BI \\-\\-%s%s %s\n%s.%s\n", Escape(std::string(doc.name)).c_str(),
+                doc.value.empty() ? "" : "=", std::string(doc.value).c_str(),
+                Escape(waitd::server::HelpOf(doc)).c_str(),
                 value.empty() ? "" : (" Default: " + Escape(value) + ".").c_str());
   }
   std::puts(
       ".SH SIGNALS\nSIGTERM and SIGINT drain: the health service says NOT_SERVING, new waits are "
       "refused with UNAVAILABLE, parked ones may still end by themselves until "
       "\\-\\-drain\\-timeout and are then refused, too. A second signal ends the process at once.\n"
-      ".SH EXIT STATUS\n0 after a drain, 2 for a wrong option or an address that cannot be used.\n"
+      ".SH EXIT STATUS\n0 after a drain; 2 for a wrong option, an address or a store that cannot "
+      "be used, or one that "
+      "\\-\\-check\\-store found damaged: restarting does not help; 74 when the store failed while "
+      "waitd ran: restarting it brings back all that was answered.\n"
       ".SH SEE ALSO\n.BR waitctl (1)");
   return 0;
 }

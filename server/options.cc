@@ -1,5 +1,7 @@
 #include "server/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
@@ -40,6 +42,18 @@ ABSL_FLAG(uint64_t, max_unacked, 1 << 18,
           "how many results of one session may be written and not acknowledged");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(10),
           "how long parked waits may still end by themselves after SIGTERM");
+ABSL_FLAG(std::string, store, "rocksdb",
+          "rocksdb: what was answered survives; memory: a restart knows nothing");
+ABSL_FLAG(
+    std::string, data_dir, "",
+    "where the store is; made if it is missing [$STATE_DIRECTORY, /var/lib/waitd for root, or "
+    "waitd below $XDG_STATE_HOME or ~/.local/state]");
+ABSL_FLAG(std::string, sync, "always",
+          "always: an answer is safe from a power cut; interval: from one a second later; never: "
+          "when the operating system likes");
+ABSL_FLAG(uint64_t, min_free_disk_bytes, 64 << 20,
+          "with less room than this on the store's disk nothing new is taken; 0: never mind");
+ABSL_FLAG(bool, check_store, false, "read the store, say whether it is good, and end");
 ABSL_FLAG(std::string, config, "", "a file of `name = value` lines; # begins a comment");
 
 namespace waitd::server {
@@ -61,6 +75,11 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"max-parked", "N"},
                               OptionDoc{"max-unacked", "N"},
                               OptionDoc{"drain-timeout", "DURATION"},
+                              OptionDoc{"store", "STORE"},
+                              OptionDoc{"data-dir", "DIR"},
+                              OptionDoc{"sync", "WHEN"},
+                              OptionDoc{"min-free-disk-bytes", "BYTES"},
+                              OptionDoc{"check-store", ""},
                               OptionDoc{"config", "FILE"}};
 
 absl::CommandLineFlag* FindFlag(std::string_view dashed) {
@@ -110,8 +129,10 @@ std::optional<std::string> Set(std::string_view name, const std::string& value,
   }
   std::string error;
   if (flag->ParseFrom(value, &error)) return std::nullopt;
-  std::string hint = flag->IsOfType<absl::Duration>() ? "a duration such as 250ms, 10s or 1h30m"
-                                                      : "a whole number";
+  const std::string hint = flag->IsOfType<absl::Duration>()
+                               ? "a duration such as 250ms, 10s or 1h30m"
+                           : flag->IsOfType<bool>() ? "true or false"
+                                                    : "a whole number";
   return absl::StrCat(where, ": '", value, "' is no value for ", std::string(name), "; give ",
                       hint);
 }
@@ -173,7 +194,9 @@ std::optional<std::string> Check(const Options& options) {
         CheckPositive("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
-        CheckNotNegative("drain-timeout", options.drain_timeout)}) {
+        CheckNotNegative("drain-timeout", options.drain_timeout),
+        CheckOneOf("store", options.store, {"rocksdb", "memory"}),
+        CheckOneOf("sync", options.sync, {"always", "interval", "never"})}) {
     if (fault.has_value()) return fault;
   }
   return std::nullopt;
@@ -195,7 +218,12 @@ Options Current() {
           .max_sessions = absl::GetFlag(FLAGS_max_sessions),
           .max_parked = absl::GetFlag(FLAGS_max_parked),
           .max_unacked = absl::GetFlag(FLAGS_max_unacked),
-          .drain_timeout = absl::GetFlag(FLAGS_drain_timeout)};
+          .drain_timeout = absl::GetFlag(FLAGS_drain_timeout),
+          .store = absl::GetFlag(FLAGS_store),
+          .data_dir = absl::GetFlag(FLAGS_data_dir),
+          .sync = absl::GetFlag(FLAGS_sync),
+          .min_free_disk_bytes = absl::GetFlag(FLAGS_min_free_disk_bytes),
+          .check_store = absl::GetFlag(FLAGS_check_store)};
 }
 
 // The file's settings, then the environment's, so that the later one stays.
@@ -238,7 +266,23 @@ std::optional<std::string> SetFromAround(const std::function<const char*(const c
 std::span<const OptionDoc> OptionDocs() { return kDocs; }
 
 std::string HelpOf(const OptionDoc& option) { return FindFlag(option.name)->Help(); }
-std::string DefaultOf(const OptionDoc& option) { return FindFlag(option.name)->DefaultValue(); }
+std::string DefaultOf(const OptionDoc& option) {
+  const absl::CommandLineFlag* const flag = FindFlag(option.name);
+  return flag->IsOfType<bool>() ? "" : flag->DefaultValue();
+}
+
+std::string DefaultDataDir(const std::function<const char*(const char*)>& variable, bool root) {
+  // Of several directories the service manager names the main one first.
+  if (const char* const state = variable("STATE_DIRECTORY"); state != nullptr && *state != '\0') {
+    return std::string(state).substr(0, std::string_view(state).find(':'));
+  }
+  if (root) return "/var/lib/waitd";
+  if (const char* const state = variable("XDG_STATE_HOME"); state != nullptr && *state == '/') {
+    return absl::StrCat(state, "/waitd");
+  }
+  const char* const home = variable("HOME");
+  return home == nullptr || *home == '\0' ? "" : absl::StrCat(home, "/.local/state/waitd");
+}
 
 bool ParseConfig(std::string_view text, std::vector<std::pair<std::string, std::string>>* settings,
                  std::string* error) {
@@ -284,6 +328,7 @@ CommandLine ReadCommandLine(std::span<const std::string> arguments,
     if (FindFlag(name) == nullptr) {
       return fail(absl::StrCat("there is no option --", name, Suggest(name)));
     }
+    if (!value.has_value() && FindFlag(name)->IsOfType<bool>()) value = "true";
     if (!value.has_value()) {
       if (i + 1 == arguments.size()) return fail(absl::StrCat("--", name, " needs a value"));
       value = arguments[++i];
@@ -300,6 +345,10 @@ CommandLine ReadCommandLine(std::span<const std::string> arguments,
   }
   Options options = Current();
   if (auto fault = Check(options)) return fail(*fault);
+  if (options.data_dir.empty() && options.store != "memory") {
+    options.data_dir = DefaultDataDir(variable, geteuid() == 0);
+    if (options.data_dir.empty()) return fail("there is no place for the store; give --data-dir");
+  }
   return {CommandLine::Action::kRun, "", std::move(options)};
 }
 
@@ -308,14 +357,16 @@ std::string HelpText() {
       "waitd: remote timed waits on named poll descriptors, over gRPC.\n\n"
       "Examples:\n"
       "  waitd                                      serve on 127.0.0.1:7411\n"
+      "  waitd --store memory                       the same, and keep nothing\n"
       "  waitd --listen-address unix:/run/waitd.sock\n"
       "  WAITD_LOG_FORMAT=json waitd --config /etc/waitd/waitd.conf\n\n"
       "Options, each also as WAITD_NAME in the environment and as `name = value` in the file that\n"
       "--config names; flags go before the environment, and that before the file:\n";
   for (const OptionDoc& doc : kDocs) {
     const std::string value = DefaultOf(doc);
-    absl::StrAppend(&text, "  --", std::string(doc.name), "=", std::string(doc.value), "\n      ",
-                    HelpOf(doc), value.empty() ? "" : absl::StrCat(" [", value, "]"), "\n");
+    absl::StrAppend(&text, "  --", std::string(doc.name), doc.value.empty() ? "" : "=",
+                    std::string(doc.value), "\n      ", HelpOf(doc),
+                    value.empty() ? "" : absl::StrCat(" [", value, "]"), "\n");
   }
   absl::StrAppend(&text, "  --help, --version\n");
   return text;

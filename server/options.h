@@ -32,6 +32,11 @@ struct Options {
   uint64_t max_parked = 1 << 20;   ///< in one session
   uint64_t max_unacked = 1 << 18;  ///< results, in one session
   absl::Duration drain_timeout;
+  std::string store;     ///< rocksdb or memory
+  std::string data_dir;  ///< empty: DefaultDataDir
+  std::string sync;      ///< always, interval or never
+  uint64_t min_free_disk_bytes = 0;
+  bool check_store = false;  ///< only look whether the data directory is good
 };
 
 /// What the command line asks for.
@@ -41,6 +46,10 @@ struct CommandLine {
   std::string error;  ///< of kFail: one line that says what is wrong and what to do
   Options options;    ///< of kRun
 };
+
+/// Where the store is when nobody says: where the service manager wants it, or below /var/lib for
+/// root, or where the user's programs keep their state. Empty: there is no such place.
+std::string DefaultDataDir(const std::function<const char*(const char*)>& variable, bool root);
 
 /// An option, for the help text and the manual page.
 struct OptionDoc {

@@ -21,12 +21,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/admin.h"
+#include "server/committer.h"
 #include "server/metrics.h"
 #include "server/process_metrics.h"
+#include "server/recover.h"
 #include "server/rpc.h"
 #include "server/rpc_metrics.h"
 #include "server/session_stream.h"
 #include "server/sessions.h"
+#include "server/store_metrics.h"
 #include "server/timer_thread.h"
 
 namespace waitd::server {
@@ -46,19 +49,21 @@ core::Nanos OrForever(absl::Duration duration) {
 }
 
 core::Poller::Options PollerOptions(const Options& options, const core::Now& now) {
+  const bool memory = options.store == "memory";
   const auto microseconds =
       std::chrono::duration_cast<std::chrono::microseconds>(now.wall.time_since_epoch());
   return {.max_descriptors = options.max_descriptors,
           .max_waiters = options.max_waiters,
           .max_wait = OrForever(options.max_wait),
           .default_idle_ttl = OrForever(options.default_idle_ttl),
-          // Without a store, the clock alone keeps generations of two processes apart.
+          // Without a store, the clock alone keeps generations of two processes apart; a store says
+          // where they go on.
           .first_generation = static_cast<uint64_t>(microseconds.count()),
           .linger = core::Nanos(absl::ToInt64Nanoseconds(options.linger)),
           .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
           .max_outcomes = options.max_outcomes,
           // What was answered before is not known here.
-          .known_since = now.mono,
+          .known_since = memory ? now.mono : core::Instant::min(),
           .probe = nullptr};
 }
 
@@ -160,26 +165,38 @@ SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock
 
 // In the order in which they are made; they go in the reverse.
 struct Server::Parts {
-  explicit Parts(const Options& given)
+  Parts(const Options& given, std::function<void()> store_failed)
       : options(given),
         timers(clock),
-        poller(PollerOptions(given, clock.Read()), journal,
+        committer(clock, {given.min_free_disk_bytes,
+                          [this, store_failed = std::move(store_failed)] {
+                            failed.store(true, std::memory_order_relaxed);
+                            if (server != nullptr) server->GetHealthCheckService()->Shutdown();
+                            store_failed();
+                          }}),
+        poller(PollerOptions(given, clock.Read()), given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
         sessions(MakeSessionContext(poller, clock, rpc_metrics, given), given.max_sessions,
                  core::Nanos(absl::ToInt64Nanoseconds(given.linger))),
         core_metrics(poller, clock, given),
+        store_metrics(committer, given),
         context{poller, clock, rpc_metrics, given.max_payload_bytes},
-        admin({&core_metrics, &rpc_metrics, &process_metrics},
-              [this] { return !draining.load(std::memory_order_relaxed); }) {}
+        admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics}, [this] {
+          return !draining.load(std::memory_order_relaxed) &&
+                 !failed.load(std::memory_order_relaxed);
+        }) {}
 
   const Options options;
   core::RealClock clock;
-  core::MemoryJournal journal;
+  std::unique_ptr<Store> store;  // null: memory
   TimerThread timers;
+  std::atomic<bool> failed{false};  // the store; relaxed: shown, and nothing else
+  Committer committer;
   core::Poller poller;
   RpcMetrics rpc_metrics;
   Sessions sessions;
   CoreMetrics core_metrics;
+  StoreMetrics store_metrics;
   ProcessMetrics process_metrics;
   Context context;
   std::atomic<bool> draining{false};  // relaxed: what /readyz says, and nothing else
@@ -193,12 +210,23 @@ struct Server::Parts {
   std::string metrics_address;
 };
 
-Server::Server(const Options& options) : parts_(std::make_unique<Parts>(options)) {}
+Server::Server(const Options& options, std::function<void()> store_failed)
+    : parts_(std::make_unique<Parts>(options, std::move(store_failed))) {}
 
 Server::~Server() { Stop(); }
 
 bool Server::Start(std::string* error) {
   Parts& p = *parts_;
+  if (p.options.store != "memory") {
+    const core::Instant begin = p.clock.Read().mono;
+    absl::StatusOr<std::unique_ptr<Store>> store = Recover(p.options, p.clock, p.poller);
+    if (!store.ok()) {
+      *error = std::string(store.status().message());
+      return false;
+    }
+    p.store = *std::move(store);
+    p.store_metrics.SetStore(*p.store, p.clock.Read().mono - begin);
+  }
   const std::string& asked = p.options.listen_address;
   const auto fail = [&](absl::string_view why) {
     *error =
@@ -241,6 +269,7 @@ bool Server::Start(std::string* error) {
     });
   }
   p.ticker.emplace(p.sessions, *p.queues.front());
+  if (p.store != nullptr) p.committer.Start(p.poller, *p.store);
   p.timers.Start(p.poller);
   auto* const health = p.server->GetHealthCheckService();
   for (const char* name : kHealthNames) health->SetServingStatus(name, true);
@@ -258,6 +287,7 @@ void Server::Drain() {
   parts_->poller.RefuseWaits();
 }
 
+bool Server::store_failed() const { return parts_->failed.load(std::memory_order_relaxed); }
 uint64_t Server::waiters() const { return parts_->poller.waiters(); }
 
 void Server::Stop() {
@@ -278,6 +308,7 @@ void Server::Stop() {
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();
   p.timers.Stop();
+  p.committer.Stop();
   p.server.reset();
 }
 

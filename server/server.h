@@ -1,11 +1,11 @@
 #ifndef WAITD_SERVER_SERVER_H_
 #define WAITD_SERVER_SERVER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "core/clock.h"
-#include "core/journal.h"
 #include "core/poller.h"
 #include "server/options.h"
 
@@ -16,7 +16,8 @@ namespace waitd::server {
 /// Use: Start, then Drain, then Stop. Threads: one owner; it makes threads of its own.
 class Server {
  public:
-  explicit Server(const Options& options);
+  /// `store_failed` is called, on a thread of the server's, when the store fails.
+  Server(const Options& options, std::function<void()> store_failed);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -30,6 +31,10 @@ class Server {
 
   /// Says NOT_SERVING and takes no more waits; everything else goes on.
   void Drain();
+
+  /// Whether the store failed: everything is refused, and the process is to end and be started
+  /// again.
+  bool store_failed() const;
 
   /// How many waits are parked.
   uint64_t waiters() const;

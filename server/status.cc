@@ -222,13 +222,15 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .field = {}};
     case Reason::kLimitDisk:
       return {.reason = "LIMIT_DISK",
-              .message = "the server's disk is nearly full: nothing that would have to be stored "
-                         "is taken; try again when there is room, see --min-free-disk-bytes",
+              .message =
+                  "the server's disk is nearly full: nothing that would have to be stored "
+                  "is taken; try again when there is room, see --min-free-disk-bytes",
               .field = {}};
     case Reason::kStoreFailed:
       return {.reason = "STORE_FAILED",
-              .message = "the server cannot store anything, and ends; whether this was done is not "
-                         "known: ask again with the same id when it is back",
+              .message =
+                  "the server cannot store anything, and ends; whether this was done is not "
+                  "known: ask again with the same id when it is back",
               .field = {}};
   }
   WAITD_CHECK(false, "a refusal has no reason");

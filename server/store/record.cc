@@ -156,7 +156,6 @@ class Writer {
   }
 
   void Write(const core::SavedId::SavedHandOff& from, store::v1::HandOff* to) const {
-    to->set_name(from.name);
     to->set_generation(from.generation);
     to->set_side(ToStored(from.side));
     Write(from.token, to->mutable_token());
@@ -329,8 +328,7 @@ class Reader {
   }
 
   core::SavedId::SavedHandOff HandOff(const store::v1::HandOff& from) {
-    return {.name = from.name(),
-            .generation = from.generation(),
+    return {.generation = from.generation(),
             .side = Enum<core::Side>(from.side()),
             .token = Token(from.token())};
   }
@@ -353,7 +351,6 @@ void WriteRecord(const core::SavedDesc& desc, const InstantWriter& instants, OnP
                  store::v1::Desc* row) {
   const Writer writer(instants, on_payload);
   writer.WriteLife(desc, row);
-  if (desc.idle_since != core::kNever) writer.Write(desc.idle_since, row->mutable_idle_since());
   writer.Write(desc.side[Index(core::Side::kRead)], row->mutable_read());
   writer.Write(desc.side[Index(core::Side::kWrite)], row->mutable_write());
 }
@@ -368,7 +365,6 @@ void WriteRecord(const core::SavedId& id, const InstantWriter& instants, OnPaylo
   if (id.alarm != core::kNever) writer.Write(id.alarm, row->mutable_alarm());
   row->set_ack_timeout(id.ack_timeout.count());
   if (id.answer.has_value()) std::visit(AnswerWriter{writer, *row}, *id.answer);
-  for (const std::string& name : id.names) row->add_names(name);
   if (id.hand_off.has_value()) writer.Write(*id.hand_off, row->mutable_hand_off());
 }
 
@@ -380,7 +376,6 @@ const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
                        FindPayload find_payload, core::SavedDesc* desc) {
   Reader reader(instants, find_payload);
   reader.ReadLife(row, desc);
-  desc->idle_since = reader.Instant(row.has_idle_since(), row.idle_since());
   reader.Read(row.read(), &desc->side[Index(core::Side::kRead)]);
   reader.Read(row.write(), &desc->side[Index(core::Side::kWrite)]);
   return reader.fault();
@@ -396,7 +391,6 @@ const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
   id->alarm = reader.Instant(row.has_alarm(), row.alarm());
   id->ack_timeout = Nanos(row.ack_timeout());
   id->answer = reader.Answer(row);
-  id->names.assign(row.names().begin(), row.names().end());
   if (row.has_hand_off()) id->hand_off = reader.HandOff(row.hand_off());
   return reader.fault();
 }

@@ -36,7 +36,7 @@ class Disk {
     for (const auto& [name, desc] : descs) EXPECT_TRUE(recovery.Restore(desc));
     for (const auto& [key, id] : ids) EXPECT_TRUE(recovery.Restore(id));
     for (const auto& [shard, at] : horizons) recovery.MoveHorizon(shard, at);
-    if (next_generation > 0) recovery.Finish(next_generation);
+    recovery.Finish(next_generation);
   }
 
   int writes = 0;
