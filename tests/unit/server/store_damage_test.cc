@@ -223,7 +223,7 @@ class StoreDamageSweep : public StoreDamageTest {
       for (const fs::path& file : FilesOf(whole)) {
         const fs::path there = data() / file.lexically_relative(whole);
         const size_t size = fs::file_size(file);
-        for (size_t at = 0; at < size; at += 1 + size / 60) {
+        for (size_t at = 0; at < size; at += 1 + size / 30) {
           SCOPED_TRACE(there.filename().string() + " byte " + std::to_string(at));
           fs::remove_all(data());
           fs::copy(whole, data(), fs::copy_options::recursive);
