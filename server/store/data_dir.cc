@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -69,7 +68,7 @@ absl::StatusOr<DataDir::State> ReadMarker(const std::string& dir) {
         "the store in ", dir, " is of format ", format, " and this waitd knows ", kStoreFormat,
         " at most; run the newer waitd that made it, or give --data-dir another directory"));
   }
-  const std::string_view state = words.size() > 4 ? words[4] : "";
+  const std::string state = words.size() > 4 ? words[4] : "";
   if (state == "ready") return DataDir::State::kReady;
   if (state == "new") return DataDir::State::kNew;
   return absl::DataLossError(absl::StrCat("the first line of ", path,

@@ -184,8 +184,9 @@ absl::Status RocksStore::Backup(const std::string& path) {
   auto status = rocksdb::Checkpoint::Create(db_.get(), &made_by);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made_by);
   if (status.ok()) status = checkpoint->CreateCheckpoint(copy.database());
-  if (!status.ok()) return FromRocks(status, path);
-  return copy.Mark(DataDir::State::kReady);
+  absl::Status copied = status.ok() ? copy.Mark(DataDir::State::kReady) : FromRocks(status, path);
+  if (!copied.ok()) fs::remove_all(path, error);
+  return copied;
 }
 
 absl::Status RocksStore::Fail(const rocksdb::Status& status) {

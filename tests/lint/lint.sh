@@ -78,7 +78,10 @@ thread_safety() {
     -Wall -Wextra -Wshadow -Wconversion -Wthread-safety -Werror
 }
 
-protos() { "$buf" lint && "$buf" format -d --exit-code; }
+protos() {
+  "$buf" lint && "$buf" format -d --exit-code &&
+    "$buf" format -d --exit-code server/store/record.proto
+}
 
 scripts() { { sources '*.sh'; echo .ci/run; } | xargs shellcheck; }
 
@@ -97,7 +100,7 @@ export -f tidy_one
 
 # The largest first, so that no thread is left alone with them at the end.
 tidy() {
-  cmake --build "$build" --target waitd_proto waitd_health_proto >/dev/null || return 1
+  cmake --build "$build" --target waitd_proto waitd_health_proto waitd_record >/dev/null || return 1
   compiled | xargs wc -c | sort -rn | awk '$2 != "total" { print $2 }' |
     xargs -P "$(nproc)" -I '{}' bash -c 'tidy_one "$@"' tidy "$build" '{}'
 }

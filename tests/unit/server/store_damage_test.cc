@@ -4,9 +4,11 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <functional>
 #include <optional>
+#include <thread>
 
 #include "rocksdb/db.h"
 #include "tests/unit/server/store_fixture.h"
@@ -223,7 +225,7 @@ class StoreDamageSweep : public StoreDamageTest {
       for (const fs::path& file : FilesOf(whole)) {
         const fs::path there = data() / file.lexically_relative(whole);
         const size_t size = fs::file_size(file);
-        for (size_t at = 0; at < size; at += 1 + size / 60) {
+        for (size_t at = 0; at < size; at += 1 + size / 30) {
           SCOPED_TRACE(there.filename().string() + " byte " + std::to_string(at));
           fs::remove_all(data());
           fs::copy(whole, data(), fs::copy_options::recursive);
@@ -321,6 +323,37 @@ TEST_F(StoreDamageTest, CheckStoreTellsAWholeOneFromADamagedOne) {
   }
   report = CheckStore(data());
   EXPECT_TRUE(!report.ok() || !report->faults.empty());
+}
+
+// Goal: what is copied while commits go on is the store as it was after one of them. Method: copies
+// are made until a thousand commits are through.
+TEST_F(StoreDamageTest, ABackupUnderWayTearsNoCommit) {
+  Make(false);
+  auto store = Open(data(), machine_);
+  ASSERT_TRUE(LoadAll(*store).ok());
+  std::atomic<bool> done = false;
+  std::thread committer([&] {
+    for (int i = kCommits; i < 1000; ++i) Commit(*store, Row(i));
+    done = true;
+  });
+  int copies = 0;
+  do {
+    const auto made = store->Backup(temp_.path() + "/" + std::to_string(copies++));
+    EXPECT_TRUE(made.ok()) << made;
+  } while (!done);
+  committer.join();
+  size_t before = 0;
+  for (int i = 0; i < copies; ++i) {
+    const auto contents = OpenAndLoad(temp_.path() + "/" + std::to_string(i), machine_);
+    ASSERT_TRUE(contents.ok()) << contents.status();
+    const size_t commits = contents->descs.size();
+    EXPECT_EQ(contents->ids.size(), commits);
+    EXPECT_GE(commits, before);
+    if (commits > 0) {
+      EXPECT_TRUE(contents->descs.contains("name" + std::to_string(commits - 1)));
+    }
+    before = commits;
+  }
 }
 
 // Files may grow no further for the time of its life.

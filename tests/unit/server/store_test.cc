@@ -276,8 +276,8 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
     desc.side[0].signal = Bytes(std::string(64 << 10, '\0'));
     desc.side[1].signal = Bytes("");
     changes.descs.push_back(desc);
-    core::SavedId id{.key = {core::IdUse::kRequest, 0, name}, .names = {name, ""}};
-    changes.ids.push_back(id);
+    changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, name};
+    changes.ids.back().names = {name, ""};
   }
   changes.ids.push_back({.key = {core::IdUse::kRequest, 0, ""}});
   expected.Apply(changes);
