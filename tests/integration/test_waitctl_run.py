@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import time
+import urllib.request
 
 import pytest
 
@@ -30,6 +31,21 @@ def end(call, code=0):
 def ready(server, name, data=b"", **more):
     return server.stub.Ready(pb.ReadyRequest(name=name, open_if_missing=pb.OpenOptions(),
                                              signal=pb.Signal(data=data, **more)))
+
+
+def metric(server, name):
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def awaits_signals(pid):
+    """It blocks SIGINT, to take it from there: before that it dies of it like any program."""
+    with open(f"/proc/{pid}/status") as status:
+        blocked = next(line.split()[1] for line in status if line.startswith("SigBlk:"))
+    return int(blocked, 16) >> (signal.SIGINT - 1) & 1
 
 
 # A command that says that it runs, and then does as it is told.
@@ -365,6 +381,43 @@ def test_a_frozen_server_keeps_nobody(waitd):
         assert time.monotonic() - begin < 10
     finally:
         server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("words", [["wait", "a"], ["poll", "a", "b"], ["wait", "a", "--", "true"],
+                                   ["wait", "a", "--timeout", "1m"], ["ready", "a"], ["get", "a"],
+                                   ["exec", "a", "--ttl", "1m", "--", "true"]])
+def test_ctrl_c_ends_at_once_what_a_frozen_server_holds(waitd, words):
+    """Not after the second or two for which a client waits for its farewells."""
+    server = waitd()
+    parks = words[0] in ("wait", "poll")
+    if not parks:
+        server.process.send_signal(signal.SIGSTOP)
+    call = start(server, *words)
+    if parks:
+        server.parked("a")
+        server.process.send_signal(signal.SIGSTOP)
+    else:
+        until(lambda: awaits_signals(call.pid))
+    try:
+        begin = time.monotonic()
+        call.send_signal(signal.SIGINT)
+        end(call, 130)
+        assert time.monotonic() - begin < 0.7
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("words", [["wait", "NAME"], ["poll", "NAME", "NAME/2"]])
+def test_ctrl_c_cancels_what_is_parked(server, name, words):
+    """Before the program is gone, and with its session."""
+    sessions = metric(server, "waitd_sessions")
+    call = start(server, *(word.replace("NAME", name) for word in words))
+    server.parked(name)
+    assert metric(server, "waitd_sessions") == sessions + 1
+    call.send_signal(signal.SIGINT)
+    assert end(call, 130)[0] == ""
+    until(lambda: not server.get(name).read.waiters, seconds=5)
+    until(lambda: metric(server, "waitd_sessions") <= sessions, seconds=5)
 
 
 # bench
