@@ -196,10 +196,21 @@ def test_a_hand_off_ends_with_a_command_that_ends_well(ctl, server, name):
     assert server.get(name).read.unacked == 0
 
 
-def test_a_hand_off_of_a_failure_is_not_done(ctl, server, name):
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_hand_off_of_a_failure_ends_with_its_exit_code(ctl, server, name, output):
+    """It would come back for ever: no command is run that could end well."""
     ready(server, name, failure=pb.Signal.Failure(code=3))
-    ctl("wait", name, "--ack-timeout", "1m", "--", "echo", "ran", code=8)
+    done = ctl("wait", name, "--ack-timeout", "1m", "-o", output, "--", "echo", "ran", code=8)
+    assert "ran" not in done.out
+    assert server.get(name).read.unacked == 0
+
+
+def test_a_failure_without_a_command_is_acknowledged_as_all_are(ctl, server, name):
+    ready(server, name, failure=pb.Signal.Failure(code=3))
+    done = ctl("wait", name, "--ack-timeout", "1m", code=8)
     assert server.get(name).read.unacked == 1
+    ctl("ack", *done.err.split("waitctl ack ")[1].split())
+    assert server.get(name).read.unacked == 0
 
 
 def test_a_command_that_takes_too_long_is_not_done(ctl, server, name):
