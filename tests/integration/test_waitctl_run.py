@@ -418,17 +418,17 @@ def test_ctrl_c_ends_at_once_what_a_frozen_server_holds(waitd, words):
         server.process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("words", [["wait", "NAME"], ["poll", "NAME", "NAME/2"]])
-def test_ctrl_c_cancels_what_is_parked(server, name, words):
-    """Before the program is gone, and with its session."""
-    sessions = metric(server, "waitd_sessions")
-    call = start(server, *(word.replace("NAME", name) for word in words))
-    server.parked(name)
-    assert metric(server, "waitd_sessions") == sessions + 1
+@pytest.mark.parametrize("words", [["wait", "a"], ["poll", "a", "b"]])
+def test_ctrl_c_cancels_what_is_parked_and_ends_the_session(waitd, words):
+    """Neither stays for the server's linger."""
+    server = waitd()
+    call = start(server, *words)
+    server.parked("a")
+    assert metric(server, "waitd_sessions") == 1
     call.send_signal(signal.SIGINT)
     assert end(call, 130)[0] == ""
-    until(lambda: not server.get(name).read.waiters, seconds=5)
-    until(lambda: metric(server, "waitd_sessions") <= sessions, seconds=5)
+    server.parked("a", 0)
+    until(lambda: metric(server, "waitd_sessions") == 0)
 
 
 # bench
