@@ -364,6 +364,66 @@ def test_a_command_runs_after_a_restart(waitd):
         second.stop()
 
 
+@pytest.mark.parametrize("ttl,flags", [("3s", []), ("1m", []), ("1m", ["--kind", "fifo"])])
+def test_exec_goes_on_after_a_restart_that_forgets(waitd, ttl, flags):
+    """By a beat, or where none comes in time at the end. Who waits is told, and nothing of it
+    stays: no deadline that would pass later."""
+    first = waitd()
+    waiter = start(first, "wait", "a", *flags)
+    first.parked("a")
+    call = begun(first, "a", "--ttl", ttl, *flags)
+    first.process.kill()
+    first.process.wait()
+    second = Server(first.log.parent)
+    try:
+        second.parked("a")
+        if ttl != "1m":
+            until(lambda: second.get("a").read.HasField("deadline"))
+        _, err = call.communicate("0\n", timeout=30)
+        assert call.returncode == 0 and "the server was restarted and had forgotten a" in err
+        end(waiter)
+        assert not second.get("a").read.HasField("deadline")
+    finally:
+        second.stop()
+
+
+def test_exec_tells_even_after_a_restart_that_took_too_long(waitd):
+    """Nobody was told by the server that forgets that the command is dead."""
+    first = waitd()
+    waiter = start(first, "wait", "a")
+    first.parked("a")
+    call = begun(first, "a", "--ttl", "300ms")
+    first.process.kill()
+    first.process.wait()
+    assert "no heartbeat got through" in call.stderr.readline()
+    second = Server(first.log.parent)
+    try:
+        second.parked("a")
+        assert call.communicate("3\n", timeout=30)[1]
+        assert call.returncode == 3
+        assert "failed with code 3" in end(waiter, 8)[1]
+    finally:
+        second.stop()
+
+
+def test_exec_of_a_bound_life_does_not_outlast_it(waitd):
+    """Who names a generation means no other one."""
+    first = waitd()
+    opened = first.stub.OpenPollDescriptor(pb.OpenPollDescriptorRequest(name="a"))
+    call = begun(first, "a", "--ttl", "1m", "--generation",
+                 str(opened.poll_descriptor.generation))
+    first.process.kill()
+    first.process.wait()
+    second = Server(first.log.parent)
+    try:
+        _, err = call.communicate("0\n", timeout=30)
+        assert call.returncode == 125 and "no descriptor 'a' is open" in err
+        with pytest.raises(grpc.RpcError):
+            second.get("a")
+    finally:
+        second.stop()
+
+
 def test_the_users_wait_is_not_begun_anew_where_it_is_forgotten(waitd):
     first = waitd()
     call = start(first, "wait", "a", "--wait-id", "mine", "-o", "json")
