@@ -82,6 +82,7 @@ void Engine::AddLocked(OpPtr op, Instant now) {
     }
     if (added.request.id.empty()) added.request.id = NewId();
     QueueLocked(added);
+    AskLaterLocked(added, now);
   }
   ArmLocked(added.limit, added.id);
 }
@@ -133,7 +134,8 @@ void Engine::Close() {
     std::vector<uint64_t> sent;
     std::vector<uint64_t> rest;
     for (const auto& [id, op] : ops_) {
-      const bool goes_on = !op->request.parks() && op->state != Op::State::kTimer;
+      const bool goes_on =
+          !op->request.parks() && !op->request.asks() && op->state != Op::State::kTimer;
       if (op->request.parks() && op->state == Op::State::kSent) {
         if (!std::exchange(op->cancelled, true)) sent.push_back(id);
       } else if (!goes_on) {
@@ -155,7 +157,7 @@ void Engine::ArmLocked(Instant at, uint64_t id) {
     std::vector<Timer> live;
     for (const auto& [each, op] : ops_) {
       if (op->limit != kNever) live.emplace_back(op->limit, each);
-      if (op->state == Op::State::kHeld) live.emplace_back(op->retry_at, each);
+      if (op->retry_at != kNever) live.emplace_back(op->retry_at, each);
     }
     timers_ = decltype(timers_)(std::greater<>(), std::move(live));
   }
@@ -169,8 +171,15 @@ void Engine::FireLocked(Instant now) {
     if (op == nullptr) continue;
     if (now >= op->limit) {
       ExpireLocked(*op);
-    } else if (op->state == Op::State::kHeld && now >= op->retry_at) {
-      QueueLocked(*FindLocked(RenumberLocked(op->id)));
+    } else if (now >= op->retry_at) {
+      op->retry_at = kNever;
+      if (op->state == Op::State::kHeld) {
+        Op& again = *FindLocked(RenumberLocked(op->id));
+        QueueLocked(again);
+        AskLaterLocked(again, now);
+      } else {
+        AskLocked(*op, now);
+      }
     }
   }
 }

@@ -57,6 +57,9 @@ class Engine {
   static constexpr size_t kAckResults = 1000;
   /// The pauses between two attempts to connect grow to this.
   static constexpr absl::Duration kBackoffMax = absl::Seconds(1);
+  /// For how long a poll without a limit of its own is out before it asks on which lives it stands.
+  /// Most are over by then; the server's bound, after which it has to know, is longer.
+  static constexpr absl::Duration kAskAfter = absl::Seconds(1);
   /// How much a message holds before the next one begins.
   static constexpr size_t kBatchBytes = 1 << 20;
 
@@ -122,6 +125,7 @@ class Engine {
   void EndLocked(uint64_t id, absl::StatusOr<Answer> answer) {
     EndLocked(TakeLocked(id), std::move(answer));
   }
+  void EndSignedLocked(Op& op, Answer answer);
   void EndAllLocked(const absl::Status& status, bool timers);
   void WakeLocked(Todo& todo);
   void Do(const Todo& todo);
@@ -137,8 +141,8 @@ class Engine {
   void ResultLocked(Answered result, Instant now);
   void ErrorLocked(Op& op, absl::Status error, Instant now);
   void HoldLocked(Op& op, absl::Duration pause, Instant now);
-  void ParkAgainLocked(Op& op);
-  void ForgottenLocked(Op& op);
+  void ParkAgainLocked(Op& op, Instant now);
+  void ForgottenLocked(Op& op, Instant now);
   void LinkLocked(Instant now, Todo& todo);
   Instant NextLocked() const;
   void BreakLocked(const char* why, Todo& todo);
@@ -147,6 +151,14 @@ class Engine {
   bool WorthWaitingLocked() const;
   bool SilentLocked(Instant now) const;
   absl::Duration JitterLocked(absl::Duration most);
+
+  // engine_poll.cc: polls over the server's bound on waits.
+  void AskLaterLocked(Op& op, Instant now);
+  void AskLocked(Op& op, Instant now);
+  void LifeLocked(Op& ask, const absl::StatusOr<Answer>& answer, Instant now);
+  void PollSpentLocked(Op& op, Instant now);
+  void PollRefusedLocked(Op& op, absl::Status refusal, Instant now);
+  void GoOnLocked(Op& op, Instant now);
 
   const std::string client_;
   Transport& transport_;

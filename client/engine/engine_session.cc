@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "client/engine/engine.h"
+#include "client/engine/status.h"
 #include "client/engine/validate.h"
 #include "waitd/status.h"
 
@@ -26,6 +27,25 @@ bool IsFinal(absl::StatusCode code) {
   }
 }
 
+// What is left of a poll over the server's bound says which of all its targets each answer is of,
+// and names those that are gone where it names the ends of targets.
+void Renumber(const PollCall& call, PollResult& poll) {
+  for (PollResult::Target& each : poll.targets) {
+    if (each.index < call.targets.size()) each.index = call.targets[each.index].index;
+  }
+  if (poll.outcome == Outcome::kReady || poll.timeout_cause == TimeoutCause::kWait) return;
+  for (const PollCall::Target& each : call.gone) {
+    WaitResult closed;
+    closed.outcome = Outcome::kClosed;
+    closed.generation = each.generation;
+    closed.name = each.name;
+    closed.mode = each.mode;
+    poll.targets.push_back({each.index, std::move(closed)});
+  }
+  std::sort(poll.targets.begin(), poll.targets.end(),
+            [](const auto& a, const auto& b) { return a.index < b.index; });
+}
+
 // Which call a wait's answer belongs to, so that it can be acknowledged.
 void Sign(const Request& request, Answer& answer) {
   if (auto* result = std::get_if<WaitResult>(&answer)) {
@@ -33,13 +53,14 @@ void Sign(const Request& request, Answer& answer) {
     result->mode = std::get<WaitCall>(request.what).options.mode;
     result->wait_id = request.id;
   } else if (auto* poll = std::get_if<PollResult>(&answer)) {
-    const auto& targets = std::get<PollCall>(request.what).targets;
+    const auto& call = std::get<PollCall>(request.what);
     for (PollResult::Target& each : poll->targets) {
-      if (each.index >= targets.size()) continue;
-      each.result.name = targets[each.index].name;
-      each.result.mode = targets[each.index].mode;
+      if (each.index >= call.targets.size()) continue;
+      each.result.name = call.targets[each.index].name;
+      each.result.mode = call.targets[each.index].mode;
       each.result.wait_id = request.id;
     }
+    Renumber(call, *poll);
   }
 }
 
@@ -216,6 +237,10 @@ void Engine::ResultLocked(Answered result, Instant now) {
     EndLocked(op->id, absl::InternalError("the server answered another kind of call"));
     return;
   }
+  if (op->request.asks()) {
+    LifeLocked(*op, result.answer, now);
+    return;
+  }
   // Nothing was decided: the server bounds every wait, so that none hangs unseen.
   if (auto* wait = std::get_if<WaitResult>(&*result.answer);
       wait != nullptr && wait->outcome == Outcome::kTimedOut &&
@@ -223,17 +248,21 @@ void Engine::ResultLocked(Answered result, Instant now) {
     auto& options = std::get<WaitCall>(op->request.what).options;
     op->rebound = op->rebound || options.generation == 0;
     options.generation = wait->generation;
-    ParkAgainLocked(*op);
+    ParkAgainLocked(*op, now);
     return;
   }
   if (auto* poll = std::get_if<PollResult>(&*result.answer);
       poll != nullptr && poll->outcome == Outcome::kTimedOut &&
       poll->timeout_cause == TimeoutCause::kMaxWait) {
-    ParkAgainLocked(*op);
+    PollSpentLocked(*op, now);
     return;
   }
-  Sign(op->request, *result.answer);
-  EndLocked(op->id, std::move(result.answer));
+  EndSignedLocked(*op, *std::move(result.answer));
+}
+
+void Engine::EndSignedLocked(Op& op, Answer answer) {
+  Sign(op.request, answer);
+  EndLocked(op.id, std::move(answer));
 }
 
 void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
@@ -244,16 +273,19 @@ void Engine::ErrorLocked(Op& op, absl::Status error, Instant now) {
     last_error_ = error;
     HoldLocked(op, RetryDelayOf(error), now);
   } else if (op.request.parks() && !op.own_id && reason == "OUTCOME_UNKNOWN") {
-    ForgottenLocked(op);
-  } else if (op.rebound &&
-             (error.code() == absl::StatusCode::kNotFound || reason == "STALE_GENERATION")) {
+    ForgottenLocked(op, now);
+  } else if (op.request.asks()) {
+    LifeLocked(op, error, now);
+  } else if (op.rebound && IsOtherLife(error)) {
     // It was closed between two of its waits; the caller knows of one, which would have heard.
+    if (std::holds_alternative<PollCall>(op.request.what)) {
+      PollRefusedLocked(op, std::move(error), now);
+      return;
+    }
     WaitResult closed;
     closed.outcome = Outcome::kClosed;
     closed.generation = std::get<WaitCall>(op.request.what).options.generation;
-    Answer answer = std::move(closed);
-    Sign(op.request, answer);
-    EndLocked(op.id, std::move(answer));
+    EndSignedLocked(op, std::move(closed));
   } else {
     EndLocked(op.id, std::move(error));
   }
@@ -272,13 +304,23 @@ void Engine::HoldLocked(Op& op, absl::Duration pause, Instant now) {
 
 // The server knows nothing of the wait. Nothing was handed to the caller, so that it may wait anew:
 // in any life of the name, when it asked for none, as a server that was restarted has others.
-void Engine::ForgottenLocked(Op& op) {
-  if (std::exchange(op.rebound, false)) std::get<WaitCall>(op.request.what).options.generation = 0;
-  ParkAgainLocked(op);
+void Engine::ForgottenLocked(Op& op, Instant now) {
+  const bool rebound = std::exchange(op.rebound, false);
+  if (auto* wait = std::get_if<WaitCall>(&op.request.what); wait != nullptr && rebound) {
+    wait->options.generation = 0;
+  } else if (auto* poll = std::get_if<PollCall>(&op.request.what); poll != nullptr) {
+    for (PollCall::Target& each : poll->targets) {
+      each.life = 0;
+      if (!each.callers) each.generation = 0;
+    }
+  }
+  ParkAgainLocked(op, now);
 }
 
 // A new wait in place of one that has ended without an outcome, with what is left of its time.
-void Engine::ParkAgainLocked(Op& op) {
+// Bound to a life it is no first attempt: a server that has forgotten everything is to say so, and
+// not that this life is over.
+void Engine::ParkAgainLocked(Op& op, Instant now) {
   if (op.cancelled) {
     EndLocked(op.id, absl::CancelledError("the call was stopped"));
     return;
@@ -286,8 +328,9 @@ void Engine::ParkAgainLocked(Op& op) {
   Op& again = *FindLocked(RenumberLocked(op.id));
   again.request.id = NewId();
   again.own_id = false;
-  again.first_sent = kNever;
+  again.first_sent = again.rebound ? now : kNever;
   QueueLocked(again);
+  AskLaterLocked(again, now);
 }
 
 bool Engine::SilentLocked(Instant now) const {
@@ -298,7 +341,7 @@ bool Engine::SilentLocked(Instant now) const {
 bool Engine::WorthWaitingLocked() const {
   return std::any_of(ops_.begin(), ops_.end(), [](const auto& each) {
     const Request& request = each.second->request;
-    return !request.parks() && !request.cancels();
+    return !request.parks() && !request.cancels() && !request.asks();
   });
 }
 
@@ -378,7 +421,8 @@ void Engine::DownLocked(const absl::Status& status, Instant now) {
 void Engine::EndImpatientLocked() {
   std::vector<uint64_t> ids;
   for (const auto& [id, op] : ops_) {
-    if (!op->request.parks() && op->state != Op::State::kTimer) ids.push_back(id);
+    const Request& request = op->request;
+    if (!request.parks() && !request.asks() && op->state != Op::State::kTimer) ids.push_back(id);
   }
   for (const uint64_t id : ids) EndLocked(id, absl::UnavailableError(last_error_.message()));
 }

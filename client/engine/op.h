@@ -29,6 +29,7 @@ struct Op {
     kQueued,  ///< In the queue of what is to be sent in this session.
     kSent,    ///< Sent in this session, or in the one that broke.
     kHeld,    ///< Refused for now: queued again at retry_at.
+    kAsking,  ///< A poll between two of its waits, until it is known which of its targets go on.
     kTimer,   ///< Never sent: done at its limit.
     kDone,    ///< Has its answer.
   };
@@ -48,11 +49,11 @@ struct Op {
   Instant submitted = kNever;
   Instant first_sent = kNever;  ///< Never: this wait_id or request_id has not been sent.
   Instant limit = kNever;       ///< When the call ends without an answer.
-  Instant retry_at = kNever;
+  Instant retry_at = kNever;    ///< kHeld; else when a poll asks on which lives it stands.
   State state = State::kNew;
   bool own_id = false;     ///< The caller chose the wait_id: it is sent as it is, or not at all.
   bool cancelled = false;  ///< The caller wants it no more.
-  bool rebound = false;    ///< It goes on in the generation that its former attempt was told.
+  bool rebound = false;    ///< It goes on in the generations on which its former attempt stood.
 };
 
 }  // namespace waitd::internal

@@ -1,15 +1,19 @@
 #ifndef WAITD_CLIENT_ENGINE_REQUEST_H_
 #define WAITD_CLIENT_ENGINE_REQUEST_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "waitd/call.h"
 #include "waitd/options.h"
@@ -74,27 +78,48 @@ struct DeadlineCall {
 };
 
 struct PollCall {
+  /// No life of any name has this generation: those of the contract stay below 2^53.
+  static constexpr uint64_t kOver = ~uint64_t{0};
+
   struct Target {
     std::string name;
     Mode mode;
-    uint64_t generation;
+    uint64_t generation;  ///< The caller's, or the life to which the engine has bound it.
+    size_t index;         ///< In what the caller asked for.
+    bool callers;         ///< The generation is the caller's.
+    uint64_t life = 0;    ///< On which it stands, once that is known; kOver: that one is closed.
   };
   explicit PollCall(const std::vector<PollTarget>& from_targets, PollOptions from = {})
       : options(from), labels(Keep(options.open_if_missing)) {
     options.wait_id = {};
     targets.reserve(from_targets.size());
     for (const PollTarget& each : from_targets) {
-      targets.push_back({std::string(each.name), each.mode, each.generation});
+      targets.push_back({std::string(each.name), each.mode, each.generation, targets.size(),
+                         each.generation != 0});
     }
   }
 
+  /// How many have to be READY.
+  size_t need() const { return std::max(options.need, 1U); }
+
   std::vector<Target> targets;
+  std::vector<Target> gone;   ///< Closed between two of its waits, in which it goes on without.
+  size_t asked = 0;           ///< How many LifeCalls are not answered yet.
+  absl::Status refusal = {};  ///< With which it ends if nothing is found that explains it.
   PollOptions options;
   Labels labels;
 };
 
 struct AckCall {
   HandOff hand_off;
+};
+
+/// Asks which life of a target's name a poll stands on, as no answer to the poll says so: by a
+/// SetDeadline that is refused whatever there is, and tells the generation.
+struct LifeCall {
+  uint64_t poll;        ///< By its id.
+  size_t target;        ///< Its place among the poll's targets.
+  uint64_t generation;  ///< 0: whichever is open; else NOT_FOUND or ABORTED unless it is this one.
 };
 
 /// Ends a wait or poll of this session.
@@ -110,7 +135,7 @@ struct Request {
   /// chooses one.
   std::string id;
   std::variant<std::monostate, OpenCall, CloseOptions, ResetOptions, WaitCall, ReadyCall,
-               DeadlineCall, PollCall, AckCall, CancelCall>
+               DeadlineCall, PollCall, AckCall, CancelCall, LifeCall>
       what;
   std::stop_token stop = {};
 
@@ -119,13 +144,19 @@ struct Request {
     return std::holds_alternative<WaitCall>(what) || std::holds_alternative<PollCall>(what);
   }
   bool cancels() const { return std::holds_alternative<CancelCall>(what); }
+  /// The engine's own question, for which nobody waits.
+  bool asks() const { return std::holds_alternative<LifeCall>(what); }
 };
 
-/// What answers a request: a cancel has an empty answer, the others stand in the same place.
+/// What answers a request: a cancel has an empty answer, a LifeCall is a SetDeadline, and the
+/// others stand in the same place.
 inline size_t AnswerIndex(const Request& request) {
-  return request.cancels() ? 0 : request.what.index();
+  constexpr size_t kDeadline = 6;
+  static_assert(std::is_same_v<std::variant_alternative_t<kDeadline, Answer>, DeadlineResult>);
+  if (request.cancels()) return 0;
+  return request.asks() ? kDeadline : request.what.index();
 }
-static_assert(std::variant_size_v<decltype(Request::what)> == std::variant_size_v<Answer> + 1);
+static_assert(std::variant_size_v<decltype(Request::what)> == std::variant_size_v<Answer> + 2);
 
 }  // namespace waitd::internal
 

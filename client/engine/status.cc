@@ -57,6 +57,10 @@ void SetDetail(absl::Status& status, std::string_view key, std::string_view valu
   Set(status, KeyOf(key), value);
 }
 
+bool IsOtherLife(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kNotFound || ReasonOf(status) == "STALE_GENERATION";
+}
+
 absl::Status Refusal(absl::StatusCode code, std::string_view reason, std::string_view field,
                      std::string_view message) {
   absl::Status status(code, View(message));

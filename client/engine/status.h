@@ -18,6 +18,9 @@ void SetDetail(absl::Status& status, std::string_view key, std::string_view valu
 absl::Status Refusal(absl::StatusCode code, std::string_view reason, std::string_view field,
                      std::string_view message);
 
+/// The life that a call was bound to is over: another one is open, or none.
+bool IsOtherLife(const absl::Status& status);
+
 }  // namespace waitd::internal
 
 #endif  // WAITD_CLIENT_ENGINE_STATUS_H_

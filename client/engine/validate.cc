@@ -120,6 +120,9 @@ absl::Status Check(const Request& /*request*/, std::monostate /*timer*/) {
 absl::Status Check(const Request& /*request*/, const CancelCall& /*call*/) {
   return absl::OkStatus();
 }
+absl::Status Check(const Request& /*request*/, const LifeCall& /*call*/) {
+  return absl::OkStatus();
+}
 
 absl::Status Check(const Request& request, const OpenCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;

@@ -180,6 +180,14 @@ void WriteCall(const Attempt& /*attempt*/, const CancelCall& call, v1::Operation
   operation.set_cancel(call.target);
 }
 
+// To no deadline, if that is earlier: it never is.
+void WriteCall(const Attempt& attempt, const LifeCall& call, v1::Operation& operation) {
+  v1::SetDeadlineRequest& to = *operation.mutable_set_deadline();
+  WriteCommon(attempt, call, to);
+  to.mutable_clear();
+  to.set_condition(v1::DEADLINE_CONDITION_ONLY_EARLIER);
+}
+
 Signal ReadSignal(v1::Signal& from) {
   Signal to;
   to.data = std::move(*from.mutable_data());

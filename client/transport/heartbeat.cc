@@ -21,10 +21,16 @@ absl::Status ExpiredError(std::string_view name) {
                            "the deadline of " + std::string(name) + " has passed");
 }
 
-// What another beat may overcome.
-bool Passes(absl::StatusCode code) {
-  return code == absl::StatusCode::kDeadlineExceeded ||
-         code == absl::StatusCode::kResourceExhausted || code == absl::StatusCode::kUnavailable;
+// A server remembers ids for longer: what it says it does not know was before its own time.
+constexpr absl::Duration kRememberedMin = absl::Minutes(5);
+
+bool IsOfBefore(const absl::Status& status) { return ReasonOf(status) == "OUTCOME_UNKNOWN"; }
+
+// What another beat may overcome. One that was under way when its server ended is such a one.
+bool Passes(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kDeadlineExceeded ||
+         status.code() == absl::StatusCode::kResourceExhausted ||
+         status.code() == absl::StatusCode::kUnavailable || IsOfBefore(status);
 }
 
 }  // namespace
@@ -37,16 +43,20 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
  public:
   State(internal::Connection& connection, std::string_view name, absl::Duration ttl,
         const HeartbeatOptions& options)
-      : connection_(connection), name_(name), ttl_(ttl), options_(options) {}
+      : connection_(connection),
+        name_(name),
+        ttl_(ttl),
+        options_(options),
+        generation_(options.generation) {}
 
   absl::Status Begin() {
     // The connection may have to be made first, so that this one has the time of any call.
     const internal::Instant sent = connection_.clock().Now();
-    absl::StatusOr<DeadlineResult> first = Beat(connection_.call_timeout()).Get();
+    absl::StatusOr<DeadlineResult> first =
+        Beat(options_.generation, connection_.call_timeout()).Get();
     if (!first.ok()) return first.status();
     if (Expired(*first)) return ExpiredError(name_);
-    confirmed_ = sent;
-    options_.generation = first->generation;
+    Confirm(sent, first->generation);
     Pause();
     return absl::OkStatus();
   }
@@ -63,7 +73,12 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
     return status_;
   }
 
-  uint64_t generation() const { return options_.generation; }
+  uint64_t generation() const {
+    const std::lock_guard lock(mutex_);
+    return generation_;
+  }
+
+  bool Forgotten() { return options_.generation == 0 && IsOfBefore(Doubt().Get().status()); }
 
  private:
   // A third of the ttl between two beats.
@@ -79,13 +94,41 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
     const std::shared_ptr<State> state_;
   };
 
-  Call<DeadlineResult> Beat(absl::Duration allowance) {
+  Call<DeadlineResult> Beat(uint64_t generation, absl::Duration allowance) {
     const DeadlineOptions options = {.mode = options_.mode,
                                      .condition = DeadlineCondition::kArmOrExtend,
                                      .open_if_missing = options_.open_if_missing,
-                                     .generation = options_.generation};
+                                     .generation = generation};
     return Call<DeadlineResult>(connection_.Make(
         {.name = name_, .id = {}, .what = internal::DeadlineCall(ttl_, options)}, allowance));
+  }
+
+  // Whether the server knows of the time when the last beat was answered: by a repetition of a wait
+  // that never was, on a life that never is, so that it takes nothing. OUTCOME_UNKNOWN: no.
+  Call<WaitResult> Doubt() {
+    const WaitOptions options = {.timeout = absl::ZeroDuration(),
+                                 .open_if_missing = std::nullopt,
+                                 .generation = internal::PollCall::kOver,
+                                 .first_sent_ago = std::min(SinceAnswered(), kRememberedMin)};
+    return Call<WaitResult>(
+        connection_.Make({.name = name_, .id = "heartbeat", .what = internal::WaitCall(options)}));
+  }
+
+  absl::Duration SinceAnswered() const {
+    const std::lock_guard lock(mutex_);
+    return connection_.clock().Now() - answered_;
+  }
+
+  void Confirm(internal::Instant sent, uint64_t generation) {
+    const std::lock_guard lock(mutex_);
+    confirmed_ = std::max(confirmed_, sent);
+    answered_ = connection_.clock().Now();
+    generation_ = generation;
+  }
+
+  internal::Instant confirmed() const {
+    const std::lock_guard lock(mutex_);
+    return confirmed_;
   }
 
   void Pause() {
@@ -101,26 +144,51 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
   void Next() {
     if (stopped()) return;
     const internal::Instant now = connection_.clock().Now();
-    if (now - confirmed_ >= ttl_) {
+    if (now - confirmed() >= ttl_) {
       Lose(absl::DeadlineExceededError("no heartbeat got through to " + name_));
       return;
     }
-    Beat(ttl_ / kBeatsPerTtl)
-        .Then([self = shared_from_this(), now](const absl::StatusOr<DeadlineResult>& result) {
-          self->Answered(now, result);
-        });
+    BeatOn(generation());
     Pause();
   }
 
-  void Answered(internal::Instant sent, const absl::StatusOr<DeadlineResult>& result) {
+  void BeatOn(uint64_t generation) {
+    const internal::Instant now = connection_.clock().Now();
+    Beat(generation, ttl_ / kBeatsPerTtl)
+        .Then([self = shared_from_this(), generation,
+               now](const absl::StatusOr<DeadlineResult>& result) {
+          self->Answered(generation, now, result);
+        });
+  }
+
+  // `on`: the generation that the beat was for; 0: any.
+  void Answered(uint64_t on, internal::Instant sent, const absl::StatusOr<DeadlineResult>& result) {
     if (stopped()) return;
     if (!result.ok()) {
-      if (!Passes(result.status().code())) Lose(result.status());
+      if (Passes(result.status()) || (on != 0 && on != generation())) return;
+      if (options_.generation == 0 && on != 0 && internal::IsOtherLife(result.status())) {
+        Doubted(on, result.status());
+      } else {
+        Lose(result.status());
+      }
     } else if (Expired(*result)) {
       Lose(ExpiredError(name_));
     } else {
-      confirmed_ = std::max(confirmed_, sent);
+      Confirm(sent, result->generation);
     }
+  }
+
+  // The life is over: it was closed, or it is of a former world.
+  void Doubted(uint64_t generation, const absl::Status& why) {
+    Doubt().Then([self = shared_from_this(), generation,
+                  why](const absl::StatusOr<WaitResult>& doubt) {
+      if (self->stopped() || generation != self->generation()) return;
+      if (IsOfBefore(doubt.status())) {
+        self->BeatOn(0);
+      } else if (!Passes(doubt.status()) && doubt.status().code() != absl::StatusCode::kCancelled) {
+        self->Lose(why);
+      }
+    });
   }
 
   void Lose(absl::Status why) {
@@ -135,12 +203,15 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
   internal::Connection& connection_;
   const std::string name_;
   const absl::Duration ttl_;
-  HeartbeatOptions options_;     // constant after Begin
-  internal::Instant confirmed_;  // when the last beat that got through was sent; by the beats alone
+  const HeartbeatOptions options_;
   std::stop_source lost_;
   mutable std::mutex mutex_;
-  bool stopped_ = false;  // guarded by mutex_
-  absl::Status status_;   // guarded by mutex_
+  // When the last beat that got through was sent. Guarded by mutex_, as all below.
+  internal::Instant confirmed_ = -internal::kNever;
+  internal::Instant answered_ = -internal::kNever;
+  uint64_t generation_;
+  bool stopped_ = false;
+  absl::Status status_;
 };
 
 absl::StatusOr<Heartbeat> Heartbeat::Start(Client& client, std::string_view name,
@@ -165,6 +236,10 @@ Heartbeat& Heartbeat::operator=(Heartbeat&& other) noexcept {
   }
   return *this;
 }
+
+void Heartbeat::Stop() { state_->Stop(); }
+
+bool Heartbeat::Forgotten() { return state_->Forgotten(); }
 
 std::stop_token Heartbeat::lost() const { return state_->lost(); }
 

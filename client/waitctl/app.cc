@@ -162,7 +162,8 @@ void AddWaits(CLI::App& app, Args& args) {
   AddWaitId(wait, args, "a name for this wait, by which a repeated one is known as the same");
   wait->add_option("--ack-timeout", args.ack_timeout,
                    "hand the ready to another wait when it is not acknowledged by then: by waitctl "
-                   "ack, or as CMD ends with 0")
+                   "ack, or as CMD ends with 0, or as a failure, for which CMD is not run, ends "
+                   "waitctl with 8")
       ->type_name("DURATION");
   AddProgram(wait, args, "run this once NAME is ready, with the data as its standard input");
   CLI::App* const poll =

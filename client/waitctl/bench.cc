@@ -167,7 +167,10 @@ int Bench(Caller& caller) {
   const auto passed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
   while (well && passed() < args.seconds) well = WakeAll(caller, names, round);
   const double seconds = passed();
-  if (!well || !CloseAll(caller, names, round)) return caller.Fail(round->failure);
+  if (!well || !CloseAll(caller, names, round)) {
+    caller.Disconnect();  // the names go with the session, and not a linger later
+    return caller.Fail(round->failure);
+  }
   return Print(args, Report(args, seconds, round->latencies), kDone);
 }
 

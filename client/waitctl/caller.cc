@@ -75,6 +75,12 @@ void Caller::Hear(const absl::Status& state) {
   changed_.notify_all();
 }
 
+void Caller::Interrupt() {
+  const std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  changed_.notify_all();
+}
+
 bool Caller::AwaitUntil(std::unique_lock<std::mutex>& lock, absl::Time end,
                         const std::function<bool()>& happened) {
   if (end == absl::InfiniteFuture()) {

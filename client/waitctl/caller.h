@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/waitctl/app.h"
 #include "client/waitctl/interrupts.h"
@@ -51,16 +52,14 @@ class Caller {
 
   /// The library's client, which connects when it is first asked for.
   Client& client();
+  /// Ends it, with all that it has under way.
+  void Disconnect() { client_.reset(); }
 
   /// The answer of a call that does not park. CANCELLED: a signal came first.
   template <class T>
   absl::StatusOr<T> Ask(waitd::Call<T> call) {
     const auto answer = Begin(std::move(call));
-    const Interrupts::Reaction reaction(interrupts, [this] {
-      const std::lock_guard lock(mutex_);
-      interrupted_ = true;
-      changed_.notify_all();
-    });
+    const Interrupts::Reaction reaction(interrupts, [this] { Interrupt(); });
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return answer->has_value() || interrupted_; });
     if (answer->has_value()) return *std::move(*answer);
@@ -69,20 +68,29 @@ class Caller {
 
   /// The answer of a call that parks until `end` at most, which a signal ends by `stop`. When no
   /// server can be reached at the end, that is the answer, and nothing is waited for any longer.
+  /// Nor is it after a signal, when the server does not say soon what became of the call:
+  /// CANCELLED.
   template <class T>
   absl::StatusOr<T> Park(waitd::Call<T> call, std::stop_source stop, absl::Time end) {
     const auto answer = Begin(std::move(call));
-    const Interrupts::Reaction reaction(interrupts, [&stop] { stop.request_stop(); });
+    const Interrupts::Reaction reaction(interrupts, [this, &stop] {
+      stop.request_stop();
+      Interrupt();
+    });
     std::unique_lock lock(mutex_);
-    const auto answered = [&] { return answer->has_value(); };
-    if (!AwaitUntil(lock, end, answered)) {
-      changed_.wait(lock, [&] { return answered() || !trouble_.ok(); });
-      if (!answered()) {
+    const auto over = [&] { return answer->has_value() || interrupted_; };
+    if (!AwaitUntil(lock, end, over)) {
+      changed_.wait(lock, [&] { return over() || !trouble_.ok(); });
+      if (!over()) {
         lock.unlock();
         stop.request_stop();
         lock.lock();
-        changed_.wait(lock, answered);
+        changed_.wait(lock, over);
       }
+    }
+    if (!AwaitUntil(lock, absl::Now() + Interrupts::kPatience,
+                    [&] { return answer->has_value(); })) {
+      return absl::CancelledError("interrupted");
     }
     const bool unheard = (*answer)->status().code() == absl::StatusCode::kCancelled ||
                          (*answer)->status().code() == absl::StatusCode::kDeadlineExceeded;
@@ -147,6 +155,7 @@ class Caller {
   bool AwaitUntil(std::unique_lock<std::mutex>& lock, absl::Time end,
                   const std::function<bool()>& happened);
   void Hear(const absl::Status& state);
+  void Interrupt();
 
   std::mutex mutex_;
   std::condition_variable changed_;

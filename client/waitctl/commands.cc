@@ -140,7 +140,10 @@ int Run(const Args& args) {
   static Interrupts& interrupts = *new Interrupts(!args.program.empty());
   Caller caller(args, interrupts);
   try {
-    return commands.at(args.command)(caller);
+    const int code = commands.at(args.command)(caller);
+    // What was called is on its way; the server's farewell is not worth waiting for.
+    if (interrupts.code() != 0) Interrupts::EndSoon(code);
+    return code;
   } catch (const Wrong& wrong) {
     return SayUsage(args, wrong.what);
   }

@@ -1,6 +1,5 @@
 #include "client/waitctl/exec.h"
 
-#include <optional>
 #include <stop_token>
 #include <utility>
 
@@ -23,18 +22,31 @@ absl::StatusOr<Heartbeat> Begin(Caller& caller) {
                            .generation = args.generation});
 }
 
-// The command, while the heart beats. Nothing: it was given up meanwhile, which is said.
-std::optional<uint64_t> Run(Caller& caller, const Heartbeat& heartbeat, ProgramEnd* end) {
-  const Args& args = caller.args;
+// The command, while the heart beats. That it was given up meanwhile is said at once, so that who
+// looks on may end what nobody waits for any more.
+ProgramEnd Run(Caller& caller, Heartbeat& heartbeat) {
+  ProgramEnd end;
   {
-    // At once, so that who looks on may end what nobody waits for any more.
     const std::stop_callback lost(heartbeat.lost(),
                                   [&] { (void)caller.Fail(Problem(heartbeat.status())); });
-    *end = RunProgram(args.program, std::nullopt, caller.interrupts);
+    end = RunProgram(caller.args.program, std::nullopt, caller.interrupts);
   }
-  if (!end->ran) (void)caller.FailProgram(*end);
-  if (heartbeat.lost().stop_requested()) return std::nullopt;
-  return heartbeat.generation();
+  heartbeat.Stop();
+  if (!end.ran) (void)caller.FailProgram(end);
+  return end;
+}
+
+// It is known that those who wait were told otherwise, or have gone. Not so when no beat got
+// through: the server knows whether the deadline has passed.
+bool GivenUp(const Heartbeat& heartbeat) {
+  return heartbeat.lost().stop_requested() &&
+         heartbeat.status().code() != absl::StatusCode::kDeadlineExceeded;
+}
+
+// What a server says of a life that was before its own time.
+bool MayBeForgotten(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kNotFound ||
+         status.code() == absl::StatusCode::kAborted;
 }
 
 // Takes the deadline away and says how the command ended, unless the deadline has passed.
@@ -67,13 +79,24 @@ absl::Status Tell(Caller& caller, uint64_t generation, const ProgramEnd& end) {
 }  // namespace
 
 int Exec(Caller& caller) {
+  const Args& args = caller.args;
   absl::StatusOr<Heartbeat> heartbeat = Begin(caller);
   if (!heartbeat.ok()) return caller.FailItself(heartbeat.status());
-  ProgramEnd end;
-  const std::optional<uint64_t> generation = Run(caller, *heartbeat, &end);
-  heartbeat = absl::CancelledError("done");
-  if (!generation.has_value()) return end.code != kDone ? end.code : kItself;
-  const absl::Status told = Tell(caller, *generation, end);
+  const uint64_t first = heartbeat->generation();
+  const ProgramEnd end = Run(caller, *heartbeat);
+  if (GivenUp(*heartbeat)) return end.code != kDone ? end.code : kItself;
+  absl::Status told = Tell(caller, heartbeat->generation(), end);
+  if (MayBeForgotten(told) && heartbeat->Forgotten()) {
+    // Those who wait wait anew on a server that knows nothing of before, and are to be told, too.
+    heartbeat = Begin(caller);
+    if (!heartbeat.ok()) return caller.FailItself(heartbeat.status());
+    heartbeat->Stop();
+    told = Tell(caller, heartbeat->generation(), end);
+  }
+  if (heartbeat->generation() != first && !args.json()) {
+    Say(absl::StrCat("waitctl: the server was restarted and had forgotten ", args.name,
+                     ", which was begun anew"));
+  }
   if (told.ok()) return end.code;
   const int code = caller.FailItself(told);
   return end.code != kDone ? end.code : code;

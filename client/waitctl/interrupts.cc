@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "client/waitctl/outcome.h"
 
 namespace waitd::ctl {
@@ -87,6 +88,13 @@ Interrupts::Forwarding::Forwarding(Interrupts& interrupts, pid_t program)
 Interrupts::Forwarding::~Forwarding() {
   const std::lock_guard lock(interrupts_.mutex_);
   interrupts_.program_ = 0;
+}
+
+void Interrupts::EndSoon(int code) {
+  std::thread([code] {
+    absl::SleepFor(kPatience);
+    _exit(code);
+  }).detach();
 }
 
 void Interrupts::Pause(absl::Duration duration) {

@@ -20,6 +20,10 @@ namespace waitd::ctl {
 /// Lifetime: never destroyed, as that thread stays until the process ends.
 class Interrupts {
  public:
+  /// For how long what a signal ends may take its leave of a server, which may not answer: people
+  /// who press Ctrl-C do not wait. What is said by then is on its way, and gets there.
+  static constexpr absl::Duration kPatience = absl::Milliseconds(40);
+
   /// `forwards`: a program is to be run, which gets the other signals that people send, too.
   explicit Interrupts(bool forwards);
   ~Interrupts() = delete;
@@ -66,6 +70,9 @@ class Interrupts {
    private:
     Interrupts& interrupts_;
   };
+
+  /// The process ends with this code, by itself or at the latest after kPatience.
+  static void EndSoon(int code);
 
   /// Returns after this long, or at a signal.
   void Pause(absl::Duration duration);

@@ -123,14 +123,19 @@ int HandOver(Caller& caller, const WaitResult& result, int code) {
   return caller.Print(response, result.signal.data, code);
 }
 
+// Nothing of ours, or what went wrong, which is said.
+int Acknowledge(Caller& caller, const WaitResult& result) {
+  if (!caller.args.ack_timeout.has_value()) return kDone;
+  const auto acknowledged = caller.Ask(caller.client().Ack(result));
+  return acknowledged.ok() ? kDone : caller.FailItself(acknowledged.status());
+}
+
 int HandToProgram(Caller& caller, const WaitResult& result) {
   const Args& args = caller.args;
   if (const int code = caller.interrupts.code(); code != 0) return code;
   const ProgramEnd end = RunProgram(args.program, result.signal.data, caller.interrupts);
   if (!end.ran || (end.code != kDone && args.ack_timeout.has_value())) caller.FailProgram(end);
-  if (end.code != kDone || !args.ack_timeout.has_value()) return end.code;
-  const auto acknowledged = caller.Ask(caller.client().Ack(result));
-  return acknowledged.ok() ? kDone : caller.FailItself(acknowledged.status());
+  return end.code != kDone ? end.code : Acknowledge(caller, result);
 }
 
 }  // namespace
@@ -148,6 +153,9 @@ int Wait(Caller& caller) {
                          : SayEnd(args, args.name, result->outcome, result->timeout_cause);
   if (ready && args.program.empty()) return HandOver(caller, *result, code);
   if (ready && code == kDone) return HandToProgram(caller, *result);
+  // Of a failure the exit code is all that there is to hand over: if it came back, it would do so
+  // for ever, as no command is run that could end with 0.
+  if (ready) (void)Acknowledge(caller, *result);
   return args.json() ? caller.Print(ToProto(*result), "", code) : code;
 }
 

@@ -47,7 +47,8 @@ struct ClientOptions {
 /// leaves together in the next one. When the stream breaks the client connects again by itself,
 /// for as long as it lives, and each call is carried out once all the same, as it has an id by
 /// which the server knows it again. A wait goes on where it was, also over a restart of the server,
-/// and beyond the server's bound on waits (--max-wait). What the server can no longer tell about a
+/// and beyond the server's bound on waits (--max-wait), in the life of the name that it stood on:
+/// CLOSED when that one is over. What the server can no longer tell about a
 /// call that is no wait is ABORTED with the reason OUTCOME_UNKNOWN.
 ///
 /// Threads:  all functions may be called by anyone at any time. It has one thread of its own, on

@@ -28,7 +28,9 @@ struct HeartbeatOptions {
 ///     auto heartbeat = waitd::Heartbeat::Start(client, "worker/7", absl::Seconds(10));
 ///     while (!heartbeat->lost().stop_requested()) WorkABit();
 ///
-/// It beats on the generation that its first beat reached.
+/// It beats on the generation that its first beat reached, unless its server is restarted and has
+/// forgotten all that was: nothing was closed then, and it beats on in whichever life there is, as
+/// a wait goes on. One that the caller has bound to a generation does not.
 ///
 /// Threads:  all functions may be called by anyone at any time.
 /// Lifetime: ends before the client does. The deadline stands afterwards: a worker that is done
@@ -43,6 +45,14 @@ class Heartbeat {
   Heartbeat(Heartbeat&&) noexcept;
   Heartbeat& operator=(Heartbeat&&) noexcept;
 
+  /// Ends the beats, as the destructor does. The rest can be asked afterwards.
+  void Stop();
+
+  /// Whether the server was restarted since the last beat that got through and has forgotten all
+  /// that was. Asks it, unless the caller has bound this to a generation; not on the client's
+  /// thread. For a worker that has stopped the beats and finds its descriptor gone.
+  bool Forgotten();
+
   /// Asked to stop when the heart has stopped beating, by its own or another's fault. Its
   /// stop_callbacks run on the client's thread.
   std::stop_token lost() const;
@@ -52,7 +62,7 @@ class Heartbeat {
   /// then.
   absl::Status status() const;
 
-  /// The life of the name that it beats on.
+  /// The life of the name that it beats on: another one once the server has forgotten the first.
   uint64_t generation() const;
 
  private:

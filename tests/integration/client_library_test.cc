@@ -9,6 +9,7 @@
 #include <latch>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "tests/integration/real_server.h"
 
@@ -182,6 +183,30 @@ TEST(ClientLibraryTest, WaitsGoOnOnAServerThatHasForgottenThem) {
   }
   client.Ready("a", "after all").Get().IgnoreError();
   EXPECT_EQ(wait.get()->signal.data, "after all");
+}
+
+TEST(ClientLibraryTest, HeartbeatGoesOnOnAServerThatHasForgottenItAndNotOnceItIsClosed) {
+  RealServer server;
+  Client client(server.address());
+  auto any = Heartbeat::Start(client, "a", absl::Milliseconds(2400));
+  const uint64_t first = any->generation();
+  auto bound = Heartbeat::Start(client, "a", absl::Milliseconds(2400), {.generation = first});
+  EXPECT_FALSE(any->Forgotten());
+  server.Kill();
+  server.Start();
+  while (any->generation() == first && !any->lost().stop_requested()) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(any->status().ok()) << any->status();
+  while (!bound->lost().stop_requested()) std::this_thread::yield();
+  EXPECT_EQ(bound->generation(), first);
+  EXPECT_EQ(client.Close("a", {.generation = any->generation()}).Get()->woken, 0U);
+  EXPECT_FALSE(any->Forgotten());
+  while (!any->lost().stop_requested()) std::this_thread::yield();
+  EXPECT_EQ(any->status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(client.Wait("a", {.open_if_missing = std::nullopt}).Get().status().code(),
+            StatusCode::kNotFound)
+      << "what was closed is not opened again";
 }
 
 TEST(ClientLibraryTest, EphemeralDescriptorGoesWithItsClient) {

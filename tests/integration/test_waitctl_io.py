@@ -263,10 +263,23 @@ class Bounded(Scripted):
     def __init__(self, *answers):
         self.answers = list(answers)
         self.requests = []
+        self.gone = set()
 
     def answer(self, operation):
-        self.requests.append(operation.wait)
+        if operation.HasField("set_deadline"):
+            return self.life(operation.set_deadline)
+        self.requests.append(operation.poll if operation.HasField("poll") else operation.wait)
         return self.answers.pop(0)
+
+    def life(self, request):
+        """What there is by a name, asked without a change: from no deadline to none."""
+        assert request.HasField("clear")
+        assert request.condition == pb.DEADLINE_CONDITION_ONLY_EARLIER
+        assert not request.HasField("open_if_missing")
+        if request.name in self.gone:
+            return GONE
+        return pb.OperationResult(set_deadline=pb.SetDeadlineResponse(
+            generation=ord(request.name), read_effect=pb.DEADLINE_EFFECT_REFUSED))
 
 
 @pytest.fixture
@@ -314,6 +327,54 @@ def test_a_refusal_of_the_first_attempt_is_no_close(bounded):
     assert done.returncode == 7 and "waitctl get" in done.stderr
 
 
+POLL_MAX_WAIT = pb.OperationResult(poll=pb.PollResponse(
+    outcome=pb.OUTCOME_TIMED_OUT, timeout_cause=pb.TIMEOUT_CAUSE_MAX_WAIT))
+
+
+def poll_ready(target):
+    answer = pb.PollResponse(outcome=pb.OUTCOME_READY)
+    answer.results.add(target=target, response=pb.WaitResponse(outcome=pb.OUTCOME_READY))
+    return pb.OperationResult(poll=answer)
+
+
+def test_a_poll_without_a_spare_sees_a_close_between_two_attempts(bounded):
+    service = Bounded(POLL_MAX_WAIT)
+    service.gone = {"b"}
+    done = bounded(service, "poll", "a", "b", "--all")
+    assert done.returncode == 3 and "the poll of b was closed" in done.stderr
+    assert len(service.requests) == 1
+
+
+def test_a_poll_goes_on_without_the_target_that_was_closed(bounded):
+    service = Bounded(POLL_MAX_WAIT, poll_ready(1))
+    service.gone = {"b"}
+    done = bounded(service, "poll", "a", "b", "c")
+    assert (done.returncode, done.stdout) == (0, "c\n")
+    assert [(t.name, t.generation) for t in service.requests[1].targets] == [("a", 97), ("c", 99)]
+
+
+@pytest.mark.parametrize("words,said", [(["wait", "a"], "a was closed"),
+                                        (["poll", "a", "b", "--all"], "the poll of a was closed"),
+                                        (["poll", "a"], "the poll of a was closed")])
+def test_a_name_that_is_closed_and_opened_anew_between_two_attempts_is_another(waitd, words, said):
+    """waitctl is stopped, so that its wait is over and not begun again."""
+    server = waitd("--max-wait", "20ms")
+    call = subprocess.Popen([BIN / "waitctl", "--server", server.address, *words], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    mode = "poll" if words[0] == "poll" else "read"
+    until(lambda: timed_out(server, mode) > 2)
+    call.send_signal(signal.SIGSTOP)
+    before = None
+    while before != timed_out(server, mode):
+        before = timed_out(server, mode)
+        server.parked("a", 0)
+    server.stub.ClosePollDescriptor(pb.ClosePollDescriptorRequest(name="a"))
+    server.stub.OpenPollDescriptor(pb.OpenPollDescriptorRequest(name="a"))
+    call.send_signal(signal.SIGCONT)
+    out, err = call.communicate(timeout=10)
+    assert (call.returncode, out) == (3, "") and said in err
+
+
 def test_a_restart_begins_generations_anew(waitd):
     """Of a wait that its server has bound to one by ending it, unseen, for its own limit."""
     first = waitd("--max-wait", "20ms")
@@ -332,11 +393,11 @@ def test_a_restart_begins_generations_anew(waitd):
         second.process.wait()
 
 
-def timed_out(server):
+def timed_out(server, mode="read"):
     """How many waits have."""
     with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
         for line in answer.read().decode().splitlines():
-            if line.startswith('waitd_waits_total{mode="read",outcome="timed_out"}'):
+            if line.startswith(f'waitd_waits_total{{mode="{mode}",outcome="timed_out"}}'):
                 return float(line.split()[1])
     return 0
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import time
+import urllib.request
 
 import pytest
 
@@ -30,6 +31,21 @@ def end(call, code=0):
 def ready(server, name, data=b"", **more):
     return server.stub.Ready(pb.ReadyRequest(name=name, open_if_missing=pb.OpenOptions(),
                                              signal=pb.Signal(data=data, **more)))
+
+
+def metric(server, name):
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def awaits_signals(pid):
+    """It blocks SIGINT, to take it from there: before that it dies of it like any program."""
+    with open(f"/proc/{pid}/status") as status:
+        blocked = next(line.split()[1] for line in status if line.startswith("SigBlk:"))
+    return int(blocked, 16) >> (signal.SIGINT - 1) & 1
 
 
 # A command that says that it runs, and then does as it is told.
@@ -180,10 +196,21 @@ def test_a_hand_off_ends_with_a_command_that_ends_well(ctl, server, name):
     assert server.get(name).read.unacked == 0
 
 
-def test_a_hand_off_of_a_failure_is_not_done(ctl, server, name):
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_hand_off_of_a_failure_ends_with_its_exit_code(ctl, server, name, output):
+    """It would come back for ever: no command is run that could end well."""
     ready(server, name, failure=pb.Signal.Failure(code=3))
-    ctl("wait", name, "--ack-timeout", "1m", "--", "echo", "ran", code=8)
+    done = ctl("wait", name, "--ack-timeout", "1m", "-o", output, "--", "echo", "ran", code=8)
+    assert "ran" not in done.out
+    assert server.get(name).read.unacked == 0
+
+
+def test_a_failure_without_a_command_is_acknowledged_as_all_are(ctl, server, name):
+    ready(server, name, failure=pb.Signal.Failure(code=3))
+    done = ctl("wait", name, "--ack-timeout", "1m", code=8)
     assert server.get(name).read.unacked == 1
+    ctl("ack", *done.err.split("waitctl ack ")[1].split())
+    assert server.get(name).read.unacked == 0
 
 
 def test_a_command_that_takes_too_long_is_not_done(ctl, server, name):
@@ -337,6 +364,66 @@ def test_a_command_runs_after_a_restart(waitd):
         second.stop()
 
 
+@pytest.mark.parametrize("ttl,flags", [("3s", []), ("1m", []), ("1m", ["--kind", "fifo"])])
+def test_exec_goes_on_after_a_restart_that_forgets(waitd, ttl, flags):
+    """By a beat, or where none comes in time at the end. Who waits is told, and nothing of it
+    stays: no deadline that would pass later."""
+    first = waitd()
+    waiter = start(first, "wait", "a", *flags)
+    first.parked("a")
+    call = begun(first, "a", "--ttl", ttl, *flags)
+    first.process.kill()
+    first.process.wait()
+    second = Server(first.log.parent)
+    try:
+        second.parked("a")
+        if ttl != "1m":
+            until(lambda: second.get("a").read.HasField("deadline"))
+        _, err = call.communicate("0\n", timeout=30)
+        assert call.returncode == 0 and "the server was restarted and had forgotten a" in err
+        end(waiter)
+        assert not second.get("a").read.HasField("deadline")
+    finally:
+        second.stop()
+
+
+def test_exec_tells_even_after_a_restart_that_took_too_long(waitd):
+    """Nobody was told by the server that forgets that the command is dead."""
+    first = waitd()
+    waiter = start(first, "wait", "a")
+    first.parked("a")
+    call = begun(first, "a", "--ttl", "300ms")
+    first.process.kill()
+    first.process.wait()
+    assert "no heartbeat got through" in call.stderr.readline()
+    second = Server(first.log.parent)
+    try:
+        second.parked("a")
+        assert call.communicate("3\n", timeout=30)[1]
+        assert call.returncode == 3
+        assert "failed with code 3" in end(waiter, 8)[1]
+    finally:
+        second.stop()
+
+
+def test_exec_of_a_bound_life_does_not_outlast_it(waitd):
+    """Who names a generation means no other one."""
+    first = waitd()
+    opened = first.stub.OpenPollDescriptor(pb.OpenPollDescriptorRequest(name="a"))
+    call = begun(first, "a", "--ttl", "1m", "--generation",
+                 str(opened.poll_descriptor.generation))
+    first.process.kill()
+    first.process.wait()
+    second = Server(first.log.parent)
+    try:
+        _, err = call.communicate("0\n", timeout=30)
+        assert call.returncode == 125 and "no descriptor 'a' is open" in err
+        with pytest.raises(grpc.RpcError):
+            second.get("a")
+    finally:
+        second.stop()
+
+
 def test_the_users_wait_is_not_begun_anew_where_it_is_forgotten(waitd):
     first = waitd()
     call = start(first, "wait", "a", "--wait-id", "mine", "-o", "json")
@@ -365,6 +452,43 @@ def test_a_frozen_server_keeps_nobody(waitd):
         assert time.monotonic() - begin < 10
     finally:
         server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("words", [["wait", "a"], ["poll", "a", "b"], ["wait", "a", "--", "true"],
+                                   ["wait", "a", "--timeout", "1m"], ["ready", "a"], ["get", "a"],
+                                   ["exec", "a", "--ttl", "1m", "--", "true"]])
+def test_ctrl_c_ends_at_once_what_a_frozen_server_holds(waitd, words):
+    """Not after the second or two for which a client waits for its farewells."""
+    server = waitd()
+    parks = words[0] in ("wait", "poll")
+    if not parks:
+        server.process.send_signal(signal.SIGSTOP)
+    call = start(server, *words)
+    if parks:
+        server.parked("a")
+        server.process.send_signal(signal.SIGSTOP)
+    else:
+        until(lambda: awaits_signals(call.pid))
+    try:
+        begin = time.monotonic()
+        call.send_signal(signal.SIGINT)
+        end(call, 130)
+        assert time.monotonic() - begin < 0.7
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("words", [["wait", "a"], ["poll", "a", "b"]])
+def test_ctrl_c_cancels_what_is_parked_and_ends_the_session(waitd, words):
+    """Neither stays for the server's linger."""
+    server = waitd()
+    call = start(server, *words)
+    server.parked("a")
+    assert metric(server, "waitd_sessions") == 1
+    call.send_signal(signal.SIGINT)
+    assert end(call, 130)[0] == ""
+    server.parked("a", 0)
+    until(lambda: metric(server, "waitd_sessions") == 0)
 
 
 # bench

@@ -329,18 +329,6 @@ TEST_F(EngineTest, MaxWaitParksAgainInTheGenerationItWasTold) {
   EXPECT_EQ(one_.As<WaitResult>().generation, 42U);
 }
 
-TEST_F(EngineTest, MaxWaitParksAPollAgain) {
-  stage_.BeUp();
-  stage_.Submit(one_, "", PollCall({{.name = "a"}}));
-  stage_.Written();
-  PollResult nothing;
-  nothing.outcome = Outcome::kTimedOut;
-  nothing.timeout_cause = TimeoutCause::kMaxWait;
-  stage_.Answer(1, nothing);
-  EXPECT_FALSE(one_.done());
-  EXPECT_EQ(stage_.last().operations.at(0).id, 2U);
-}
-
 TEST_F(EngineTest, RefusalReachesTheCallerWithItsReason) {
   stage_.BeUp();
   stage_.Submit(one_, "a", WaitOptions{.generation = 3});
