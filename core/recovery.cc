@@ -105,6 +105,16 @@ void Recovery::Finish(uint64_t next_generation) {
   poller_.descriptors_.store(by_generation_.size(), std::memory_order_relaxed);
   if (next_generation > 0) {
     poller_.next_generation_.store(next_generation, std::memory_order_relaxed);
+    return;
+  }
+  // A new store: what was answered from another one, or from none, is not known here.
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& each = poller_.shard(i);
+    const MutexLock lock(each.mutex());
+    Step step(poller_, now_);
+    each.ids.MoveHorizon(now_.mono);
+    each.unsaved.horizon = true;
+    step.Forgot(each);
   }
 }
 

@@ -26,7 +26,8 @@ class Recovery {
   [[nodiscard]] bool Restore(SavedId saved);
   void MoveHorizon(uint32_t shard, Instant at);
 
-  /// `next_generation` is above every one that was ever used; 0: none was.
+  /// `next_generation` is above every one that was ever used; 0: nothing was ever saved, and first
+  /// attempts from before now are not known.
   void Finish(uint64_t next_generation);
 
   uint64_t descriptors() const { return by_generation_.size(); }

@@ -32,9 +32,9 @@ struct Options {
   uint64_t max_parked = 1 << 20;   ///< in one session
   uint64_t max_unacked = 1 << 18;  ///< results, in one session
   absl::Duration drain_timeout;
-  std::string store;     ///< rocksdb or memory
-  std::string data_dir;  ///< empty: DefaultDataDir
-  std::string sync;      ///< always, interval or never
+  std::string store = "memory";  ///< rocksdb or memory
+  std::string data_dir;          ///< empty: DefaultDataDir
+  std::string sync;              ///< always, interval or never
   uint64_t min_free_disk_bytes = 0;
   bool check_store = false;  ///< only look whether the data directory is good
 };

@@ -172,7 +172,7 @@ struct Server::Parts {
                           [this, store_failed = std::move(store_failed)] {
                             failed.store(true, std::memory_order_relaxed);
                             if (server != nullptr) server->GetHealthCheckService()->Shutdown();
-                            store_failed();
+                            if (store_failed) store_failed();
                           }}),
         poller(PollerOptions(given, clock.Read()), given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),

@@ -16,8 +16,8 @@ namespace waitd::server {
 /// Use: Start, then Drain, then Stop. Threads: one owner; it makes threads of its own.
 class Server {
  public:
-  /// `store_failed` is called, on a thread of the server's, when the store fails.
-  Server(const Options& options, std::function<void()> store_failed);
+  /// `store_failed`, if there is one, is called when the store fails, on a thread of the server's.
+  explicit Server(const Options& options, std::function<void()> store_failed = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

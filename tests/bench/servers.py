@@ -31,10 +31,12 @@ def free_port():
 
 def command(kind, bin_dir, port, metrics_port, folder):
     bin_dir = pathlib.Path(bin_dir)
+    waitd = [bin_dir / "waitd", "--listen-address", f"{LOCAL}:{port}",
+             "--metrics-address", f"{LOCAL}:{metrics_port}", "--log-level", "error"]
     redis = ["redis-server", "--bind", LOCAL, "--port", port, "--save", "", "--dir", folder]
     return {
-        "waitd": [bin_dir / "waitd", "--listen-address", f"{LOCAL}:{port}",
-                  "--metrics-address", f"{LOCAL}:{metrics_port}", "--log-level", "error"],
+        "waitd": [*waitd, "--store", "memory"],
+        "waitd_durable": [*waitd, "--data-dir", f"{folder}/data"],
         "echo": [bin_dir / "echo_peer", f"{LOCAL}:{port}"],
         "batch": [bin_dir / "batch_peer", f"{LOCAL}:{port}"],
         "redis": redis,

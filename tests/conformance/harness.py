@@ -392,7 +392,7 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="waitd-")
         self._listen = listen or f"unix:{self.directory}/s"
         self._arguments = [binary, f"--listen-address={self._listen}",
-                           "--metrics-address=127.0.0.1:0", *flags]
+                           "--metrics-address=127.0.0.1:0", *self._store(), *flags]
         if config is not None:
             path = os.path.join(self.directory, "config")
             with open(path, "w", encoding="utf-8") as file:
@@ -402,6 +402,11 @@ class Server:
         self._lines, self._ended = [], False
         self._changed = threading.Condition()
         self.process, self._seen_to_end = None, False
+
+    def _store(self):
+        """The whole suite runs on the store that WAITD_TEST_STORE names."""
+        store = os.environ.get("WAITD_TEST_STORE", "memory")
+        return [f"--store={store}", f"--data-dir={self.directory}/data"]
 
     def __enter__(self):
         return self.start()

@@ -243,7 +243,8 @@ def assert_refused_at_start(waitd, arguments, env=None, mention=None):
         assert mention in lines[0], result
 
 
-SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"]
+SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0",
+             "--store=memory"]
 
 
 @pytest.mark.parametrize("flag", [

@@ -62,8 +62,8 @@ parked() {
 metric() { curl -sf "http://$metrics/metrics" | awk -v m="$1" '$1 == m { print $2 }'; }
 
 say "waitd starts"
-show waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0
-waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0 2>"$work/log" &
+show waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0 --data-dir "$work/data"
+waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0 --data-dir "$work/data" 2>"$work/log" &
 server=$!
 for _ in $(seq 200); do grep -q ' ready ' "$work/log" && break; sleep 0.05; done
 metrics=$(sed -n 's/.* metrics=\([^ ]*\).*/\1/p' "$work/log" | head -n 1)

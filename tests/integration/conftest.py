@@ -48,7 +48,7 @@ class Server:
         self.log = pathlib.Path(folder) / "log"
         self.process = subprocess.Popen(
             [BIN / "waitd", "--listen-address", self.address, "--metrics-address", "127.0.0.1:0",
-             *flags],
+             "--store", "memory", *flags],
             stderr=self.log.open("w"), env={**os.environ, **(env or {})})
         ready = until(lambda: [line for line in self.log.read_text().splitlines()
                                if " ready " in line] or self.process.poll() is not None)

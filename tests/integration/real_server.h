@@ -47,7 +47,7 @@ class RealServer {
   void Start() {
     std::vector<std::string> words = {std::string(getenv("WAITD_BIN_DIR")) + "/waitd",
                                       "--listen-address", address(), "--metrics-address",
-                                      "127.0.0.1:0"};
+                                      "127.0.0.1:0", "--store", "memory"};
     words.insert(words.end(), flags_.begin(), flags_.end());
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

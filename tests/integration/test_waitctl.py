@@ -107,7 +107,8 @@ def test_wait_parks_again_after_a_restart(waitd, tmp_path):
     first.process.kill()
     first.process.wait()
     again = subprocess.Popen([BIN / "waitd", "--listen-address", first.address,
-                              "--metrics-address", "127.0.0.1:0"], stderr=subprocess.DEVNULL)
+                              "--metrics-address", "127.0.0.1:0", "--store", "memory"],
+                             stderr=subprocess.DEVNULL)
     try:
         ready = [BIN / "waitctl", "--server", first.address, "ready", "a", "--data", "x",
                  "--if", "waiting"]

@@ -54,7 +54,9 @@ const std::map<std::string_view, StatusCode> kTable = {
     {"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED},
+    {"LIMIT_DISK", StatusCode::RESOURCE_EXHAUSTED},
     {"DRAINING", StatusCode::UNAVAILABLE},
+    {"STORE_FAILED", StatusCode::UNAVAILABLE},
 };
 
 TEST(Status, EveryReasonHasTheCodeOfTheTable) {
@@ -107,6 +109,7 @@ TEST(Status, EveryRefusalOfTheCoreHasItsReason) {
       {Reason::kDoubleWait, "DOUBLE_WAIT"},     {Reason::kBadTime, "BAD_TIME"},
       {Reason::kBadPoll, "BAD_POLL"},           {Reason::kLimitDescriptors, "LIMIT_DESCRIPTORS"},
       {Reason::kLimitWaiters, "LIMIT_WAITERS"}, {Reason::kDraining, "DRAINING"},
+      {Reason::kLimitDisk, "LIMIT_DISK"},       {Reason::kStoreFailed, "STORE_FAILED"},
   };
   std::set<std::string> messages;
   for (const auto& [reason, expected] : reasons) {

@@ -122,8 +122,8 @@ class Shown {
     All(s.ready, s.coalesced, s.signal, s.ready_time, s.deadline, s.delivery, s.returned);
   }
   void Add(const core::SavedDesc& d) {
-    All(d.name, d.kind, d.generation, d.open_time, d.idle_ttl, d.idle_since, d.labels, d.ephemeral,
-        d.owner, d.side[0], d.side[1]);
+    All(d.name, d.kind, d.generation, d.open_time, d.idle_ttl, d.labels, d.ephemeral, d.owner,
+        d.side[0], d.side[1]);
   }
   void Add(const core::WaitResult& r) {
     All(r.outcome, r.cause, r.coalesced, r.generation, r.signal, r.parked, r.late, r.delivery,
@@ -147,9 +147,9 @@ class Shown {
         d.side[0], d.side[1], r.created, r.decided);
   }
   void Add(const core::SavedIdKey& k) { All(k.use, k.name, k.id); }
-  void Add(const core::SavedId::SavedHandOff& h) { All(h.name, h.generation, h.side, h.token); }
+  void Add(const core::SavedId::SavedHandOff& h) { All(h.generation, h.side, h.token); }
   void Add(const core::SavedId& i) {
-    All(i.key, i.shard, i.state, i.content, i.recorded, i.alarm, i.ack_timeout, i.names);
+    All(i.key, i.shard, i.state, i.content, i.recorded, i.alarm, i.ack_timeout);
     if (i.answer.has_value()) {
       text_ << '#' << i.answer->index();
       std::visit([this](const auto& answer) { Add(answer); }, *i.answer);

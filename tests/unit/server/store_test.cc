@@ -79,7 +79,6 @@ class Draw {
                          .generation = Below(1000),
                          .open_time = Wall(),
                          .idle_ttl = Span(),
-                         .idle_since = At(),
                          .labels = Labels(),
                          .ephemeral = Flip(),
                          .owner = Text()};
@@ -161,9 +160,8 @@ class Draw {
                      .alarm = At(),
                      .ack_timeout = Span()};
     if (Below(8) > 0) id.answer = Answer(Below(7));
-    for (uint64_t n = Below(3); n > 0; --n) id.names.push_back(Text());
     if (Below(3) == 0) {
-      id.hand_off = {Text(), Below(1000), Enum(core::Side::kWrite), AToken()};
+      id.hand_off = {Below(1000), Enum(core::Side::kWrite), AToken()};
     }
     return id;
   }
@@ -277,7 +275,6 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
     desc.side[1].signal = Bytes("");
     changes.descs.push_back(desc);
     changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, name};
-    changes.ids.back().names = {name, ""};
   }
   changes.ids.push_back({.key = {core::IdUse::kRequest, 0, ""}});
   expected.Apply(changes);
@@ -366,7 +363,6 @@ TEST_F(StoreTest, APayloadHasARowOfItsOwnFromItsSizeOn) {
 
 core::Changes WithDeadline(Deadline deadline) {
   core::Changes changes{.descs = {{.name = "a", .generation = 1}}, .next_generation = 2};
-  changes.descs[0].idle_since = deadline.at;
   changes.descs[0].side[0].deadline = deadline;
   return changes;
 }
@@ -385,7 +381,6 @@ TEST_F(StoreTest, OnTheSameBootNoStepOfTheWallClockMovesADeadline) {
     const core::SavedDesc desc = OnlyDesc();
     EXPECT_EQ(desc.side[0].deadline.at, deadline.at);
     EXPECT_EQ(desc.side[0].deadline.wall, deadline.wall);
-    EXPECT_EQ(desc.idle_since, deadline.at);
   }
 }
 
@@ -404,7 +399,6 @@ TEST_F(StoreTest, OnANewBootTheWallClockCounts) {
   machine_.Reboot(seconds(40));
   const Instant there = machine_.now.mono + seconds(60);
   EXPECT_EQ(OnlyDesc().side[0].deadline.at, there);
-  EXPECT_EQ(OnlyDesc().idle_since, there);
 
   // From then on it stands on this boot's clock, though it was never written again.
   machine_.StepWall(hours(1));
