@@ -16,7 +16,8 @@ import global_checks
 from spec import EXPIRED, LATEST, PENDING, SLACK, Item, Mismatch, Step
 from history import MS
 
-PARKED_SLACK = 5 * MS
+# A message's instant is read when it arrives; how long it may take until it is carried out.
+PARKED_SLACK = 50 * MS
 STEPS_PER_OP = 200
 STEPS_MIN = 20_000
 
@@ -78,7 +79,7 @@ class Search:
         randomness = random.Random(1)
         self.marks = [randomness.getrandbits(128) for _ in range(count)]
         self.parked_by = [self._begin_by(item) for item in self.items]
-        self.hints = list(self.parked_by)
+        self.hints = [self._begin_by(item, 0) for item in self.items]
         self.handed = {}
         self._look_ahead()
         self.left = {item.index for item in self.items if not item.lost and not item.hung}
@@ -102,19 +103,19 @@ class Search:
         wait.acks[target] = wait.acks.get(target, 0) + 1
 
     @staticmethod
-    def _begin_by(item):
+    def _begin_by(item, slack=PARKED_SLACK):
         """When it must have begun at the latest."""
         if item.op.ret is None:
             return LATEST
         if item.waits and item.op.ans and item.op.ans.get("parked"):
-            return max(item.op.call, item.op.ret - item.op.ans["parked"] + PARKED_SLACK)
+            return max(item.op.call, item.op.ret - item.op.ans["parked"] + slack)
         return item.op.ret
 
     def _look_ahead(self):
         """What the answers tell of the order: delivery numbers, and when a READY was accepted. The
         numbers must grow, so that one which comes too soon need not be tried; the rest are hints
         for what to try first."""
-        accepted = {}
+        seen = {}
         for item in self.items:
             answers = item.op.ans and (
                 [(0, item.op.ans)] if item.kind == "wait" else
@@ -125,17 +126,23 @@ class Search:
                 target = item.targets[number]
                 self.handed.setdefault(target, []).append(
                     (answer["gen"], answer["delivery"], answer["data"], answer["coalesced"], item))
-                accepted[target, answer["data"]] = answer.get("accepted")
+                seen[target, answer["data"]] = answer
+                if item.op.ans["parked"] and answer.get("accepted"):
+                    self.hints[item.index] = max(
+                        item.op.call, min(self.hints[item.index],
+                                          answer["accepted"] - item.op.ans["parked"]))
         for target, several in self.handed.items():
             several.sort(key=lambda each: each[:2])
             for former, later in zip(several, several[1:]):
                 if former[0] == later[0] and former[1] < later[1]:
-                    later[4].after[target] = former[1]
+                    later[4].after[target] = former[1], former[4].index
         for item in self.items:
-            if item.kind == "ready":
-                hint = accepted.get(((item.names[0], item.op.sides()[0]), item.op.req["data"]))
-                if hint:
-                    self.hints[item.index] = min(hint, self.hints[item.index])
+            for side in item.op.sides() if item.kind == "ready" else ():
+                answer = seen.get(((item.names[0], side), item.op.req["data"]))
+                if answer:
+                    item.data[side], item.replaced[side] = answer["data"], answer["coalesced"]
+                    self.hints[item.index] = min(self.hints[item.index],
+                                                 answer.get("accepted") or LATEST)
 
     def _unlikely(self, item, state):
         """Whether a Ready does not lead to what is handed out next."""

@@ -22,6 +22,10 @@ LATEST = 1 << 62
 
 PENDING, ACKED, STALE = 0, 1, 2
 
+# Data that no answer tells of, so that it need not be told apart: states that are the same but for it
+# are one.
+UNSEEN = "\0"
+
 _RANK = {"WOKE": 0, "REMEMBERED": 1, "COALESCED": 2, "REFUSED": 3}
 _NO_SIDE = (None, 0, None, (), (), None, 0, ())
 
@@ -60,7 +64,8 @@ class Side:
     def has_ready(self):
         return self.ready is not None or bool(self.returned)
 
-    def forget(self):
+    def forget(self, kind):
+        expect(kind == LATCH or self.ready in (None, UNSEEN), "it is handed over later")
         self.ready, self.coalesced, self.opening, self.returned = None, 0, None, ()
 
     def leave(self, item):
@@ -110,12 +115,20 @@ class Item:
         self.need = max(1, request.get("need") or 0)
         self.attempts = op.attempts or [[op.call, None]]
         self.until = LATEST if self.timeout is None else op.call + max(0, self.timeout)
-        self.after = {}  # of a wait: by target the delivery before its own, which comes first
+        # Of a wait: by target the delivery before its own that an answer tells of, and whose it is.
+        self.after = {}
+        self.data = [UNSEEN, UNSEEN]  # of a Ready, on each side
+        self.replaced = [None, None]  # and how many it replaced, if an answer tells
         self.wait = None  # of an Ack: the item whose hand-off it is
         self.acks = {}  # of a wait: how many Acks there are, by target
 
     def stale(self):
         return self.op.err == "STALE_DELIVERY"
+
+    def woken_where_it_parks(self):
+        """Whether it is woken by READY where it parks first."""
+        return bool(len(self.attempts) == 1 and self.op.ans
+                    and self.op.ans["outcome"] == "READY")
 
     def only_tries(self):
         return self.timeout is not None and self.timeout <= 0
@@ -289,7 +302,7 @@ class Step:
             return
         delivery = told.get("delivery", side.delivery + 1)
         expect(delivery > side.delivery, "delivery numbers grow")
-        expect(not answer or side.delivery >= item.after.get(target, 0),
+        expect(not answer or side.delivery >= item.after.get(target, (0, 0))[0],
                "one with a smaller delivery number is still to come")
         side.delivery = delivery
         if latch:
@@ -363,6 +376,7 @@ class Step:
             return
         woken = 0
         for number, side in enumerate(desc.sides):
+            side.forget(desc.kind)
             for index in side.parked:
                 woken += self._end_place(self._items[index], (item.names[0], number), "CLOSED")
         self._descs[item.names[0]] = None
@@ -380,7 +394,7 @@ class Step:
                 reset = False
                 continue
             forgot = forgot or side.has_ready()
-            side.forget()
+            side.forget(desc.kind)
         if item.op.ans:
             expect(item.op.ans["reset"] == reset, "reset or not")
             expect(item.op.ans["forgot"] == forgot, "forgot or not")
@@ -406,6 +420,13 @@ class Step:
             self._end(item, "TIMED_OUT", "WAIT")
         else:
             expect(item.lost or op.err is None or item.stale(), "refused without a reason")
+            # Where it stands no READY is left for those behind it, so that they all come later. (A
+            # poll may be passed by. And when its call was not the only one this may be another place
+            # than the one where it will be woken.)
+            if item.woken_where_it_parks() and desc.kind != LATCH:
+                delivery, former = item.after.get(target, (0, 0))
+                expect(side.delivery >= delivery or former in side.parked,
+                       "it would be woken before one with a smaller delivery number")
             side.parked += (item.index,)
             return
         if op.ans:
@@ -449,7 +470,7 @@ class Step:
             if desc is None:
                 return
             for number in op.sides():
-                one, count, was_expired = self._unblock((name, number), op, condition)
+                one, count, was_expired = self._unblock((name, number), item, condition)
                 effect = min(effect, one, key=_RANK.get)
                 woken += count
                 expired = expired or was_expired and one in ("REMEMBERED", "COALESCED")
@@ -461,20 +482,23 @@ class Step:
             expect(op.ans["expired"] == expired, "expired or not")
         self._done(item)
 
-    def _unblock(self, target, op, condition):
-        side = self.side(target)
+    def _unblock(self, target, item, condition):
+        desc, side = self.desc(target[0]), self.side(target)
         expired = side.deadline == EXPIRED
         if condition == "NOT_EXPIRED" and expired:
             return "REFUSED", 0, expired
         if condition == "WAITING" and side.has_ready():
             return "REFUSED", 0, expired
         coalesces = side.ready is not None
+        expect(not coalesces or desc.kind == LATCH or side.ready == UNSEEN,
+               "what stands there is handed over later")
         side.coalesced = side.coalesced + 1 if coalesces else 0
-        side.ready = op.req["data"]
+        side.ready = item.data[target[1]]
+        expect(item.replaced[target[1]] in (None, side.coalesced), f"replaces {side.coalesced}")
         if coalesces:
             return "COALESCED", 0, expired
         side.opening = None
-        woken = self._serve(target, op.call)
+        woken = self._serve(target, item.op.call)
         if condition == "WAITING":
             side.ready, side.coalesced, side.opening = None, 0, None
             return ("WOKE" if woken else "REFUSED"), woken, expired

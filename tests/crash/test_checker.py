@@ -39,8 +39,8 @@ class Maker:
         self.history, self.generation = History(), generation
         self.open(0, 1, kind)
 
-    def add(self, kind, call, ret, /, name=NAME, names=None, mode=READ, ans=None, err=None, again=None,
-            attempts=None, hung=False, **req):
+    def add(self, kind, call, ret, /, name=NAME, names=None, mode=READ, ans=None, err=None,
+            again=None, attempts=None, hung=False, **req):
         times = [[one and one * MS for one in each] for each in attempts or [(call, None)]]
         answered = ans is not None or err is not None or kind in ("crash", "quiesce")
         return self.history.add(Op(
@@ -307,18 +307,18 @@ def reset_and_not(m):
 
 @good
 def fifo(m):
-    m.wait(10, 51, "1", parked=40)
-    m.wait(20, 61, "2", delivery=2, parked=40)
-    m.ready(50, 52, "1", "WOKE")
-    m.ready(60, 62, "2", "WOKE")
+    m.wait(100, 510, "1", parked=400)
+    m.wait(200, 610, "2", delivery=2, parked=400)
+    m.ready(500, 520, "1", "WOKE")
+    m.ready(600, 620, "2", "WOKE")
 
 
 @bad("search")
 def fifo_order(m):
-    m.wait(10, 61, "2", delivery=2, parked=50)
-    m.wait(20, 51, "1", parked=30)
-    m.ready(50, 52, "1", "WOKE")
-    m.ready(60, 62, "2", "WOKE")
+    m.wait(100, 610, "2", delivery=2, parked=500)
+    m.wait(200, 510, "1", parked=300)
+    m.ready(500, 520, "1", "WOKE")
+    m.ready(600, 620, "2", "WOKE")
 
 
 @good
@@ -338,10 +338,10 @@ def double_wait_of_nobody(m):
 @bad("search")
 def two_on_an_exclusive_side(m):
     m.open(2, 3, EXCLUSIVE, name="e", gen=9)
-    m.wait(10, 31, "x", parked=20, name="e")
-    m.wait(15, 41, "y", parked=25, delivery=2, name="e")
-    m.ready(30, 32, "x", "WOKE", name="e")
-    m.ready(40, 42, "y", "WOKE", name="e")
+    m.wait(100, 310, "x", parked=200, name="e")
+    m.wait(150, 410, "y", parked=250, delivery=2, name="e")
+    m.ready(300, 320, "x", "WOKE", name="e")
+    m.ready(400, 420, "y", "WOKE", name="e")
 
 
 def latch(m):
@@ -911,7 +911,7 @@ def busy_history(seed, names, count, clients=8):
         for number in range(count):
             now += randomness.random()
             # So many others are under way at the same time.
-            call, ret = now - randomness.random() * clients / 4, now + randomness.random() * clients / 4
+            call, ret = (now + sign * randomness.random() * clients / 4 for sign in (-1, 1))
             if randomness.random() < 0.5:
                 data = f"{each}/{number}"
                 if waiting:
