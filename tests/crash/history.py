@@ -83,9 +83,9 @@ class History:
             self.ops.append(op)
         return op
 
-    def begin(self, kind, names, mode=READ, again=None, **req):
+    def begin(self, what, names, mode=READ, again=None, **req):
         """A logical call that is about to be sent for the first time."""
-        return self.add(Op(kind=kind, names=list(names), call=time.monotonic_ns(), mode=mode,
+        return self.add(Op(kind=what, names=list(names), call=time.monotonic_ns(), mode=mode,
                            req=req, again=again))
 
     @staticmethod

@@ -220,7 +220,12 @@ class Step:
                 refusal = "NO_DESCRIPTOR"
             else:
                 desc = self._descs[name] = Desc(None, EXCLUSIVE if opens == "ANY" else opens)
-        elif generation and desc.generation not in (None, generation):
+        elif generation and desc.generation is None:
+            if op.err == "STALE_GENERATION":
+                refusal = op.err
+            elif op.answered:
+                desc.learn(generation)
+        elif generation and desc.generation != generation:
             refusal = "STALE_GENERATION"
         elif opens and opens not in ("ANY", desc.kind):
             refusal = "KIND_MISMATCH"
@@ -428,7 +433,8 @@ class Step:
                 expect(side.delivery >= delivery or former in side.parked,
                        "it would be woken before one with a smaller delivery number")
             side.parked += (item.index,)
-            return
+            if len(item.attempts) > 1:
+                return  # it may end in another life
         if op.ans:
             desc.learn(op.ans["gen"])
 
