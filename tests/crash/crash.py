@@ -98,7 +98,7 @@ class Crash:
             raise Failed(f"waitd ended by itself with {died}: {self._server.said()}")
         self._server.kill()
         if self._cuts:
-            power.lose_unsynced(self._server.directory)
+            power.lose_unsynced(self._server.directory, self._random)
         time.sleep(self._random.choice([0, 0.02, 0.1]))
         crash.ret = time.monotonic_ns()
         self.history.add(crash)

@@ -34,7 +34,7 @@ class Waitd:
     """
 
     def __init__(self, directory, flags, env=None, prefix=()):
-        self.directory = pathlib.Path(directory)
+        self.directory = pathlib.Path(directory).resolve()
         self.data = self.directory / "data"
         self.address = f"unix:{self.directory}/s"
         self.log = self.directory / "log"
