@@ -158,7 +158,7 @@ def _early(ops):
                 wrong.append(f"timed out early: {op}")
         elif op.ans["outcome"] == "TIMED_OUT" and op.ans.get("late", 0) < 0:
             wrong.append(f"decided before its instant: {op}")
-        elif (timeout is not None and len(op.attempts) < 2
+        elif (op.ans["outcome"] == "READY" and timeout is not None and len(op.attempts) < 2
               and op.ans.get("parked", 0) > max(timeout, 0) + LIMIT_SLACK):
             wrong.append(f"its limit was passed by: {op}")
     return wrong

@@ -22,13 +22,14 @@ def library():
     return str(path.resolve())
 
 
-def environment(directory, state=True, write=None, sync=None, sync_us=0, skip="LOG"):
+def environment(directory, write=None, sync=None, sync_us=0):
     """What a process needs to have the shim over directory/data. write and sync: plans."""
     directory = pathlib.Path(directory).resolve()
     (directory / "data").mkdir(exist_ok=True)
-    env = {"LD_PRELOAD": library(), "FAULT_DIR": str(directory / "data"), "FAULT_EXCEPT": skip}
-    if state:
-        env["FAULT_STATE"] = str(directory / "fault-state")
+    env = {"LD_PRELOAD": library(), "FAULT_DIR": str(directory / "data"),
+           # RocksDB's own log tells what it does; nothing depends on it.
+           "FAULT_EXCEPT": "LOG", "FAULT_STATE": str(directory / "fault-state"),
+           "FAULT_FREE": str(directory / "fault-free")}
     if write:
         env["FAULT_WRITE"] = write
     if sync:

@@ -229,6 +229,27 @@ a = f("a"); begin = time.monotonic(); os.fsync(a); say(time.monotonic() - begin 
     assert child.said == ["True"]
 
 
+def test_the_room_on_the_disk_is_what_a_file_says(run, tmp_path):
+    child = run(f"""
+free = lambda: os.statvfs(".").f_bavail * os.statvfs(".").f_frsize
+real = free()
+open("{tmp_path}/fault-free", "w").write(str(1 << 20))
+say(free() == 1 << 20)
+os.unlink("{tmp_path}/fault-free")
+say(free() > 1 << 20 or real <= 1 << 20)
+""")
+    assert child.said == ["True", "True"]
+
+
+def test_a_boot_can_be_another_one(tmp_path):
+    own = tmp_path / "id"
+    own.write_text("another\n")
+    said = subprocess.run(
+        ["cat", "/proc/sys/kernel/random/boot_id"], check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "LD_PRELOAD": power.library(), "FAULT_BOOT_ID": str(own)}).stdout
+    assert said == "another\n"
+
+
 # RocksDB
 
 

@@ -6,6 +6,7 @@ No more than CALLS_AT_ONCE calls are under way on the names of one object, and a
 share of calls is retired: a search stays short.
 """
 
+import collections
 import itertools
 import random
 import threading
@@ -185,6 +186,7 @@ class UnaryClient:
             if said.code == grpc.StatusCode.DEADLINE_EXCEEDED or time.monotonic() > limit:
                 op.hung = op.kind in ("wait", "poll")
                 raise Hung(f"no end of {op}: {said}")
+            self._run.reasons[said.reason] += 1
             if said.reason and said.reason not in AGAIN:
                 op.attempts[-1][1] = None
                 History.end(op, err=said.reason)
@@ -252,6 +254,7 @@ class Run:
         self.address, self.offset, self.seed = address, offset, seed
         self.history = History(seed=seed, offset=offset)
         self.broken = self.anew = 0  # attempts that broke, sessions that began anew
+        self.reasons = collections.Counter()  # of refused attempts; None: the connection broke
         self.stop = threading.Event()
         self.errors = []
         self._lock = threading.Lock()
@@ -302,9 +305,10 @@ class Run:
         for carrier in {carrier for _, carrier in self._threads}:
             carrier.close()
 
-    def quiesce(self):
-        """Drains every name, so that what was lost is missed and what is too much shows."""
-        time.sleep(max(ACK_TIMEOUTS_MS) / 1000 + 0.2)
+    def quiesce(self, after_s=max(ACK_TIMEOUTS_MS) / 1000 + 0.2):
+        """Drains every name, so that what was lost is missed and what is too much shows; after a
+        while, in which every hand-off comes back."""
+        time.sleep(after_s)
         client = UnaryClient(self)
         for one in self.objects:
             for name, kind in one.names.items():

@@ -9,6 +9,8 @@
 //   FAULT_SYNC     or ENOSPC; the same of the n-th fsync, fdatasync or sync_file_range.
 //   FAULT_EXCEPT   files whose names begin so are never made to fail, and not counted.
 //   FAULT_SYNC_US  how long each sync takes longer.
+//   FAULT_FREE     a file: while it is there, the directory's disk has as many free bytes as it says.
+//   FAULT_BOOT_ID  a file that is read instead of the kernel's boot id (also without FAULT_DIR).
 //
 // The model of a power cut: of a file stays what had been written when its last fsync or fdatasync
 // began (files are appended to, so that this is a length); an entry of a directory is there, or gone,
@@ -30,6 +32,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,6 +184,13 @@ static int inside(int at, const char* path, char* out) {
          (out[root_length] == '/' || out[root_length] == '\0');
 }
 
+// Another path for the kernel's boot id, or this one.
+static const char* redirected(const char* path) {
+  const char* other = getenv("FAULT_BOOT_ID");
+  const int is_boot_id = path != NULL && strcmp(path, "/proc/sys/kernel/random/boot_id") == 0;
+  return other != NULL && is_boot_id ? other : path;
+}
+
 static int is_excepted(const char* path) {
   const char* name = strrchr(path, '/');
   return except != NULL && *except != '\0' && strncmp(name + 1, except, strlen(except)) == 0;
@@ -310,6 +320,7 @@ static int needs_mode(int flags) {
 }
 
 #define OPEN(call)                                        \
+  path = redirected(path);                                \
   char absolute[PATH_MAX];                                \
   if (!inside(at, path, absolute)) return call;           \
   struct stat before;                                     \
@@ -349,6 +360,16 @@ int openat64(int at, const char* path, int flags, ...) {
   REAL(int, "openat64", int, const char*, int, ...);
   MODE
   OPEN(real(at, path, flags, mode));
+}
+
+FILE* fopen(const char* path, const char* mode) {
+  REAL(FILE*, "fopen", const char*, const char*);
+  return real(redirected(path), mode);
+}
+
+FILE* fopen64(const char* path, const char* mode) {
+  REAL(FILE*, "fopen64", const char*, const char*);
+  return real(redirected(path), mode);
 }
 
 int creat(const char* path, mode_t mode) { return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
@@ -434,6 +455,28 @@ int ftruncate(int fd, off_t length) {
 }
 
 int ftruncate64(int fd, off64_t length) { return ftruncate(fd, length); }
+
+// How much room there is
+
+int statvfs(const char* path, struct statvfs* out) {
+  REAL(int, "statvfs", const char*, struct statvfs*);
+  const int result = real(path, out);
+  const char* says = getenv("FAULT_FREE");
+  char absolute[PATH_MAX];
+  if (result != 0 || says == NULL || !inside(AT_FDCWD, path, absolute)) return result;
+  FILE* file = fopen(says, "r");
+  unsigned long long free_bytes = 0;
+  if (file == NULL) return result;
+  if (fscanf(file, "%llu", &free_bytes) == 1 && out->f_frsize > 0) {
+    out->f_bfree = out->f_bavail = free_bytes / out->f_frsize;
+  }
+  fclose(file);
+  return result;
+}
+
+int statvfs64(const char* path, struct statvfs64* out) {
+  return statvfs(path, (struct statvfs*)out);  // alike where file offsets have 64 bits
+}
 
 // Syncing
 
