@@ -144,21 +144,32 @@ class Search:
                     self.hints[item.index] = min(self.hints[item.index],
                                                  answer.get("accepted") or LATEST)
 
-    def _unlikely(self, item, state):
-        """Whether a Ready does not lead to what is handed out next."""
-        if item.kind != "ready":
+    def _handed_next(self, target, state):
+        """What is handed out next on a side, as far as answers tell: (..., data, coalesced, who)."""
+        several, desc = self.handed.get(target), state[target[0]]
+        if not several or not desc:
+            return None
+        at = bisect.bisect_right(several, (desc[0] or 0, desc[2 + target[1]][6], chr(0x10ffff)))
+        return several[at] if at < len(several) and several[at][0] == desc[0] else None
+
+    def _unlikely(self, move, state):
+        """Whether a move does not lead to what is handed out next."""
+        if move[1] == "take back":
+            following = self._handed_next(move[2], state)
+            side = state[move[2][0]][2 + move[2][1]]
+            back = side[4][move[3]]
+            first = min(side[3][:1] + (back[:2],))
+            return bool(following) and following[2] != first[1]
+        item = self.items[move[2]] if move[1] == "op" else None
+        if item is None or item.kind != "ready":
             return False
         target = (item.names[0], item.op.sides()[0])
-        desc = state[target[0]]
-        if not desc or target not in self.handed:
+        following = self._handed_next(target, state)
+        if not following:
             return False
-        side = desc[2 + target[1]]
-        several = self.handed[target]
-        at = bisect.bisect_right(several, (desc[0] or 0, side[6], chr(0x10ffff)))
-        if at == len(several) or several[at][0] != desc[0]:
-            return False
+        side = state[target[0]][2 + target[1]]
         count = side[1] + 1 if side[0] is not None else 0
-        _, _, data, coalesced, _ = several[at]
+        _, _, data, coalesced, _ = following
         return (item.op.req["data"] == data) != (count == coalesced) or count > coalesced
 
     def run(self):
@@ -271,8 +282,7 @@ class Search:
                      else self._may_begin(self.items[move[2]], horizon))]
         self._add_due(state, horizon, moves)
         if len(moves) > 1:
-            moves.sort(key=lambda move: (
-                move[1] == "op" and self._unlikely(self.items[move[2]], state), move[0]))
+            moves.sort(key=lambda move: (self._unlikely(move, state), move[0]))
         return moves
 
     def _may_begin(self, item, horizon):

@@ -106,7 +106,7 @@ class Server:
     # Answers
 
     def answer(self, op, ans=None, err=None):
-        if ans is not None and op.has_id:
+        if ans is not None and op.has_id and op.kind != "get":
             self.table["ids"][op.identity] = ans
         if self.bug == "answers before the commit":
             self.world.deliver(op, ans, err)
@@ -583,6 +583,8 @@ class World:
         self._send(call)
 
     def _send(self, call):
+        if call.kind == "get":
+            call.call = self.now  # it only reads: each attempt is another call
         call.attempts.append([self.now, None])
         self._waiting.append(call)
         if self.server.up:

@@ -130,6 +130,10 @@ class Item:
         return bool(len(self.attempts) == 1 and self.op.ans
                     and self.op.ans["outcome"] == "READY")
 
+    def may_park(self):
+        """Whether it may stand on a side, if only until a crash."""
+        return self.lost or self.op.err is None or self.stale() or len(self.attempts) > 1
+
     def only_tries(self):
         return self.timeout is not None and self.timeout <= 0
 
@@ -424,7 +428,7 @@ class Step:
         elif desc.kind == EXCLUSIVE and side.parked:
             self._end(item, "TIMED_OUT", "WAIT")
         else:
-            expect(item.lost or op.err is None or item.stale(), "refused without a reason")
+            expect(item.may_park(), "refused without a reason")
             # Where it stands no READY is left for those behind it, so that they all come later. (A
             # poll may be passed by. And when its call was not the only one this may be another place
             # than the one where it will be woken.)
@@ -462,7 +466,7 @@ class Step:
                 for target in standing):
             self._refuse(item, "DOUBLE_WAIT")
         else:
-            expect(item.lost or item.op.err is None or item.stale(), "refused without a reason")
+            expect(item.may_park(), "refused without a reason")
             for target in standing:
                 self.side(target).parked += (item.index,)
 

@@ -807,6 +807,16 @@ def a_wait_parks_again(m):
 
 
 @good
+def parked_before_the_crash_and_refused_after_it(m):
+    m.open(2, 3, EXCLUSIVE, name="e", gen=9)
+    m.wait(10, 201, err="DOUBLE_WAIT", name="e", attempts=[(10, 31), (200, None)])
+    m.wait(20, 21, err="DOUBLE_WAIT", name="e")
+    m.crash(30, 31)
+    m.wait(100, 301, "x", parked=200, name="e")
+    m.ready(300, 302, "x", "WOKE", name="e")
+
+
+@good
 def nobody_is_parked_after_a_crash(m):
     m.wait(10, 210, "x", attempts=[(10, 31), (100, None)])
     m.crash(30, 31)

@@ -175,6 +175,8 @@ class UnaryClient:
             begin = time.monotonic_ns()
             if op.attempts and op.kind not in ("ack", "get"):
                 request.first_sent_ago.CopyFrom(duration((begin - op.call) / S))
+            if op.attempts and op.kind == "get":
+                op.call, op.attempts = begin, []  # it only reads: each attempt is another call
             op.attempts.append([op.call if not op.attempts else begin, None])
             try:
                 answer = call(request, timeout=CALL_LIMIT_S)
