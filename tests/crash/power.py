@@ -53,7 +53,7 @@ class State:
 def read_state(directory):
     data = (pathlib.Path(directory) / "fault-state").read_bytes()
     magic, writes, syncs, failed, overflows, files, entries, _, _ = _HEADER.unpack_from(data)
-    assert magic == _MAGIC, "no state of this shim"
+    assert magic == _MAGIC, "not the state of this shim"
     assert overflows == 0, "a table of the shim was full: nothing can be said"
     at, lengths = _HEADER.size, {}
     for _ in range(files):
@@ -77,6 +77,8 @@ def lose_unsynced(directory, randomness=None):
     front, of the entries the earlier ones. Returns how many bytes and how many entries went.
     """
     directory = pathlib.Path(directory)
+    if not (directory / "fault-state").exists():
+        return 0, 0  # killed before it had begun
     state, kept = read_state(directory), directory / "fault-state.kept"
     lost = entries = 0
     durable = _some(randomness, 0, len(state.entries))
@@ -93,7 +95,7 @@ def lose_unsynced(directory, randomness=None):
             os.truncate(path, stays)
     # What is there now is durable, and the next process begins with that.
     os.unlink(directory / "fault-state")
-    shutil.rmtree(kept)
+    shutil.rmtree(kept, ignore_errors=True)
     return lost, entries
 
 
