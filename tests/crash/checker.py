@@ -1,9 +1,10 @@
 """Whether some order of the operations explains every answer.
 
-The search of Wing and Gong with the memory of Lowe: an operation may be the next one if it was called
-before any other that is left had to be over; a place that was reached before, the same operations done
-and the same state, is not gone through again. Names that a poll has brought together are one object,
-and every other name is one of its own. A search that runs out of its bound has failed.
+The search of Wing and Gong with the memory of Lowe: an operation may be the next one if it was
+called before any other that is left had to be over; a place that was reached before, the same
+operations done and the same state, is not gone through again. Names that a poll has brought
+together are one object, and every other name is one of its own. A search that runs out of its bound
+has failed.
 
 Beside the operations there are steps that nobody calls: a wait's own limit, a side's deadline, a
 READY that is taken back. Each may be taken when its instant may have come.
@@ -145,7 +146,7 @@ class Search:
                                                  answer.get("accepted") or LATEST)
 
     def _handed_next(self, target, state):
-        """What is handed out next on a side, as far as answers tell: (..., data, coalesced, who)."""
+        """What a side hands out next, as far as answers tell: (..., data, coalesced, who)."""
         several, desc = self.handed.get(target), state[target[0]]
         if not several or not desc:
             return None

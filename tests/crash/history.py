@@ -1,8 +1,8 @@
 """What was asked and answered: calls with the instants between which each must have taken effect.
 
-Instants are nanoseconds of CLOCK_MONOTONIC, which every process of a machine shares. An operation is
-a *logical* call: attempts with the same id are one, from the first call to the answer that came in
-the end. A history is written as one JSON object a line, the first of which tells of the run.
+Instants are nanoseconds of CLOCK_MONOTONIC, which every process of a machine shares. An operation
+is a *logical* call: attempts with the same id are one, from the first call to the answer that came
+in the end. A history is written as one JSON object a line, the first of which tells of the run.
 
 An operation's answer is a dictionary, below `ans`, of the fields that the checker looks at:
 

@@ -65,7 +65,8 @@ def read_state(directory):
         kind, kept, path, source = _ENTRY.unpack_from(data, at)
         at += _ENTRY.size
         if kind:
-            changes.append((kind, *(text.split(b"\0")[0].decode() for text in (path, source)), kept))
+            changes.append((kind, *(text.split(b"\0")[0].decode() for text in (path, source)),
+            kept))
     return State(writes, syncs, failed, lengths, changes)
 
 

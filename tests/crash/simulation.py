@@ -1,8 +1,8 @@
 """A server and its clients in virtual time, to try the checker on histories with crashes.
 
 It is written apart from spec.py, as a server would be: operations change a table, a commit now and
-then makes a copy of it and lets the answers go, a crash puts the copy back. Each of BUGS can be planted
-in it. Only the read side, one thread, and every choice from one seed.
+then makes a copy of it and lets the answers go, a crash puts the copy back. Each of BUGS can be
+planted in it. Only the read side, one thread, and every choice from one seed.
 """
 
 import copy
@@ -15,10 +15,12 @@ from history import EXCLUSIVE, FIFO, LATCH, MS, History, Op
 # What each does stands where its name is used.
 BUGS = [
     "answers before the commit", "ready lost at a restart", "used ready back at a restart",
-    "ids lost at a restart", "last in first out", "coalesced counts wrong", "coalesced keeps the older",
+    "ids lost at a restart", "last in first out", "coalesced counts wrong",
+    "coalesced keeps the older",
     "deadlines move at a restart", "deadlines lost at a restart", "expired lost at a restart",
     "early by the deadline", "early by its own limit", "extending is ignored", "latch is used up",
-    "latch closes at a restart", "close wakes nobody", "close keeps ready", "generations come again",
+    "latch closes at a restart", "close wakes nobody", "close keeps ready",
+    "generations come again",
     "acknowledged and taken back", "never taken back", "comes back behind", "attempts do not count",
     "deliveries start anew", "reset forgets nothing", "one ready wakes two", "no wake",
     "poll takes one less", "poll takes the last first", "poll holds what it has",
@@ -72,12 +74,13 @@ class Server:
         self.up, self.parked, self.answers = False, {}, []
         self.epoch += 1
         old, self.table = self.table, self.copy(self.stored)
-        for name, desc in self.table["descs"].items():
+        for desc in self.table["descs"].values():
             if self.bug == "ready lost at a restart" and desc["kind"] != LATCH:
                 desc["ready"] = None
             if self.bug == "latch closes at a restart" and desc["kind"] == LATCH:
                 desc["ready"] = None
-            if self.bug == "used ready back at a restart" and desc["ready"] is None and desc["used"]:
+            used = self.bug == "used ready back at a restart" and desc["used"]
+            if used and desc["ready"] is None:
                 desc["ready"], desc["coalesced"] = desc["used"], 0
             if isinstance(desc["deadline"], int):
                 if self.bug == "deadlines move at a restart":
@@ -90,7 +93,6 @@ class Server:
                 desc["delivery"] = 0
             if self.bug == "hand-offs lost at a restart":
                 desc["pending"] = []
-            del name
         if self.bug == "ids lost at a restart":
             self.table["ids"] = {}
         if self.bug == "generations come again":

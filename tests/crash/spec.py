@@ -1,13 +1,13 @@
 """The sequential specification: what one operation after the other does to a few names.
 
-A state is a tuple with, for each name, None or (generation, kind, read side, write side). States are
-values: a step makes a new one, or raises Mismatch when the operation's answer is not what this state
-gives. What is not known is left open: a generation that no answer has told is None, and an operation
-without an answer accepts every one.
+A state is a tuple with, for each name, None or (generation, kind, read side, write side). States
+are values: a step makes a new one, or raises Mismatch when the operation's answer is not what this
+state gives. What is not known is left open: a generation that no answer has told is None, and an
+operation without an answer accepts every one.
 
 A wait is two steps. It begins: it ends at once, or stands on its side. Its end is part of the step
-that ends it: a Ready, a Close, a deadline that comes, a READY that is taken back, its own timeout. A
-crash leaves everything as it is but those who stand: they are not stored.
+that ends it: a Ready, a Close, a deadline that comes, a READY that is taken back, its own timeout.
+A crash leaves everything as it is but those who stand: they are not stored.
 
 Instants: `deadline` is an interval [lo, hi] in which its instant lies. The caller sees to it that a
 step which needs time to have passed is taken only when it may have.
@@ -22,8 +22,8 @@ LATEST = 1 << 62
 
 PENDING, ACKED, STALE = 0, 1, 2
 
-# Data that no answer tells of, so that it need not be told apart: states that are the same but for it
-# are one.
+# Data that no answer tells of, so that it need not be told apart: states that are the same but for
+# it are one.
 UNSEEN = "\0"
 
 _RANK = {"WOKE": 0, "REMEMBERED": 1, "COALESCED": 2, "REFUSED": 3}
@@ -430,8 +430,8 @@ class Step:
         else:
             expect(item.may_park(), "refused without a reason")
             # Where it stands no READY is left for those behind it, so that they all come later. (A
-            # poll may be passed by. And when its call was not the only one this may be another place
-            # than the one where it will be woken.)
+            # poll may be passed by. And when its call was not the only one this may be another
+            # place than the one where it will be woken.)
             if item.woken_where_it_parks() and desc.kind != LATCH:
                 delivery, former = item.after.get(target, (0, 0))
                 expect(side.delivery >= delivery or former in side.parked,

@@ -1,8 +1,8 @@
 """The checker finds what is wrong, and nothing else.
 
 Goal: a checker that passes everything proves nothing, and one that cries wolf will be switched off.
-Method: histories made by hand, in milliseconds, each right or wrong in one way. Of a wrong one stands
-who must find it: the search for an order, the checks that need none, or both.
+Method: histories made by hand, in milliseconds, each right or wrong in one way. Of a wrong one
+stands who must find it: the search for an order, the checks that need none, or both.
 """
 
 import random

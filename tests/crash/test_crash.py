@@ -1,8 +1,8 @@
 """Nothing acknowledged is lost, by kills and by power cuts.
 
 Goal: what was answered survives, and nothing happens twice. Method: real clients on many names, a
-server that is killed at random moments, and a checker that has to find an order which explains every
-answer. The seed is printed; WAITD_SEED repeats it.
+server that is killed at random moments, and a checker that has to find an order which explains
+every answer. The seed is printed; WAITD_SEED repeats it.
 """
 
 import os

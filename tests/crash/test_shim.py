@@ -296,7 +296,7 @@ def test_rocksdb_keeps_what_it_synced_and_no_more(rocks):
 
 
 def test_rocksdb_bears_power_cuts_that_leave_some(rocks):
-    """Again and again: each time all that was acknowledged, and of the rest a part from the front."""
+    """Again and again: all that was acknowledged stays, and of the rest a part from its front."""
     randomness, acknowledged, total = random.Random(5), [], 0
     for _ in range(10):
         put, _ = rocks.put(str(total), str(total + 5))

@@ -1,9 +1,9 @@
 """Random clients of waitd, each of whose calls stands in a history.
 
-A client with an id repeats its call with it until it has an answer; one without leaves it open. What
-they do to a name depends on its role, so that each kind of trouble has a place where it is frequent.
-No more than CALLS_AT_ONCE calls are under way on the names of one object, and an object that had its
-share of calls is retired: a search stays short.
+A client with an id repeats its call with it until it has an answer; one without leaves it open.
+What they do to a name depends on its role, so that each kind of trouble has a place where it is
+frequent. No more than CALLS_AT_ONCE calls are under way on the names of one object, and an object
+that had its share of calls is retired: a search stays short.
 """
 
 import collections
@@ -188,7 +188,7 @@ class UnaryClient:
             if said.code == grpc.StatusCode.DEADLINE_EXCEEDED or time.monotonic() > limit:
                 op.hung = op.kind in ("wait", "poll")
                 raise Hung(f"no end of {op}: {said}")
-            self._run.reasons[said.reason] += 1
+            self._run.refused(said.reason)
             if said.reason and said.reason not in AGAIN:
                 op.attempts[-1][1] = None
                 History.end(op, err=said.reason)
@@ -257,6 +257,7 @@ class Run:
         self.history = History(seed=seed, offset=offset)
         self.broken = self.anew = 0  # attempts that broke, sessions that began anew
         self.reasons = collections.Counter()  # of refused attempts; None: the connection broke
+        self.store_failed_at = None  # when that was answered first
         self.stop = threading.Event()
         self.errors = []
         self._lock = threading.Lock()
@@ -266,6 +267,11 @@ class Run:
 
     def number(self):
         return next(self._numbers)
+
+    def refused(self, reason):
+        self.reasons[reason] += 1
+        if reason == "STORE_FAILED" and self.store_failed_at is None:
+            self.store_failed_at = time.monotonic_ns()
 
     def pick(self, randomness):
         """An object with room for one more call, and which is not retired."""
@@ -364,7 +370,8 @@ class Worker:
         identity = f"{run.seed}-{run.number()}"
         op = run.begin(what, names, mode, **req)
         self._carrier.carry(op, identity, ids)
-        if ids and op.ans is not None and what not in ("ack", "get") and self._random.random() < 0.03:
+        has_id = ids and what not in ("ack", "get")
+        if has_id and op.ans is not None and self._random.random() < 0.03:
             again = run.history.begin(what, names, mode, again=op.index, **req)
             again.call = op.call  # its limit counts from there
             again.attempts = [[op.call, op.ret]]
