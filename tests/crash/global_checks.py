@@ -7,7 +7,7 @@ which each Ready has of its own.
 import collections
 
 from history import MS
-from spec import SLACK
+from spec import GRACE, SLACK
 
 LIMIT_SLACK = 2_000 * MS  # how late a wait's own limit may be on a loaded machine
 _LATCH, _MANY = "LATCH", 1 << 30
@@ -41,7 +41,7 @@ def check(ops):
     latches = {op.names[0] for op in ops
                if _LATCH in (op.req.get("kind"), op.req.get("open"), (op.ans or {}).get("kind"))}
     wrong = []
-    for one in (_invented, _twice, _missing, _deliveries):
+    for one in (_invented, _twice, _missing, _never_back, _deliveries):
         wrong += one(ops, handed, latches)
     for one in (_early, _deadlines, _generations, _repetitions, _refusals):
         wrong += one(ops)
@@ -118,6 +118,26 @@ def _missing(ops, handed, latches):
         if (name not in latches and not may_be_gone[name, side] and data not in got[name, side]):
             wrong.append(f"acknowledged READY missing: it woke, and nobody has it: {op}")
     return wrong
+
+
+def _never_back(ops, handed, latches):
+    """A hand-off that was not acknowledged has come back, once every name has been drained."""
+    quiesce = next((op for op in ops if op.kind == "quiesce"), None)
+    if not quiesce:
+        return []
+    unsure = {name for op in ops for name in op.names if op.again is None and (
+        op.kind in ("close", "reset") or op.err == "STALE_DELIVERY" or not op.answered)}
+    unsure |= latches
+    acked = {(op.names[0], op.req["of"]) for op in ops if op.kind == "ack" and op.ans is not None}
+    last = {}
+    for one in handed:
+        former = last.setdefault(one.key, one)
+        if one.answer["delivery"] > former.answer["delivery"]:
+            last[one.key] = one
+    return [f"a hand-off never came back: {one}" for one in last.values()
+            if one.op.req.get("ack_timeout") and one.name not in unsure
+            and (one.name, one.op.index) not in acked
+            and one.op.ret + one.op.req["ack_timeout"] + GRACE < quiesce.call]
 
 
 def _deliveries(ops, handed, latches):

@@ -510,7 +510,7 @@ class World:
             for _ in range(clients):
                 self._start(self._client(which, names, calls))
         for _ in range(crashes):
-            self.at(self.now + self.random.randrange(20, 800) * MS, self._crash)
+            self.at(self.now + self.random.randrange(20, 350) * MS, self._crash)
 
     def run(self):
         self._commit()

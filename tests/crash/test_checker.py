@@ -643,7 +643,7 @@ def acknowledged_and_back(m):
     m.wait(200, 201, "x", attempt=2, delivery=2)
 
 
-@bad("search")
+@bad("search", "checks")
 def never_taken_back(m):
     m.ready(10, 11, "x")
     m.wait(20, 21, "x", ack_timeout=100)
