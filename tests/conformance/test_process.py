@@ -243,8 +243,7 @@ def assert_refused_at_start(waitd, arguments, env=None, mention=None):
         assert mention in lines[0], result
 
 
-SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0",
-             "--store=memory"]
+SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--store=memory"]
 
 
 @pytest.mark.parametrize("flag", [
@@ -253,7 +252,7 @@ SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0",
     "--drain-timeout=x", "--default-idle-ttl=-1s", "--listen-address=nowhere",
     "--listen-address=127.0.0.1:99999", "--listen-address=unix:/no/such/folder/socket",
     "--metrics-address=nowhere", "--metrics-address=127.0.0.1:x", "--max-descriptors=",
-    "--config=/no/such/file"])
+    "--config=/no/such/file", "--store=paper", "--sync=sometimes", "--min-free-disk-bytes=some"])
 def test_a_wrong_flag_is_refused(waitd, flag):
     assert_refused_at_start(waitd, [*SOMEWHERE, flag], mention=flag[2:].split("=")[0])
 
@@ -277,8 +276,7 @@ def test_a_grpc_port_in_use_is_refused(waitd, start):
     server = start(listen="127.0.0.1:0")
     assert not server.address.endswith(":0")
     assert_refused_at_start(
-        waitd, [f"--listen-address={server.address}", "--metrics-address=127.0.0.1:0"],
-        mention=server.address)
+        waitd, [*SOMEWHERE, f"--listen-address={server.address}"], mention=server.address)
     with server.client() as c:
         assert c.health() == SERVING
 
@@ -309,15 +307,51 @@ def test_a_unix_socket_in_use_is_not_taken_over(waitd, start):
 def test_a_unix_socket_left_by_a_killed_server_is_used_again(start, waitd, name):
     first = start()
     stale = subprocess.Popen(
-        [waitd, f"--listen-address=unix:{first.directory}/stale",
-         "--metrics-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
-        env=clean_environment())
+        [waitd, *SOMEWHERE, f"--listen-address=unix:{first.directory}/stale"],
+        stderr=subprocess.PIPE, text=True, env=clean_environment())
     with stale:
         assert stale.stderr.readline()
         stale.kill()
     server = start(listen=f"unix:{first.directory}/stale")
     with server.client() as c:
         assert c.open(name).created
+
+
+# Where the store is, and what it promises.
+
+
+def test_a_store_in_use_is_refused(waitd, start, tmp_path):
+    server = start("--store=rocksdb", f"--data-dir={tmp_path}/data")
+    assert_refused_at_start(
+        waitd, [*SOMEWHERE, "--store=rocksdb", f"--data-dir={tmp_path}/data"],
+        mention=f"{tmp_path}/data")
+    with server.client() as c:
+        assert c.health() == SERVING
+
+
+def test_a_place_that_cannot_be_made_is_refused(waitd):
+    assert_refused_at_start(waitd, [*SOMEWHERE, "--store=rocksdb"], mention="/dev/null/none")
+
+
+def test_the_store_is_where_the_service_manager_says(start, tmp_path):
+    """Of two directories in the first one."""
+    server = start("--store=rocksdb", "--data-dir=",
+                   env={"STATE_DIRECTORY": f"{tmp_path}/here:{tmp_path}/there"})
+    assert server.await_log(f"recovered data_dir={tmp_path}/here ")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("sync, risk", [
+    ("always", None), ("interval", "the last second"), ("never", "the operating system")])
+def test_a_store_says_what_is_at_risk(start, sync, risk):
+    server = start("--store=rocksdb", f"--sync={sync}")
+    warnings = [line for line in server._lines if " warning " in line]
+    if risk:
+        assert len(warnings) == 1, warnings
+        assert f"sync={sync}: a power cut takes" in warnings[0] and risk in warnings[0]
+    else:
+        assert not warnings
+    assert server.metrics().label_sets("waitd_store_info") == [{"store": "rocksdb", "sync": sync}]
 
 
 def payload_limit(server):
@@ -376,8 +410,8 @@ def test_json_log_lines(start, name, level):
 def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):
     address = f"unix:{tmp_path}/".encode() + b"\xff\n\x01"
     with subprocess.Popen(
-            [waitd, b"--listen-address=" + address, "--metrics-address=127.0.0.1:0",
-             "--log-format=json"], stderr=subprocess.PIPE, env=clean_environment()) as process:
+            [waitd, *SOMEWHERE, b"--listen-address=" + address, "--log-format=json"],
+            stderr=subprocess.PIPE, env=clean_environment()) as process:
         ready = json.loads(process.stderr.readline())
         process.terminate()
         assert all(json.loads(line) for line in process.stderr)
