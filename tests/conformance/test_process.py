@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import re
+import resource
 import signal as signals
 import socket
 import subprocess
@@ -352,6 +353,56 @@ def test_a_store_says_what_is_at_risk(start, sync, risk):
     else:
         assert not warnings
     assert server.metrics().label_sets("waitd_store_info") == [{"store": "rocksdb", "sync": sync}]
+
+
+def test_a_store_that_fails_ends_all_as_unknown_and_the_process_with_74(start, name):
+    """Its files may not grow any more. What was answered is there afterwards, and what was not can
+    be repeated."""
+    mask = signals.pthread_sigmask(signals.SIG_BLOCK, [signals.SIGXFSZ])
+    try:
+        server = start("--store=rocksdb")
+    finally:
+        signals.pthread_sigmask(signals.SIG_SETMASK, mask)
+    failed = ("UNAVAILABLE", "STORE_FAILED")
+    missing = options(kind=FIFO)
+    with server.client() as c:
+        c.open(name)
+        parked = [c.park(name), c.park(f"{name}/id", wait_id="w", open_if_missing=missing)]
+        limit = 16384
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        first_sent = time.monotonic()
+        answered = 0
+        while answered < limit // 100:
+            call = c.start_ready(f"{name}/{answered}", bytes(100), request_id="r",
+                                 open_if_missing=missing)
+            if call.exception():
+                break
+            answered += 1
+        refusal_of(call, *failed)
+        for one in parked:
+            refusal_of(one, *failed)
+        assert server.exit_code() == 74
+    assert sum(" critical the store has failed" in line for line in server._lines) == 1
+    server.start()
+    with server.client() as c:
+        assert c.is_open(name) and c.side(name).waiters == 0
+        for number in range(answered + 1):
+            assert c.ready(f"{name}/{number}", bytes(100), request_id="r", open_if_missing=missing,
+                           first_sent_ago=time.monotonic() - first_sent).effect == REMEMBERED
+
+
+def test_without_room_nothing_new_is_taken_and_the_rest_goes_on(start, name):
+    server = start("--store=rocksdb", "--min-free-disk-bytes=1000000000000000")
+    full = ("RESOURCE_EXHAUSTED", "LIMIT_DISK")
+    with server.client() as c:
+        eventually(lambda: c.start_open(name).exception(), "it has looked")
+        for call in (c.start_open(name), c.start_wait(name, 0), c.start_ready(name),
+                     c.start_deadline(name, 1), c.start_reset(name), c.start_poll([name])):
+            refusal_of(call, *full)
+        assert c.health() == SERVING
+        if c.is_open(name):
+            c.close(name)
+        assert server.metrics()("waitd_refusals_total", reason="LIMIT_DISK") >= 6
 
 
 def payload_limit(server):
