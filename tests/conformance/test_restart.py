@@ -108,6 +108,20 @@ def test_what_was_closed_stays_closed_and_no_generation_comes_again(durable, nam
         c.ready(f"{name}/0/again", generation=min(seen))
 
 
+def test_a_generation_does_not_come_again_though_its_name_was_never_stored(durable, name):
+    """Opened and closed in one message, it is gone before anything could be saved of it."""
+    seen = []
+    c = durable.c
+    for _ in range(3):
+        with Stream(c.channel, hello()) as one:
+            one.welcome()
+            one.send((1, pb.OpenPollDescriptorRequest(name=name)),
+                     (2, pb.ClosePollDescriptorRequest(name=name)))
+            seen.append(one.results(2)[1].open.poll_descriptor.generation)
+        c = durable.crash()
+    assert len(set(seen)) == 3 and seen == sorted(seen)
+
+
 def test_a_drain_leaves_as_much_as_a_crash(durable, name):
     c = durable.c
     c.open(name)
