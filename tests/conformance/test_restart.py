@@ -20,31 +20,34 @@ CLOCKS_APART_S = 0.01
 
 
 class Durable:
-    """A server on a store that stays, and a client of it."""
+    """A server on a store that stays, and a client of it. Clients of former lives stay, too, until
+    their calls have ended by themselves."""
 
     def __init__(self, server):
         self.server, self.c = server, server.client()
-
-    def kill(self):
-        self.server.kill()
-        self.c.disconnect()
+        self._clients = [self.c]
 
     def begin(self):
         """Starts it again, on what is there. A client of the new process."""
         self.server.start()
         self.c = self.server.client()
+        self._clients.append(self.c)
         return self.c
 
     def crash(self):
-        self.kill()
+        self.server.kill()
         return self.begin()
+
+    def disconnect(self):
+        for one in self._clients:
+            one.disconnect()
 
 
 @pytest.fixture
 def durable(start):
     one = Durable(start("--store=rocksdb"))
     yield one
-    one.c.disconnect()
+    one.disconnect()
 
 
 def ended(call):
@@ -126,7 +129,6 @@ def test_a_drain_leaves_as_much_as_a_crash(durable, name):
     c = durable.c
     c.open(name)
     c.ready(name, b"x")
-    c.disconnect()
     durable.server.terminate()
     assert durable.server.exit_code() == 0
     assert durable.begin().wait(name).signal.data == b"x"
@@ -156,7 +158,7 @@ def test_a_deadline_that_passed_meanwhile_has_expired(durable, name):
     at = time.time() + 0.2
     for one in (name, f"{name}/latch"):
         c.deadline(one, at=at)
-    durable.kill()
+    durable.server.kill()
     eventually(lambda: time.time() > at, "it has passed")
     c = durable.begin()
     answer = c.wait(name)
@@ -257,7 +259,7 @@ def test_a_wait_without_an_id_is_handed_over_at_most_once(durable, name):
     c.ready(name, b"1")
     assert c.wait(name).signal.data == b"1"
     call = c.park(name)
-    durable.kill()
+    durable.server.kill()
     assert ended(call)
     c = durable.begin()
     assert c.side(name).waiters == 0 and not c.takes(name)
@@ -299,7 +301,7 @@ def test_a_ready_that_nobody_came_for_goes_back(start, name):
     c = durable.crash()
     eventually(lambda: c.side(name).state == HELD, "nobody came for it")
     assert c.wait(name).signal.data == b"x"
-    c.disconnect()
+    durable.disconnect()
 
 
 # Sessions
@@ -316,7 +318,7 @@ def test_a_session_is_not_known_and_its_waits_park_again(durable, name):
         one.send(*requests, (3, ephemeral), (4, pb.ReadyRequest(name=f"{name}/mine")))
         one.results(2)
         c.await_parked(name, 2)
-        durable.kill()
+        durable.server.kill()
         assert one.ended().code() == grpc.StatusCode.UNAVAILABLE
     c = durable.begin()
     assert not c.is_open(f"{name}/mine"), "its session has ended"
@@ -367,7 +369,8 @@ def test_a_start_that_is_killed_does_no_harm(start, waitd, tmp_path, name, new):
     if not new:
         durable = Durable(start(*flags))
         durable.c.ready(name, b"x", open_if_missing=options())
-        durable.kill()
+        durable.server.kill()
+        durable.disconnect()
     for pause_s in (0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05):
         with subprocess.Popen([waitd, f"--listen-address=unix:{tmp_path}/s",
                                "--metrics-address=127.0.0.1:0", *flags],
