@@ -90,7 +90,7 @@ crash: deps-test configure-release ## Kill waitd CRASH_KILLS (200) times, and cu
 	WAITD_BIN_DIR=build/release/bin tests/crash/crash.py --power-cuts $(or $(CRASH_KILLS),200) \
 	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
 
-BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer core_bench
+BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer rocks_scan core_bench
 
 .PHONY: bench
 bench: deps-test configure-release ## Measure waitd beside its peers; table and plots in build/bench
