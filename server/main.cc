@@ -71,7 +71,9 @@ int Serve(const waitd::server::Options& options) {
   if (server.store_failed()) {
     server.Stop();
     spdlog::critical("ended, for the store has failed; start waitd again");
-    return kStoreFailed;
+    spdlog::shutdown();
+    // Without closing the database: where a write has failed, RocksDB's assertions would stop that.
+    std::_Exit(kStoreFailed);
   }
   const uint64_t parked = server.waiters();
   spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
