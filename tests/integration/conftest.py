@@ -16,7 +16,7 @@ STUBS = tempfile.mkdtemp(prefix="waitd-stubs-")
 subprocess.run(
     ["protoc", "-I", ROOT / "proto", "--python_out", STUBS, "--grpc_python_out", STUBS,
      "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
-     "waitd/v1/waitd.proto", "google/rpc/error_details.proto", "google/rpc/status.proto",
+     "waitd/v1/waitd.proto", "waitd/v1/admin.proto", "google/rpc/error_details.proto", "google/rpc/status.proto",
      "grpc/health/v1/health.proto"],
     check=True)
 # The folder grpc is grpcio's package; the stubs of health go beside it under another name.
