@@ -6,7 +6,8 @@ BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev lib
   prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
-  python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev
+  python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev librocksdb-dev \
+  libfaketime
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
 PREFIX ?= /usr/local
@@ -81,7 +82,15 @@ fuzz: deps-test ## Fuzz each parser for FUZZ_SECONDS (60)
 	cmake --build --preset fuzz -j $(JOBS) --target waitd_fuzzers
 	tests/fuzz/run.sh build/fuzz $(or $(FUZZ_SECONDS),60)
 
-BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer core_bench
+.PHONY: crash
+crash: deps-test configure-release ## Kill waitd CRASH_KILLS (200) times, and cut its power as often
+	cmake --build --preset release -j $(JOBS) --target waitd fault_shim
+	WAITD_BIN_DIR=build/release/bin tests/crash/crash.py --kills $(or $(CRASH_KILLS),200) \
+	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
+	WAITD_BIN_DIR=build/release/bin tests/crash/crash.py --power-cuts $(or $(CRASH_KILLS),200) \
+	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
+
+BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer rocks_scan core_bench
 
 .PHONY: bench
 bench: deps-test configure-release ## Measure waitd beside its peers; table and plots in build/bench

@@ -306,6 +306,7 @@ void Poller::FireRetention(Step& step, Shard& home) {
     step.Forgot(home);
   }
   const IdRecord* const next = home.ids.oldest();
+  home.env.timers.Cancel(home.retention);  // armed anew while this was on its way
   if (next != nullptr) {
     home.env.timers.Arm(home.retention, SaturatingAdd(next->recorded, kept), 0);
   }

@@ -26,11 +26,10 @@ bool Recovery::Restore(const SavedDesc& saved) {
     step.Forgot(home);
     return true;
   }
-  if (home.Find(saved.name) != nullptr || Find(saved.generation) != nullptr) return false;
   PollDesc& desc = home.Create(saved.name, saved.kind, saved.generation, now_);
   desc.Restore(saved);
   desc.stored = true;
-  by_generation_.emplace(saved.generation, &desc);
+  if (!by_generation_.emplace(saved.generation, &desc).second) return false;
   const Instant idle_at = SaturatingAdd(now_.mono, desc.idle_ttl);
   if (idle_at != kNever) {
     home.env.timers.Arm(desc.idle_timer, idle_at, static_cast<uint32_t>(saved.generation));

@@ -18,6 +18,7 @@ namespace waitd::core {
 ///
 /// Threads:  one, before anybody else uses the poller, which outlives it.
 /// Errors:   false: it contradicts what was restored before, and the store is not to be trusted.
+///           A name or an id comes once, as the keys of a store do.
 class Recovery {
  public:
   Recovery(Poller& poller, const Now& now) : poller_(poller), now_(now) {}

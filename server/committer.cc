@@ -110,9 +110,12 @@ void Committer::LookForRoom(core::Poller& poller, const Store& store) {
 
 void Committer::Fail(core::Poller& poller, const absl::Status& status) {
   spdlog::critical("the store has failed, and waitd ends: {}", std::string(status.message()));
+  options_.failing();
+  {
+    const FlushScope scope;
+    poller.FailStore(clock_.Read());
+  }
   options_.failed();
-  const FlushScope scope;
-  poller.FailStore(clock_.Read());
 }
 
 CommitCounters Committer::counters() const {

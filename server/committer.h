@@ -49,8 +49,11 @@ struct CommitCounters {
 class Committer final : public core::Journal {
  public:
   struct Options {
-    uint64_t free_bytes_min = 0;   ///< below this, what needs room is refused
-    std::function<void()> failed;  ///< called once, on the committer's thread, when the store fails
+    uint64_t free_bytes_min = 0;  ///< below this, what needs room is refused
+    /// When the store fails, once, on the committer's thread: before anybody is told, and when all
+    /// who waited have been.
+    std::function<void()> failing;
+    std::function<void()> failed;
   };
 
   Committer(const core::Clock& clock, Options options)

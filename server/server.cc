@@ -171,9 +171,11 @@ struct Server::Parts {
       : options(given),
         timers(clock),
         committer(clock, {given.min_free_disk_bytes,
-                          [this, store_failed = std::move(store_failed)] {
+                          [this] {
                             failed.store(true, std::memory_order_relaxed);
-                            if (server != nullptr) server->GetHealthCheckService()->Shutdown();
+                            server->GetHealthCheckService()->Shutdown();
+                          },
+                          [store_failed = std::move(store_failed)] {
                             if (store_failed) store_failed();
                           }}),
         poller(PollerOptions(given, clock.Read()), given.store == "memory" ? nullptr : &committer,
@@ -309,7 +311,8 @@ void Server::Stop() {
          std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  p.sessions.EndAll(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}));
+  const auto why = store_failed() ? core::Reason::kStoreFailed : core::Reason::kDraining;
+  p.sessions.EndAll(ToError(core::Refusal{.reason = why}, {}));
   p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();

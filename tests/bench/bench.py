@@ -6,13 +6,17 @@ Usage: bench.py BIN_DIR OUT_DIR [full|quick|smoke]
 """
 
 import concurrent.futures
+import dataclasses
 import datetime
 import json
+import os
 import pathlib
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 import plots
 import rows
@@ -21,16 +25,67 @@ from servers import serving
 LOAD_SECONDS_MAX = 120
 
 
+def load(figure, size, bin_dir, server):
+    words = [pathlib.Path(bin_dir) / "bench_load", f"--target={server.target}",
+             f"--server_pid={server.pid}", f"--scenario={figure.scenario}",
+             f"--count={figure.count}", f"--seconds={size.seconds}", f"--armed={figure.armed}",
+             f"--ids={'true' if figure.ids else 'false'}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LOAD_SECONDS_MAX)
+    if done.returncode != 0:
+        raise RuntimeError(f"{figure.name}: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def sync_once(figure, out_dir):
+    """How long the disk takes for what a small commit asks of it."""
+    took = []
+    with tempfile.NamedTemporaryFile(dir=out_dir) as file:
+        for _ in range(figure.count):
+            os.write(file.fileno(), bytes(200))
+            begin = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - begin) * 1e6)
+    return {"sync_us": {"p50": statistics.median(took)}}
+
+
+def restart_once(figure, size, bin_dir, out_dir):
+    """A server with so many descriptors is killed; RocksDB alone opens and reads what it left, and
+    then a server does, in the same state of the disk: neither writes before it has read."""
+    with tempfile.TemporaryDirectory(dir=out_dir) as folder:
+        with serving("waitd_durable", bin_dir, folder, keep=True) as server:
+            load(dataclasses.replace(figure, scenario="session_parked"), size, bin_dir, server)
+        scan = subprocess.run([pathlib.Path(bin_dir) / "rocks_scan", f"{folder}/data/rocksdb"],
+                              capture_output=True, text=True, timeout=LOAD_SECONDS_MAX, check=True)
+        with serving("waitd_durable", bin_dir, folder, keep=True) as server:
+            recovery = rows.sample(server.metrics(), "waitd_recovery_duration_seconds")
+        return {"recovery_s": recovery, **json.loads(scan.stdout)}
+
+
+def level_once(figure, size, bin_dir, out_dir):
+    """The greatest size of the store in the first and in the last third of a steady load."""
+    seen = []
+    with serving("waitd_durable", bin_dir, out_dir) as server:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            longer = dataclasses.replace(size, seconds=size.level)
+            run = pool.submit(load, dataclasses.replace(figure, scenario="wakes"), longer, bin_dir,
+                              server)
+            while not run.done():
+                seen.append(rows.sample(server.metrics(), "waitd_store_bytes"))
+                concurrent.futures.wait([run], timeout=size.level / 60)
+            wakes = run.result()["wakes_per_s"] * size.level
+    third = len(seen) // 3
+    return {"first_bytes": max(seen[:third]), "last_bytes": max(seen[-third:]), "wakes": wakes}
+
+
 def load_once(figure, size, bin_dir, out_dir):
+    if figure.scenario == "sync":
+        return sync_once(figure, out_dir)
+    if figure.scenario == "restart":
+        return restart_once(figure, size, bin_dir, out_dir)
+    if figure.scenario == "level":
+        return level_once(figure, size, bin_dir, out_dir)
     with serving(figure.server, bin_dir, out_dir) as server:
-        words = [pathlib.Path(bin_dir) / "bench_load", f"--target={server.target}",
-                 f"--server_pid={server.pid}", f"--scenario={figure.scenario}",
-                 f"--count={figure.count}", f"--seconds={size.seconds}", f"--armed={figure.armed}",
-                 f"--ids={'true' if figure.ids else 'false'}"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=LOAD_SECONDS_MAX)
-        if done.returncode != 0:
-            raise RuntimeError(f"{figure.name}: {done.stderr.strip()}")
-        report = json.loads(done.stdout)
+        report = load(figure, size, bin_dir, server)
         if (figure.server, figure.scenario) == ("waitd", "lateness"):
             report["within_1ms"] = rows.within(server.metrics(), "waitd_timeout_lateness_seconds",
                                                0.001)
@@ -91,13 +146,17 @@ def shown(values):
 
 def evaluate(row, results):
     """The cells of a row, or None if it was not measured."""
-    if row.ours[0] not in results or (row.peer and row.peer[0] not in results):
+    needed = [each[0] for each in (row.ours, row.peer, row.unit) if each]
+    if not all(name in results for name in needed):
         return None
     ours = [field(report, row.ours[1]) for report in results[row.ours[0]]]
     peer = [field(report, row.peer[1]) for report in results[row.peer[0]]] if row.peer else []
     # Round by round, so that what slowed both down cancels out.
     if row.minus:
         compared = [a - b for a, b in zip(ours, peer)]
+        if row.unit:
+            unit = [field(report, row.unit[1]) for report in results[row.unit[0]]]
+            compared = [a / b for a, b in zip(compared, unit)]
     elif peer:
         compared = [a / b for a, b in zip(ours, peer)]
     else:

@@ -5,6 +5,7 @@ import re
 
 WAKES = [1, 16, 64, 256, 1000, 4000, 100_000, 1_000_000]
 CONNECTIONS_MAX = 4000  # of a peer that needs one for each wait
+DURABLE = [64, 1000, 4000]
 PARKED = [1000, 10_000, 100_000, 1_000_000]
 CALLERS = [1, 16, 64]
 
@@ -33,22 +34,26 @@ class Row:
     relation: str = None  # "<=" or ">="; None: only shown
     target: float = None
     minus: bool = False  # the difference instead of the ratio
+    unit: tuple = None   # what the difference is measured in
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is done."""
+    """How much is done. `level` is for how many seconds a store is written to."""
     rounds: int
     seconds: float
     samples: int   # wakes of a pair
     idle: int      # wakes after idleness, of each of those together
     together: int
     count_max: int
+    level: float
 
 
-FULL = Size(rounds=5, seconds=2, samples=3000, idle=10, together=8, count_max=1_000_000)
-QUICK = Size(rounds=1, seconds=0.5, samples=1000, idle=3, together=8, count_max=1_000_000)
-SMOKE = Size(rounds=1, seconds=0.05, samples=20, idle=1, together=1, count_max=256)
+FULL = Size(rounds=5, seconds=2, samples=3000, idle=10, together=8, count_max=1_000_000,
+            level=15)
+QUICK = Size(rounds=1, seconds=0.5, samples=1000, idle=3, together=8, count_max=1_000_000,
+             level=5)
+SMOKE = Size(rounds=1, seconds=0.05, samples=20, idle=1, together=1, count_max=256, level=0.5)
 
 
 def number(count):
@@ -67,13 +72,16 @@ def figures(size):
               Figure("batch", "session_pair", size.samples),
               Figure("redis", "redis_pair", size.samples),
               Figure("nats", "nats_pair", size.samples),
-              Figure("waitd", "unary_pair", size.samples)]
+              Figure("waitd", "unary_pair", size.samples),
+              Figure("waitd_durable", "session_pair", size.samples),
+              Figure("disk", "sync", size.samples)]
     for waits in WAKES:
         found += [Figure("waitd", "wakes", waits), Figure("batch", "wakes", waits)]
         if waits <= CONNECTIONS_MAX:
             found += [Figure("redis", "redis_wakes", waits)]
-        if waits in (64, 1000):
-            found += [Figure("redis_always", "redis_wakes", waits)]
+        if waits in DURABLE:
+            found += [Figure("waitd_durable", "wakes", waits),
+                      Figure("redis_always", "redis_wakes", waits)]
         found += [Figure("nats", "nats_wakes", waits)]
     for waits in PARKED:
         found += [Figure("waitd", "session_parked", waits), Figure("batch", "session_parked", waits)]
@@ -81,7 +89,9 @@ def figures(size):
               Figure("waitd", "unary_parked", 20_000),
               Figure("waitd", "latch", 100_000),
               Figure("waitd", "lateness", 0, armed=1_000_000),
-              Figure("redis", "redis_lateness", 1000)]
+              Figure("redis", "redis_lateness", 1000),
+              Figure("waitd_durable", "level", 1000),
+              Figure("waitd_durable", "restart", 1_000_000)]
     found += [Figure("waitd", f"{kind}_idle", size.idle, together=size.together)
               for kind in ("session", "unary")]
     small = [dataclasses.replace(each, count=min(each.count, size.count_max),
@@ -108,10 +118,31 @@ def wake_rows():
         yield Row(f"wakes/s, {number(waits)} outstanding, to NATS",
                   (f"waitd wakes {waits}", "wakes_per_s"),
                   (f"nats nats_wakes {waits}", "wakes_per_s"))
-    for waits in (64, 1000):
-        yield Row(f"wakes/s, {number(waits)}, not durable, to Redis that syncs always",
-                  (f"waitd wakes {waits}", "wakes_per_s"),
-                  (f"redis_always redis_wakes {waits}", "wakes_per_s"))
+
+
+def durable_rows(size):
+    for waits in DURABLE:
+        yield Row(f"durable wakes/s, {number(waits)} outstanding, to Redis that syncs always",
+                  (f"waitd_durable wakes {waits}", "wakes_per_s"),
+                  (f"redis_always redis_wakes {waits}", "wakes_per_s"), ">=",
+                  2 if waits == 64 else 4)
+    for waits in DURABLE:
+        yield Row(f"durable wakes/s, {number(waits)} outstanding, to those in memory",
+                  (f"waitd_durable wakes {waits}", "wakes_per_s"),
+                  (f"waitd wakes {waits}", "wakes_per_s"))
+    n = size.samples
+    restarted = min(1_000_000, size.count_max)
+    loaded = min(1000, size.count_max)
+    yield Row("one durable pair's wake, p50, above one in memory, in syncs of the disk",
+              (f"waitd_durable session_pair {n}", "wake_us.p50"),
+              (f"waitd session_pair {n}", "wake_us.p50"), "<=", 1.5, minus=True,
+              unit=(f"disk sync {n}", "sync_us.p50"))
+    yield Row("restart with 1M descriptors, s, to RocksDB's own scan of them",
+              (f"waitd_durable restart {restarted}", "recovery_s"),
+              (f"waitd_durable restart {restarted}", "scan_s"), "<=", 2)
+    yield Row("bytes of the store, end of a steady load, to its first third",
+              (f"waitd_durable level {loaded}", "last_bytes"),
+              (f"waitd_durable level {loaded}", "first_bytes"), "<=", 1.5)
 
 
 def rows(size):
@@ -139,6 +170,7 @@ def rows(size):
         yield Row(f"first wake after 1-3 s, {kind}, p99 µs above a warm one", (name, "idle_us.p99"),
                   (name, "warm_us.p99"), "<=", 1000, minus=True)
     yield from wake_rows()
+    yield from durable_rows(size)
     late = "waitd lateness 0"
     yield Row("lateness with 1M armed, p99 µs, by the server", (late, "server_late_us.p99"), None,
               "<=", 1000)
@@ -159,6 +191,11 @@ def rows(size):
               (f"waitd session_parked {PARKED[-1]}", "bytes"))
     yield Row("a latch's 100k waiters released, median µs", ("waitd latch 100000", "released_us.p50"),
               None, "<=", 100_000)
+
+
+def sample(metrics, name):
+    """The value of a metric without labels."""
+    return float(re.search(rf"^{name} (\S+)$", metrics, re.M)[1])
 
 
 def within(metrics, histogram, bound):

@@ -58,10 +58,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(kind, bin_dir, work_dir):
+def serving(kind, bin_dir, work_dir, keep=False):
+    """With `keep` it works in work_dir itself, and what it left there is there for the next one."""
     port, metrics_port = free_port(), free_port()
     # Not in memory: one that syncs is to have a disk below it.
-    with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+    with (contextlib.nullcontext(work_dir) if keep else
+          tempfile.TemporaryDirectory(dir=work_dir)) as folder:
         words = [str(word) for word in command(kind, bin_dir, port, metrics_port, folder)]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

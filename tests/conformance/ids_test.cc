@@ -238,6 +238,21 @@ TEST(IdMemory, C69_NoIdIsForgottenWhileItsRetryIsAccepted) {
   EXPECT_EQ(Count(t).outcomes, 0U);
 }
 
+TEST(IdMemory, C69_AnAnswerThatComesWhileAnotherIsBeingForgottenIsKept) {
+  Table t({.retention = seconds(1)});
+  Ok(t.Open("a"));
+  Ok(t.Ready({.name = "a", .retry = {"r1"}}));
+  Ok(t.Reset("a"));
+  // Both timers are due in one round: the wait's end is remembered, then the Ready is forgotten.
+  const Nanos kept = seconds(6);
+  const auto wait = t.Wait({.name = "a", .timeout = kept - milliseconds(1), .retry = {"w1"}});
+  t.Advance(kept);
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
+  EXPECT_EQ(t.poller().Count(t.now()).outcomes, 1U);
+  t.Advance(kept);
+  EXPECT_EQ(t.poller().Count(t.now()).outcomes, 0U);
+}
+
 TEST(IdMemory, C69_TheBoundForgetsTheOldestAndTheirRetriesAreRefused) {
   Table t({.max_outcomes = 3});
   Ok(t.Open("a"));
