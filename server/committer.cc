@@ -16,6 +16,8 @@ constexpr core::Nanos kLookEvery = std::chrono::milliseconds(200);  // how much 
 }  // namespace
 
 void Committer::Start(core::Poller& poller, Store& store) {
+  // Who calls as soon as waitd is ready finds it known whether there is room.
+  LookForRoom(poller, store);
   thread_ = std::thread([this, &poller, &store] { Run(poller, store); });
 }
 

@@ -24,6 +24,9 @@ using waitd::server::CommandLine;
 
 constexpr int kWrongUse = 2;
 constexpr int kStoreFailed = 74;  // EX_IOERR
+// By which the process tells itself that the store has failed. It stays blocked, so that it never
+// ends the process, as SIGTERM would while waitd drains.
+constexpr int kStoreSignal = SIGUSR1;
 
 int Fail(const std::string& error) {
   std::fprintf(stderr, "waitd: %s\n", waitd::server::OneLine(error).c_str());
@@ -38,6 +41,12 @@ sigset_t EndSignals() {
   return set;
 }
 
+sigset_t HeardSignals() {
+  sigset_t set = EndSignals();
+  sigaddset(&set, kStoreSignal);
+  return set;
+}
+
 // The second signal ends the process as if nobody had caught it.
 [[noreturn]] void EndAtOnce(int signal) {
   spdlog::warn("a second signal: ending at once");
@@ -48,43 +57,48 @@ sigset_t EndSignals() {
   std::_Exit(128 + signal);
 }
 
-// Until nothing is parked any more, or the time is over.
+// Until nothing is parked any more, the time is over, or the store has failed.
 void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
-  const sigset_t set = EndSignals();
+  const sigset_t set = HeardSignals();
   const absl::Time end = absl::Now() + time_max;
   const timespec pause{0, 20'000'000};
   while (server.waiters() > 0 && absl::Now() < end) {
-    if (const int signal = sigtimedwait(&set, nullptr, &pause); signal > 0) EndAtOnce(signal);
+    const int signal = sigtimedwait(&set, nullptr, &pause);
+    if (server.store_failed()) return;
+    if (signal == SIGTERM || signal == SIGINT) EndAtOnce(signal);
   }
+}
+
+int EndAfterFailure(waitd::server::Server& server) {
+  server.Stop();
+  spdlog::critical("ended, for the store has failed; start waitd again");
+  return kStoreFailed;
 }
 
 int Serve(const waitd::server::Options& options) {
   // Whoever waits for a signal hears of it.
-  waitd::server::Server server(options, [] { kill(getpid(), SIGTERM); });
+  waitd::server::Server server(options, [] { kill(getpid(), kStoreSignal); });
   std::string error;
   if (!server.Start(&error)) return Fail(error);
   spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={}", server.address(),
                server.metrics_address(), options.store);
-  const sigset_t set = EndSignals();
-  int signal = 0;
-  sigwait(&set, &signal);
-  if (server.store_failed()) {
-    server.Stop();
-    spdlog::critical("ended, for the store has failed; start waitd again");
-    spdlog::shutdown();
-    // Without closing the database: where a write has failed, RocksDB's assertions would stop that.
-    std::_Exit(kStoreFailed);
-  }
+  int signal = kStoreSignal;
+  const sigset_t heard = HeardSignals();
+  while (signal == kStoreSignal && !server.store_failed()) sigwait(&heard, &signal);
+  if (server.store_failed()) return EndAfterFailure(server);
   const uint64_t parked = server.waiters();
   spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
                absl::FormatDuration(options.drain_timeout));
   server.Drain();
   AwaitWaits(server, options.drain_timeout);
+  if (server.store_failed()) return EndAfterFailure(server);
   const uint64_t left = server.waiters();
   ::signal(SIGTERM, SIG_DFL);
   ::signal(SIGINT, SIG_DFL);
-  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  const sigset_t ends = EndSignals();
+  pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
   server.Stop();
+  if (server.store_failed()) return EndAfterFailure(server);
   spdlog::info("drained ended_by_themselves={} refused={}", parked - std::min(parked, left), left);
   return 0;
 }
@@ -108,8 +122,10 @@ int main(int argc, char** argv) {
       break;
   }
   // Before any thread is made, so that all of them leave these signals to sigwait.
-  const sigset_t set = EndSignals();
+  const sigset_t set = HeardSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A file that may grow no further is an error of its write, and the store's to tell of.
+  ::signal(SIGXFSZ, SIG_IGN);
   if (line.options.check_store) return waitd::server::CheckStoreAndSay(line.options);
   waitd::server::StartLog(line.options.log_level, line.options.log_format);
   return Serve(line.options);

@@ -53,6 +53,8 @@ ABSL_FLAG(std::string, sync, "always",
           "when the operating system likes");
 ABSL_FLAG(uint64_t, min_free_disk_bytes, 64 << 20,
           "with less room than this on the store's disk nothing new is taken; 0: never mind");
+ABSL_FLAG(std::string, backup_dir, "",
+          "where backups go that waitctl backup asks for; none are made without it");
 ABSL_FLAG(bool, check_store, false, "read the store, say whether it is good, and end");
 ABSL_FLAG(std::string, config, "", "a file of `name = value` lines; # begins a comment");
 
@@ -79,6 +81,7 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"data-dir", "DIR"},
                               OptionDoc{"sync", "WHEN"},
                               OptionDoc{"min-free-disk-bytes", "BYTES"},
+                              OptionDoc{"backup-dir", "DIR"},
                               OptionDoc{"check-store", ""},
                               OptionDoc{"config", "FILE"}};
 
@@ -223,6 +226,7 @@ Options Current() {
           .data_dir = absl::GetFlag(FLAGS_data_dir),
           .sync = absl::GetFlag(FLAGS_sync),
           .min_free_disk_bytes = absl::GetFlag(FLAGS_min_free_disk_bytes),
+          .backup_dir = absl::GetFlag(FLAGS_backup_dir),
           .check_store = absl::GetFlag(FLAGS_check_store)};
 }
 

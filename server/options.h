@@ -36,6 +36,7 @@ struct Options {
   std::string data_dir;          ///< empty: DefaultDataDir
   std::string sync;              ///< always, interval or never
   uint64_t min_free_disk_bytes = 0;
+  std::string backup_dir;    ///< empty: no backups are made
   bool check_store = false;  ///< only look whether the data directory is good
 };
 

@@ -22,7 +22,8 @@ constexpr std::array<std::string_view, kMethods> kMethodNames = {"OpenPollDescri
                                                                  "Ack",
                                                                  "GetPollDescriptor",
                                                                  "ListPollDescriptors",
-                                                                 "Session"};
+                                                                 "Session",
+                                                                 "Backup"};
 
 // As go-grpc-prometheus writes them.
 constexpr std::array<std::string_view, 17> kCodeNames = {
@@ -42,8 +43,9 @@ constexpr std::array<core::Nanos, 11> kTookBounds = {
 
 LabelSet MethodLabels(size_t method) {
   const bool streams = method == static_cast<size_t>(Method::kSession);
+  const bool admin = method == static_cast<size_t>(Method::kBackup);
   return {{"grpc_type", streams ? "bidi_stream" : "unary"},
-          {"grpc_service", "waitd.v1.WaitService"},
+          {"grpc_service", admin ? "waitd.v1.AdminService" : "waitd.v1.WaitService"},
           {"grpc_method", std::string(kMethodNames[method])}};
 }
 

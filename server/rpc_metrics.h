@@ -16,7 +16,7 @@
 
 namespace waitd::server {
 
-/// The methods of the service, in the order of the contract.
+/// The methods of the services, in the order of the contract.
 enum class Method : uint8_t {
   kOpen,
   kClose,
@@ -28,9 +28,10 @@ enum class Method : uint8_t {
   kAck,
   kGet,
   kList,
-  kSession
+  kSession,
+  kBackup,
 };
-inline constexpr size_t kMethods = 11;
+inline constexpr size_t kMethods = 12;
 
 /// What the server counts of its calls: the grpc_server_* metrics that gRPC middleware exports in
 /// other languages, the refusals, and how long a wake takes. Threads: everything by anyone; counts
@@ -51,7 +52,7 @@ class RpcMetrics final : public prometheus::Collectable {
  private:
   static constexpr size_t kSlots = 8;
   static constexpr size_t kCodes = 17;
-  static constexpr size_t kReasons = 27;
+  static constexpr size_t kReasons = 31;
   static constexpr size_t kBuckets = 11;
 
   // Relaxed throughout: each is a sum that grows, read now and then; nothing else depends on it.

@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/admin.h"
+#include "server/admin_service.h"
 #include "server/committer.h"
 #include "server/metrics.h"
 #include "server/process_metrics.h"
@@ -40,8 +41,8 @@ constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang u
 constexpr int kStreamsMax = 200'000;                       // parked calls on one connection
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
 constexpr int kMessageOverhead = 16 << 20;  // what a message may hold besides a signal
-constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd-liveness",
-                                        "waitd-readiness"};
+constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd.v1.AdminService",
+                                        "waitd-liveness", "waitd-readiness"};
 
 core::Nanos OrForever(absl::Duration duration) {
   if (duration == absl::ZeroDuration()) return core::kForever;
@@ -91,7 +92,8 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_payload_bytes) + kMessageOverhead);
-  // The methods that are not asynchronous, such as reflection, are few and quick.
+  // The methods that are not asynchronous are few: reflection, and what an operator asks for. One
+  // that takes long is no poller meanwhile, so that the next call is taken by another thread.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
@@ -183,10 +185,12 @@ struct Server::Parts {
         core_metrics(poller, clock, given),
         store_metrics(committer, given),
         context{poller, clock, rpc_metrics, given.max_payload_bytes},
-        admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics}, [this] {
-          return !draining.load(std::memory_order_relaxed) &&
-                 !failed.load(std::memory_order_relaxed);
-        }) {}
+        admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
+              [this] {
+                return !draining.load(std::memory_order_relaxed) &&
+                       !failed.load(std::memory_order_relaxed);
+              }),
+        admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {}
 
   const Options options;
   core::RealClock clock;
@@ -204,6 +208,7 @@ struct Server::Parts {
   std::atomic<bool> draining{false};  // relaxed: what /readyz says, and nothing else
   Admin admin;
   AsyncService service;
+  AdminService admin_service;
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
   std::optional<Ticker> ticker;
   std::unique_ptr<grpc::Server> server;
@@ -227,6 +232,7 @@ bool Server::Start(std::string* error) {
       return false;
     }
     p.store = *std::move(store);
+    p.admin_service.SetStore(*p.store);
     p.store_metrics.SetStore(*p.store, p.clock.Read().mono - begin);
   }
   const std::string& asked = p.options.listen_address;
@@ -245,6 +251,7 @@ bool Server::Start(std::string* error) {
   int port = 0;
   builder.AddListeningPort(asked, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&p.service);
+  builder.RegisterService(&p.admin_service);
   const unsigned threads = std::max(2U, std::thread::hardware_concurrency());
   for (unsigned i = 0; i < threads; ++i) p.queues.push_back(builder.AddCompletionQueue());
   p.server = builder.BuildAndStart();

@@ -58,6 +58,11 @@ constexpr std::array kExamplesOf = {
     Example{"ls", "  waitctl ls build/ --waiting\n"},
     Example{"watch", "  waitctl watch build/\n"},
     Example{"health", "  waitctl health waitd-readiness\n"},
+    Example{
+        "backup",
+        "  waitctl backup                                   named after the time\n"
+        "  waitctl backup before-upgrade\n"
+        "  tar -cf store.tar \"$(waitctl backup)\"            and away from the machine with it\n"},
     Example{"bench", "  waitctl bench --waits 10000 --seconds 10\n"},
     Example{"version", "  waitctl version\n"},
     Example{"completion", "  source <(waitctl completion bash)\n"},
@@ -269,6 +274,11 @@ void AddTables(CLI::App& app, Args& args) {
   CLI::App* const health =
       AddCommand(app, args, "health", "ask whether the server serves; for probes", 0);
   health->add_option("SERVICE", args.name, "such as waitd-readiness");
+  CLI::App* const backup = AddCommand(
+      app, args, "backup", "copy the server's store to a directory on its machine, and print where",
+      kTimeout);
+  backup->add_option("NAME", args.name,
+                     "the directory to make below the server's --backup-dir; the time if not said");
   CLI::App* const bench = AddCommand(
       app, args, "bench", "wake many waits again and again, and print how fast that was", 0);
   bench->add_option("PREFIX", args.name, "the names begin so; waitctl-bench if not said");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/waitctl/bench.h"
 #include "client/waitctl/caller.h"
@@ -19,6 +20,7 @@
 #include "client/waitctl/text.h"
 #include "client/waitctl/waits.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "waitd/v1/admin.grpc.pb.h"
 
 namespace waitd::ctl {
 namespace {
@@ -126,17 +128,35 @@ int Health(Caller& s) {
   return s.Print(response, shown + "\n", serves ? kDone : kUnavailable);
 }
 
+int Backup(Caller& s) {
+  v1::BackupRequest request;
+  request.set_name(s.args.name);
+  v1::BackupResponse response;
+  grpc::ClientContext context;
+  const Interrupts::Reaction reaction(s.interrupts, [&context] { context.TryCancel(); });
+  // How long it takes is for the size of the store to say.
+  if (s.args.timeout.has_value()) {
+    const absl::Duration timeout = DurationOf(*s.args.timeout, "--timeout");
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  }
+  const auto stub = v1::AdminService::NewStub(s.channel);
+  if (const grpc::Status status = stub->Backup(&context, request, &response); !status.ok()) {
+    return s.Fail(status);
+  }
+  if (s.args.output == "name") return Print(s.args, response.name() + "\n", kDone);
+  return s.Print(response, response.path() + "\n", kDone);
+}
+
 }  // namespace
 
 int Run(const Args& args) {
   if (args.command == "version") return Print(args, "waitctl " WAITD_VERSION "\n", kDone);
   if (args.command == "completion") return Print(args, Completion(args.shell), kDone);
   static const std::map<std::string, int (*)(Caller&)> commands = {
-      {"ack", Ack},     {"bench", Bench},  {"exec", Exec},
-      {"open", Open},   {"close", Close},  {"reset", Reset},
-      {"wait", Wait},   {"ready", Ready},  {"deadline", SetDeadline},
-      {"get", Get},     {"ls", List},      {"poll", Poll},
-      {"watch", Watch}, {"health", Health}};
+      {"ack", Ack},     {"backup", Backup},        {"bench", Bench},  {"exec", Exec},
+      {"open", Open},   {"close", Close},          {"reset", Reset},  {"wait", Wait},
+      {"ready", Ready}, {"deadline", SetDeadline}, {"get", Get},      {"ls", List},
+      {"poll", Poll},   {"watch", Watch},          {"health", Health}};
   static Interrupts& interrupts = *new Interrupts(!args.program.empty());
   Caller caller(args, interrupts);
   try {

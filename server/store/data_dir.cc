@@ -35,9 +35,9 @@ absl::Status CannotUse(const std::string& path, int error) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no space for the data directory: ", path, ": ", cause, "; make room there"));
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("cannot use the data directory: ", path, ": ", cause,
-                   "; give --data-dir a directory on a disk that can be written"));
+  return absl::FailedPreconditionError(absl::StrCat("cannot use the data directory: ", path, ": ",
+                                                    cause,
+                                                    "; give one on a disk that can be written"));
 }
 
 absl::Status SyncPath(const std::string& path) {
@@ -104,15 +104,17 @@ absl::StatusOr<DataDir::State> DataDir::Look() const {
                    "; give --data-dir a directory that is empty, or one that waitd made"));
 }
 
-absl::Status DataDir::Mark(State state) const {
-  if (mkdir(path_.c_str(), S_IRWXU) == 0) {
-    const fs::path parent = fs::path(path_).parent_path();
-    if (auto status = SyncPath(parent.empty() ? "." : parent.string()); !status.ok()) {
-      return status;
-    }
-  } else if (errno != EEXIST) {
-    return CannotUse(path_, errno);
+absl::Status DataDir::Make() const {
+  if (mkdir(path_.c_str(), S_IRWXU) != 0) {
+    if (errno != EEXIST) return CannotUse(path_, errno);
+    return absl::AlreadyExistsError(absl::StrCat("something is at ", path_, " already"));
   }
+  const fs::path parent = fs::path(path_).parent_path();
+  return SyncPath(parent.empty() ? "." : parent.string());
+}
+
+absl::Status DataDir::Mark(State state) const {
+  if (auto status = Make(); !status.ok() && !absl::IsAlreadyExists(status)) return status;
   // Whole or not at all: it is written beside its place, and moved there.
   const std::string made = absl::StrCat(path_, "/", kMarkerBeingMade);
   std::ofstream file(made, std::ios::trunc);

@@ -30,6 +30,9 @@ class DataDir {
   /// What is there; an error if it is not for waitd, or for a newer one. Changes nothing.
   absl::StatusOr<State> Look() const;
 
+  /// Makes the directory, durably, for its owner alone. AlreadyExists: something is there.
+  absl::Status Make() const;
+
   /// Says what is there from now on, durably. Makes the directory if it is missing.
   absl::Status Mark(State state) const;
 

@@ -171,21 +171,21 @@ absl::StatusOr<uint64_t> RocksStore::FreeBytes() const {
 
 // It is marked when it is whole: a copy that was broken off is no store.
 absl::Status RocksStore::Backup(const std::string& path) {
-  std::error_code error;
-  const bool made = fs::create_directory(path, error);
-  if (error || !made) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot make the backup's directory: ", path, ": ",
-                     error ? error.message() : "it is there already",
-                     "; give a path below a directory that can be written, where nothing is"));
-  }
   const DataDir copy(path);
+  if (auto status = copy.Make(); !status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat("cannot make the backup's directory: ", status.message()));
+  }
   rocksdb::Checkpoint* made_by = nullptr;
   auto status = rocksdb::Checkpoint::Create(db_.get(), &made_by);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made_by);
   if (status.ok()) status = checkpoint->CreateCheckpoint(copy.database());
-  absl::Status copied = status.ok() ? copy.Mark(DataDir::State::kReady) : FromRocks(status, path);
-  if (!copied.ok()) fs::remove_all(path, error);
+  absl::Status copied = status.ok() ? copy.Mark(DataDir::State::kReady)
+                                    : absl::UnavailableError(absl::StrCat(
+                                          "cannot copy to ", path, ": ", status.ToString(),
+                                          "; look after the disk there, and after the store's"));
+  std::error_code ignored;
+  if (!copied.ok()) fs::remove_all(path, ignored);
   return copied;
 }
 

@@ -25,8 +25,8 @@ def _generate_stubs():
     subprocess.run(
         ["/usr/bin/protoc", f"--python_out={_GENERATED}", f"--grpc_python_out={_GENERATED}",
          "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin", f"-I{_PROTO}",
-         "waitd/v1/waitd.proto", "google/rpc/status.proto", "google/rpc/error_details.proto",
-         "grpc/health/v1/health.proto"], check=True)
+         "waitd/v1/waitd.proto", "waitd/v1/admin.proto", "google/rpc/status.proto",
+         "google/rpc/error_details.proto", "grpc/health/v1/health.proto"], check=True)
     sys.path.insert(0, str(_GENERATED))
     # The installed grpc package is a closed one, so its part of the stubs has to be added to it.
     grpc.__path__.append(str(_GENERATED / "grpc"))

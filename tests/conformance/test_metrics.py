@@ -23,7 +23,7 @@ REASONS = ["BAD_NAME", "BAD_MODE", "BAD_TIME", "BAD_KIND", "BAD_LABELS", "BAD_PA
            "KIND_MISMATCH", "DOUBLE_WAIT", "STALE_GENERATION", "LIMIT_DESCRIPTORS",
            "LIMIT_WAITERS", "LIMIT_SESSIONS", "LIMIT_UNACKED", "DRAINING", "BAD_ID", "BAD_SESSION",
            "ID_REUSED", "OUTCOME_UNKNOWN", "TAKEN_OVER", "STALE_DELIVERY", "LIMIT_DISK",
-           "STORE_FAILED"]
+           "STORE_FAILED", "NO_STORE", "NO_BACKUP_DIR", "BACKUP_FAILED", "LIMIT_BACKUPS"]
 METHODS = ["OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline",
            "Poll", "Ack", "GetPollDescriptor", "ListPollDescriptors"]
 CODES = ["OK", "Canceled", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
@@ -104,6 +104,11 @@ def test_every_metric_is_there_from_the_start(start):
     for name, labels in GRPC.items():
         for one in product(grpc_type=["unary"], grpc_service=["waitd.v1.WaitService"], **labels):
             assert metrics(name, **one) == 0, (name, one)
+        backup = {"grpc_service": "waitd.v1.AdminService", "grpc_method": "Backup"}
+        for one in product(grpc_type=["unary"],
+                           **{label: values for label, values in labels.items()
+                              if label != "grpc_method"}):
+            assert metrics(name, **backup, **one) == 0, (name, one)
 
 
 def buckets(metrics, name, **labels):

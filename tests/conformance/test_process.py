@@ -22,7 +22,8 @@ from waitd.v1 import waitd_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICES = ["", "waitd.v1.WaitService", "waitd-liveness", "waitd-readiness"]
+SERVICES = ["", "waitd.v1.WaitService", "waitd.v1.AdminService", "waitd-liveness",
+            "waitd-readiness"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -62,7 +63,8 @@ def reflect(c, field, value):
 def test_reflection_lists_the_services(c):
     listing = dict(fields_of(reflect(c, 7, b"*")))[6]
     services = [dict(fields_of(service))[1].decode() for _, service in fields_of(listing)]
-    assert {"waitd.v1.WaitService", "grpc.health.v1.Health"} <= set(services)
+    assert {"waitd.v1.WaitService", "waitd.v1.AdminService",
+            "grpc.health.v1.Health"} <= set(services)
 
 
 def test_reflection_gives_what_a_client_needs_for_a_call(c, name):

@@ -16,8 +16,8 @@ STUBS = tempfile.mkdtemp(prefix="waitd-stubs-")
 subprocess.run(
     ["protoc", "-I", ROOT / "proto", "--python_out", STUBS, "--grpc_python_out", STUBS,
      "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
-     "waitd/v1/waitd.proto", "google/rpc/error_details.proto", "google/rpc/status.proto",
-     "grpc/health/v1/health.proto"],
+     "waitd/v1/waitd.proto", "waitd/v1/admin.proto", "google/rpc/error_details.proto",
+     "google/rpc/status.proto", "grpc/health/v1/health.proto"],
     check=True)
 # The folder grpc is grpcio's package; the stubs of health go beside it under another name.
 os.rename(os.path.join(STUBS, "grpc"), os.path.join(STUBS, "grpc_stubs"))
@@ -25,6 +25,7 @@ sys.path.insert(0, STUBS)
 
 import grpc  # noqa: E402
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402
+from waitd.v1 import admin_pb2, admin_pb2_grpc  # noqa: E402,F401
 from waitd.v1 import waitd_pb2 as pb  # noqa: E402
 from waitd.v1 import waitd_pb2_grpc as rpc  # noqa: E402
 
@@ -59,6 +60,7 @@ class Server:
         self.channel = grpc.insecure_channel(self.address,
                                              [("grpc.use_local_subchannel_pool", 1)])
         self.stub = rpc.WaitServiceStub(self.channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
 
     def get(self, name):
         return self.stub.GetPollDescriptor(pb.GetPollDescriptorRequest(name=name)).poll_descriptor

@@ -483,7 +483,8 @@ TEST_F(StoreTest, ABackupIsAStoreLikeTheOther) {
   auto contents = OpenAndLoad(copy, machine_);
   ASSERT_TRUE(contents.ok()) << contents.status();
   EXPECT_EQ(*contents, expected);
-  EXPECT_EQ(store_->Backup(copy).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(store_->Backup(copy).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(std::filesystem::status(copy).permissions(), std::filesystem::perms::owner_all);
   EXPECT_FALSE(store_->Backup("/proc/none/copy").ok());
 }
 
