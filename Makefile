@@ -6,7 +6,7 @@ BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev lib
   prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
-  python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev librocksdb-dev \
+  python3-protobuf python3-yaml prometheus spin gcc golang-go man-db clang libclang-rt-14-dev librocksdb-dev \
   libfaketime
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
@@ -102,6 +102,18 @@ bench: deps-test configure-release ## Measure waitd beside its peers; table and 
 bench-quick: deps-test configure-release ## The same in two minutes: a single round, without the core alone
 	cmake --build --preset release -j $(JOBS) --target $(BENCH_PROGRAMS)
 	tests/bench/bench.py build/release/bin build/bench quick
+
+# Helm takes no file from outside of its chart.
+CHART_FILES := deploy/helm/waitd/files
+.PHONY: chart-files
+chart-files: ## Copy the rules and the dashboard into the chart
+	mkdir -p $(CHART_FILES)
+	cp deploy/prometheus/waitd.rules.yaml $(CHART_FILES)/waitd.rules.yaml
+	cp deploy/grafana/waitd.json $(CHART_FILES)/waitd.dashboard.json
+
+.PHONY: dashboard-picture
+dashboard-picture: deps-test build ## Draw deploy/grafana/waitd.svg anew
+	WAITD_BIN_DIR=build/release/bin /usr/bin/python3 -B tests/deploy/dashboard_picture.py
 
 .PHONY: clean
 clean: ## Remove what was built
