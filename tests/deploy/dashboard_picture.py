@@ -25,7 +25,7 @@ WINDOW_S, STEP_S = 5, 1
 PHASES = "one client, then three, then nobody who signals"
 # Grafana's units, as gnuplot's format and a factor.
 UNITS = {"s": ("%.1f ms", 1000), "ops": ("%.0f /s", 1), "reqps": ("%.0f /s", 1),
-         "short": ("%.0f", 1)}
+         "short": ("%g", 1)}
 COLOURS = ["#3274d9", "#56a64b", "#e0b400", "#e02f44", "#8f3bb8", "#ff780a", "#447ebc", "#6c757d",
            "#1f78c1", "#0a437c"]
 
@@ -90,10 +90,12 @@ def commands_of(panel, lines):
 def draw(panels, path):
     """panels: [(panel, lines)]."""
     rows = (len(panels) + 2) // 3
-    commands = f"""set terminal svg size 1260,{60 + 250 * rows} font 'sans-serif,11' background '#ffffff' name 'waitd'
+    size = f"1260,{60 + 250 * rows}"
+    heading = f"waitd for {3 * PHASE_S} s: {PHASES}"
+    commands = f"""set terminal svg size {size} font 'sans-serif,11' background '#ffffff'
 set encoding utf8
 set output '{path}'
-set multiplot layout {rows},3 title 'waitd for {3 * PHASE_S} s: {PHASES}' font ',14'
+set multiplot layout {rows},3 title '{heading}' font ',14'
 set termoption noenhanced
 set xrange [0:{3 * PHASE_S}]
 set yrange [0:*]

@@ -71,6 +71,8 @@ def _watched(prometheus, ports, request):
         def start(*flags, env=None):
             server = stack.enter_context(waitd(*flags, port=ports[request.node.name], env=env))
             prometheus.await_scraped(request.node.name)
+            # As it was until now.
+            prometheus.await_silent("WaitdDown", instance=request.node.name)
             return server, stack.enter_context(server.client())
         yield start
 
@@ -100,6 +102,7 @@ def test_each_alert_fires_and_stays_silent_when_it_should():
 def test_rules_keep_the_conventions():
     names = [rule["alert"] for rule in alerts()]
     assert len(names) == len(set(names)) > 0
+    readme = (live.DEPLOY / "README.md").read_text()
     for rule in live.all_rules():
         if "record" in rule:
             assert RECORDED.fullmatch(rule["record"]), rule
@@ -107,6 +110,7 @@ def test_rules_keep_the_conventions():
         assert re.fullmatch(r"Waitd([A-Z][a-z]+)+", rule["alert"]), rule
         assert rule["labels"].keys() == {"severity"}, rule
         assert rule["labels"]["severity"] in ("critical", "warning"), rule
+        assert f"| `{rule['alert']}` | {rule['labels']['severity']} |" in readme, rule
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}, rule
 
 
@@ -171,7 +175,7 @@ def test_every_metric_named_exists():
     with waitd() as server:
         known = {name for name, _ in server.metrics().samples} | OF_PROMETHEUS
     recorded = {rule["record"] for rule in live.all_rules() if "record" in rule}
-    texts = [rule["expr"] for rule in live.all_rules()] + [target["expr"] for _, target in queries()]
+    texts = [one["expr"] for one in live.all_rules()] + [one["expr"] for _, one in queries()]
     named = set()
     for text in texts:
         for name in recorded:
@@ -186,7 +190,8 @@ def test_a_query_of_every_panel_has_data(prometheus, watched, me):
     load = live.Load(server)
     board = json.loads(live.DASHBOARD.read_text())
     for variable in board["templating"]["list"][1:]:
-        selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
+        selector, label = re.fullmatch(
+            r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
         assert me[label] in prometheus.get(f"label/{label}/values", **{
             "match[]": selector.replace("$job", ".+")}), variable
     for title, target in queries():
@@ -211,7 +216,7 @@ def check_text(alert, me):
 def test_nothing_fires_on_a_healthy_server(prometheus, watched, me):
     server, _ = watched()
     load = live.Load(server)
-    # As long as the longest way to an alert, but for the ratio that rises: of that see its own test.
+    # Longer than any alert's way, but for that of the ratio that rises, which has its own test.
     now = time.time()
     prometheus.eventually(lambda: time.time() > now + 4, "four seconds of load")
     wrong = [each["labels"]["alertname"] for each in prometheus.get("alerts")["alerts"]
@@ -365,7 +370,7 @@ def test_the_disk_is_full(prometheus, watched, me, tmp_path):
 def test_a_failing_disk_shows_as_restarts(prometheus, watched, me, tmp_path):
     """waitd ends so soon after an error of its store that Prometheus hardly ever sees the counter,
     as the runbook says: its supervisor's restarts are what it sees."""
-    flag, env = data_of(tmp_path, sync="40:EIO")
+    flag, env = data_of(tmp_path, sync="60:EIO")
     server, _ = watched(flag, env=env)
     start_time = f'process_start_time_seconds{{instance="{me["instance"]}"}}'
 
