@@ -111,8 +111,8 @@ chart-files: ## Copy the rules and the dashboard into the chart
 	cp deploy/prometheus/waitd.rules.yaml $(CHART_FILES)/waitd.rules.yaml
 	cp deploy/grafana/waitd.json $(CHART_FILES)/waitd.dashboard.json
 
-.PHONY: dashboard-picture
-dashboard-picture: deps-test build ## Draw deploy/grafana/waitd.svg anew
+.PHONY: picture
+picture: deps-test build ## Draw deploy/grafana/waitd.svg anew
 	WAITD_BIN_DIR=build/release/bin /usr/bin/python3 -B tests/deploy/dashboard_picture.py
 
 .PHONY: clean
