@@ -61,7 +61,8 @@ bool Committer::Commit(core::Poller& poller, Store& store) {
   // What is in the middle of a change comes with the next commit, a moment later.
   const core::ShardSet later = poller.Collect(dirty, changes, cut);
   dirty_.fetch_or(later, std::memory_order_acq_rel);
-  if (!changes.empty()) {
+  // Of a name that came and went in between nothing is to be saved, but its generation was used.
+  if (!changes.empty() || changes.next_generation != next_generation_) {
     const core::Instant begin = clock_.Read().mono;
     size_t bytes = 0;
     const absl::Status status = store.Commit(changes, &bytes);
@@ -70,6 +71,7 @@ bool Committer::Commit(core::Poller& poller, Store& store) {
       Fail(poller, status);
       return false;
     }
+    next_generation_ = changes.next_generation;
   }
   const FlushScope scope;
   poller.Saved(cut);

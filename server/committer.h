@@ -83,6 +83,7 @@ class Committer final : public core::Journal {
   // MO[dirty]: what a bit tells of is read under its shard's lock, so that relaxed would do for
   // that; acquire and release keep the wake-up in order with mutex_.
   std::atomic<core::ShardSet> dirty_{0};
+  uint64_t next_generation_ = 0;  // as it was committed last
   core::Instant looked_;
   bool full_ = false;
   mutable core::Mutex counters_mutex_;

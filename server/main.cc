@@ -69,10 +69,12 @@ void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
   }
 }
 
-int EndAfterFailure(waitd::server::Server& server) {
+[[noreturn]] void EndAfterFailure(waitd::server::Server& server) {
   server.Stop();
   spdlog::critical("ended, for the store has failed; start waitd again");
-  return kStoreFailed;
+  spdlog::shutdown();
+  // Without closing the database: where a write has failed, RocksDB's assertions would stop that.
+  std::_Exit(kStoreFailed);
 }
 
 int Serve(const waitd::server::Options& options) {
@@ -85,20 +87,20 @@ int Serve(const waitd::server::Options& options) {
   int signal = kStoreSignal;
   const sigset_t heard = HeardSignals();
   while (signal == kStoreSignal && !server.store_failed()) sigwait(&heard, &signal);
-  if (server.store_failed()) return EndAfterFailure(server);
+  if (server.store_failed()) EndAfterFailure(server);
   const uint64_t parked = server.waiters();
   spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
                absl::FormatDuration(options.drain_timeout));
   server.Drain();
   AwaitWaits(server, options.drain_timeout);
-  if (server.store_failed()) return EndAfterFailure(server);
+  if (server.store_failed()) EndAfterFailure(server);
   const uint64_t left = server.waiters();
   ::signal(SIGTERM, SIG_DFL);
   ::signal(SIGINT, SIG_DFL);
   const sigset_t ends = EndSignals();
   pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
   server.Stop();
-  if (server.store_failed()) return EndAfterFailure(server);
+  if (server.store_failed()) EndAfterFailure(server);
   spdlog::info("drained ended_by_themselves={} refused={}", parked - std::min(parked, left), left);
   return 0;
 }

@@ -96,8 +96,6 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
              {{{"resource", "sessions"}}, static_cast<double>(options_.max_sessions)}}),
       Gauge("waitd_draining", "1 from the signal to end until the end.",
             One(draining_.load(std::memory_order_relaxed) ? 1 : 0)),
-      Gauge("waitd_store_info", "The store that this process uses; always 1.",
-            {{{{"store", "memory"}, {"sync", "none"}}, 1}}),
       Gauge("waitd_build_info", "The version of this process; always 1.",
             {{{{"version", WAITD_VERSION}}, 1}})};
   auto duration = HistogramFamily("waitd_wait_duration_seconds",

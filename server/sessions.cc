@@ -1,6 +1,7 @@
 #include "server/sessions.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <random>
 #include <utility>
 
@@ -9,6 +10,8 @@
 
 namespace waitd::server {
 namespace {
+
+constexpr size_t kClientBytesMax = 128;  // of what others are shown
 
 // 128 bits from the system's source of randomness: who has it has the session.
 std::string MakeToken() {
@@ -33,6 +36,12 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link,
         .reason = "BAD_SESSION", .message = "the first message says hello", .field = "hello"};
   }
   const v1::SessionHello& hello = first.hello();
+  if (hello.client().size() > kClientBytesMax) {
+    return Error{.reason = "BAD_SESSION",
+                 .message = absl::StrCat("a client calls itself something of at most ",
+                                         kClientBytesMax, " bytes"),
+                 .field = "hello.client"};
+  }
   core::Nanos linger = linger_max_;
   if (hello.has_linger()) {
     if (Fault fault = ToNanos(hello.linger(), "hello.linger", &linger)) return fault;

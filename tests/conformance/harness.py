@@ -399,7 +399,6 @@ class Server:
                 file.write(config)
             self._arguments.append(f"--config={path}")
         self._env = clean_environment(env)
-        self._lines, self._ended = [], False
         self._changed = threading.Condition()
         self.process, self._seen_to_end = None, False
 
@@ -415,6 +414,8 @@ class Server:
         self.stop()
 
     def start(self):
+        """Starts it; after kill or exit_code once more, on the same data."""
+        self._lines, self._ended, self._seen_to_end = [], False, False
         self.process = subprocess.Popen(
             self._arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=self._env,
             text=True)
@@ -453,10 +454,16 @@ class Server:
     def terminate(self):
         self.process.send_signal(signals.SIGTERM)
 
+    def kill(self):
+        """Ends the process as a crash does."""
+        self.process.kill()
+        assert self.exit_code() == -signals.SIGKILL
+
     def exit_code(self):
         """Waits until the process has ended by itself. Whoever asks judges the code."""
         code = self.process.wait(timeout=CALL_LIMIT_S)
         self._reader.join()
+        self.process.stderr.close()
         self._seen_to_end = True
         return code
 
@@ -473,7 +480,6 @@ class Server:
             if self.process and self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-            if self.process:
                 self._reader.join()
                 self.process.stderr.close()
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -516,6 +522,7 @@ def measured_memory():
 
 
 def clean_environment(extra=None):
-    """This process's environment without its WAITD_*, and with those given."""
+    """This process's environment without its WAITD_*, and with those given. A server that is not
+    told where its store is finds no place for it, and least of all the user's own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WAITD_")}
-    return {**kept, **(extra or {})}
+    return {**kept, "STATE_DIRECTORY": "/dev/null/none", **(extra or {})}

@@ -55,6 +55,7 @@ ZERO_AT_START = {
                      "waitd_outcomes_dropped_total", "waitd_redeliveries_total"], [{}]),
     "waitd_refusals_total": product(reason=REASONS),
     "waitd_draining": [{}],
+    "waitd_store_errors_total": [{}],
     "waitd_wait_duration_seconds_count": product(outcome=["ready", "timed_out", "closed"]),
     "waitd_wake_latency_seconds_count": [{}],
     "waitd_timeout_lateness_seconds_count": [{}],
@@ -67,6 +68,8 @@ NOT_ZERO = {
     "process_open_fds": [{}],
     "process_max_fds": [{}],
 }
+STORE = ["waitd_store_bytes", "waitd_recovery_duration_seconds",
+         "waitd_commit_duration_seconds_count", "waitd_commit_records_count"]
 GRPC = {
     "grpc_server_started_total": {"grpc_method": METHODS},
     "grpc_server_handled_total": {"grpc_method": METHODS, "grpc_code": CODES},
@@ -94,8 +97,9 @@ def test_every_metric_is_there_from_the_start(start):
     assert metrics("process_cpu_seconds_total") >= 0
     for name in ("waitd_store_info", "waitd_build_info"):
         assert metrics.total(name) == 1
-    assert metrics.label_sets("waitd_store_info")[0]["store"] == "memory"
-    assert "sync" in metrics.label_sets("waitd_store_info")[0]
+    assert metrics.label_sets("waitd_store_info")[0].keys() == {"store", "sync"}
+    for name in STORE:
+        assert metrics(name) >= 0
     assert metrics.label_sets("waitd_build_info")[0]["version"]
     for name, labels in GRPC.items():
         for one in product(grpc_type=["unary"], grpc_service=["waitd.v1.WaitService"], **labels):
@@ -121,6 +125,38 @@ def test_histograms_have_their_range(shared_server):
         assert 0.001 in bounds
     bounds = buckets(metrics, "waitd_wait_duration_seconds", outcome="ready")
     assert (bounds[0], bounds[-2:]) == (0.01, [3600, float("inf")])
+
+
+    bounds = buckets(metrics, "waitd_commit_duration_seconds")
+    assert (bounds[0], bounds[-2:]) == (0.00005, [1, float("inf")])
+    bounds = buckets(metrics, "waitd_commit_records")
+    assert (bounds[0], bounds[-2:]) == (1, [8192, float("inf")])
+
+
+def test_nothing_is_committed_to_memory(start, name):
+    server = start("--store=memory")
+    with server.client() as c:
+        c.open(name)
+    metrics = server.metrics()
+    assert [metrics(each) for each in STORE] == [0] * len(STORE)
+    assert metrics.label_sets("waitd_store_info") == [{"store": "memory", "sync": "none"}]
+
+
+def test_commits_are_counted_with_what_is_in_them(start, name):
+    server = start("--store=rocksdb")
+    with server.client() as c:
+        c.open(name)
+        before = server.metrics()
+        assert all(before(each) > 0 for each in STORE)
+        c.ready(name)
+        c.reset(name)
+        after = server.metrics()
+        for each in STORE[2:]:
+            assert after(each) == before(each) + 2, "each was answered after a commit of its own"
+        records = "waitd_commit_records_sum"
+        assert after(records) == before(records) + 2
+        seconds = "waitd_commit_duration_seconds_sum"
+        assert after(seconds) > before(seconds)
 
 
 def test_promtool_finds_nothing(shared_server, c, name):

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import re
+import resource
 import signal as signals
 import socket
 import subprocess
@@ -245,8 +246,7 @@ def assert_refused_at_start(waitd, arguments, env=None, mention=None):
         assert mention in lines[0], result
 
 
-SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0",
-             "--store=memory"]
+SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--store=memory"]
 
 
 @pytest.mark.parametrize("flag", [
@@ -255,7 +255,7 @@ SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0",
     "--drain-timeout=x", "--default-idle-ttl=-1s", "--listen-address=nowhere",
     "--listen-address=127.0.0.1:99999", "--listen-address=unix:/no/such/folder/socket",
     "--metrics-address=nowhere", "--metrics-address=127.0.0.1:x", "--max-descriptors=",
-    "--config=/no/such/file"])
+    "--config=/no/such/file", "--store=paper", "--sync=sometimes", "--min-free-disk-bytes=some"])
 def test_a_wrong_flag_is_refused(waitd, flag):
     assert_refused_at_start(waitd, [*SOMEWHERE, flag], mention=flag[2:].split("=")[0])
 
@@ -279,8 +279,7 @@ def test_a_grpc_port_in_use_is_refused(waitd, start):
     server = start(listen="127.0.0.1:0")
     assert not server.address.endswith(":0")
     assert_refused_at_start(
-        waitd, [f"--listen-address={server.address}", "--metrics-address=127.0.0.1:0"],
-        mention=server.address)
+        waitd, [*SOMEWHERE, f"--listen-address={server.address}"], mention=server.address)
     with server.client() as c:
         assert c.health() == SERVING
 
@@ -311,15 +310,101 @@ def test_a_unix_socket_in_use_is_not_taken_over(waitd, start):
 def test_a_unix_socket_left_by_a_killed_server_is_used_again(start, waitd, name):
     first = start()
     stale = subprocess.Popen(
-        [waitd, f"--listen-address=unix:{first.directory}/stale",
-         "--metrics-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
-        env=clean_environment())
+        [waitd, *SOMEWHERE, f"--listen-address=unix:{first.directory}/stale"],
+        stderr=subprocess.PIPE, text=True, env=clean_environment())
     with stale:
         assert stale.stderr.readline()
         stale.kill()
     server = start(listen=f"unix:{first.directory}/stale")
     with server.client() as c:
         assert c.open(name).created
+
+
+# Where the store is, and what it promises.
+
+
+def test_a_store_in_use_is_refused(waitd, start, tmp_path):
+    server = start("--store=rocksdb", f"--data-dir={tmp_path}/data")
+    assert_refused_at_start(
+        waitd, [*SOMEWHERE, "--store=rocksdb", f"--data-dir={tmp_path}/data"],
+        mention=f"{tmp_path}/data")
+    with server.client() as c:
+        assert c.health() == SERVING
+
+
+def test_a_place_that_cannot_be_made_is_refused(waitd):
+    assert_refused_at_start(waitd, [*SOMEWHERE, "--store=rocksdb"], mention="/dev/null/none")
+
+
+def test_the_store_is_where_the_service_manager_says(start, tmp_path):
+    """Of two directories in the first one."""
+    server = start("--store=rocksdb", "--data-dir=",
+                   env={"STATE_DIRECTORY": f"{tmp_path}/here:{tmp_path}/there"})
+    assert server.await_log(f"recovered data_dir={tmp_path}/here ")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("sync, risk", [
+    ("always", None), ("interval", "the last second"), ("never", "the operating system")])
+def test_a_store_says_what_is_at_risk(start, sync, risk):
+    server = start("--store=rocksdb", f"--sync={sync}")
+    warnings = [line for line in server._lines if " warning " in line]
+    if risk:
+        assert len(warnings) == 1, warnings
+        assert f"sync={sync}: a power cut takes" in warnings[0] and risk in warnings[0]
+    else:
+        assert not warnings
+    assert server.metrics().label_sets("waitd_store_info") == [{"store": "rocksdb", "sync": sync}]
+
+
+def test_a_store_that_fails_ends_all_as_unknown_and_the_process_with_74(start, name):
+    """Its files may not grow any more. What was answered is there afterwards, and what was not can
+    be repeated."""
+    mask = signals.pthread_sigmask(signals.SIG_BLOCK, [signals.SIGXFSZ])
+    try:
+        server = start("--store=rocksdb")
+    finally:
+        signals.pthread_sigmask(signals.SIG_SETMASK, mask)
+    failed = ("UNAVAILABLE", "STORE_FAILED")
+    missing = options(kind=FIFO)
+    with server.client() as c:
+        c.open(name)
+        parked = [c.park(name), c.park(f"{name}/id", wait_id="w", open_if_missing=missing)]
+        limit = 16384
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        first_sent = time.monotonic()
+        answered = 0
+        while answered < limit // 100:
+            call = c.start_ready(f"{name}/{answered}", bytes(100), request_id="r",
+                                 open_if_missing=missing)
+            if call.exception():
+                break
+            answered += 1
+        refusal_of(call, *failed)
+        for one in parked:
+            refusal_of(one, *failed)
+        assert server.exit_code() == 74
+    assert sum(" critical the store has failed" in line for line in server._lines) == 1
+    server.start()
+    with server.client() as c:
+        assert c.is_open(name) and c.side(name).waiters == 0
+        for number in range(answered + 1):
+            assert c.ready(f"{name}/{number}", bytes(100), request_id="r", open_if_missing=missing,
+                           first_sent_ago=time.monotonic() - first_sent).effect == REMEMBERED
+
+
+def test_without_room_nothing_new_is_taken_and_the_rest_goes_on(start, name):
+    server = start("--store=rocksdb", "--min-free-disk-bytes=1000000000000000")
+    full = ("RESOURCE_EXHAUSTED", "LIMIT_DISK")
+    with server.client() as c:
+        eventually(lambda: c.start_open(name).exception(), "it has looked")
+        for call in (c.start_open(name), c.start_wait(name, 0), c.start_ready(name),
+                     c.start_deadline(name, 1), c.start_reset(name), c.start_poll([name])):
+            refusal_of(call, *full)
+        assert c.health() == SERVING
+        if c.is_open(name):
+            c.close(name)
+        assert server.metrics()("waitd_refusals_total", reason="LIMIT_DISK") >= 6
 
 
 def payload_limit(server):
@@ -378,8 +463,8 @@ def test_json_log_lines(start, name, level):
 def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):
     address = f"unix:{tmp_path}/".encode() + b"\xff\n\x01"
     with subprocess.Popen(
-            [waitd, b"--listen-address=" + address, "--metrics-address=127.0.0.1:0",
-             "--log-format=json"], stderr=subprocess.PIPE, env=clean_environment()) as process:
+            [waitd, *SOMEWHERE, b"--listen-address=" + address, "--log-format=json"],
+            stderr=subprocess.PIPE, env=clean_environment()) as process:
         ready = json.loads(process.stderr.readline())
         process.terminate()
         assert all(json.loads(line) for line in process.stderr)

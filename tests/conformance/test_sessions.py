@@ -443,6 +443,16 @@ def test_an_ack_of_the_future_in_a_resume_is_bad(c, name):
         check_refusal(two.ended(), INVALID, "BAD_SESSION")
 
 
+def test_a_client_calls_itself_something_short(c, name):
+    c.open(name)
+    with Stream(c.channel, hello("n" * 128, linger=0.001)) as one:
+        one.send((1, wait(name)))
+        c.await_parked(name)
+        assert c.get(name).read.waiter_details[0].client == "n" * 128
+    with Stream(c.channel, hello("n" * 129)) as two:
+        check_refusal(two.ended(), INVALID, "BAD_SESSION", "hello.client")
+
+
 # What is left
 
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# waitd at work: four short stories, each told as it happens, each step checked. The first argument
+# waitd at work: five short stories, each told as it happens, each step checked. The first argument
 # is the folder with waitd and waitctl. Ends with 0 only if every step did what it says.
 set -euo pipefail
 bin=$(cd "$1" && pwd)
@@ -61,14 +61,21 @@ parked() {
 
 metric() { curl -sf "http://$metrics/metrics" | awk -v m="$1" '$1 == m { print $2 }'; }
 
+# Starts waitd, on the data that is there.
+serve() {
+  local words=(--listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0)
+  words+=(--data-dir "$work/data")
+  show waitd "${words[@]}" "&"
+  waitd "${words[@]}" 2>"$work/log" &
+  server=$!
+  for _ in $(seq 200); do grep -q ' ready ' "$work/log" && break; sleep 0.05; done
+  metrics=$(sed -n 's/.* metrics=\([^ ]*\).*/\1/p' "$work/log" | head -n 1)
+  [ -n "$metrics" ] || { cat "$work/log"; fail "waitd did not start"; }
+  sed 's/^/     /' "$work/log"
+}
+
 say "waitd starts"
-show waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0 --data-dir "$work/data"
-waitd --listen-address "$WAITCTL_SERVER" --metrics-address 127.0.0.1:0 --data-dir "$work/data" 2>"$work/log" &
-server=$!
-for _ in $(seq 200); do grep -q ' ready ' "$work/log" && break; sleep 0.05; done
-metrics=$(sed -n 's/.* metrics=\([^ ]*\).*/\1/p' "$work/log" | head -n 1)
-[ -n "$metrics" ] || { cat "$work/log"; fail "waitd did not start"; }
-sed 's/^/     /' "$work/log"
+serve
 run 0 waitctl health
 woken='waitd_ready_total{mode="read",effect="woke"}'
 echo "     $woken $(metric "$woken")"
@@ -129,6 +136,16 @@ done
 [ "$(metric 'waitd_timeouts_total{mode="read",cause="deadline"}')" = 1 ] ||
   fail "one wait ended by its deadline"
 [ "$(metric 'waitd_waiters{mode="read"}')" = 0 ] || fail "somebody is still parked"
+
+say "An approval that outlives waitd: it is killed, and starts again on its data"
+run 0 waitctl ready approval/9 --data 'yes, says Ada'
+show "kill -9 waitd"
+{ kill -9 "$server" && wait "$server"; } 2>/dev/null || true
+serve
+run 0 waitctl wait approval/9
+[ "$(cat "$work/out")" = 'yes, says Ada' ] || fail "the approval is not what it was"
+echo "     it is handed over once:"
+run 124 waitctl wait approval/9 --timeout 0s
 
 say "waitd drains and stops"
 show "kill -TERM waitd"

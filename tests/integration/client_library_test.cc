@@ -5,6 +5,7 @@
 #include <waitd/ephemeral_descriptor.h>
 #include <waitd/heartbeat.h>
 
+#include <functional>
 #include <future>
 #include <latch>
 #include <map>
@@ -27,6 +28,8 @@ void AwaitParked(Client& client, const std::string& name) {
   while (!parked()) {
   }
 }
+
+const std::vector<std::string> kDurable = {"--store", "rocksdb"};
 
 std::future<absl::StatusOr<WaitResult>> Park(Client& client, const std::string& name,
                                              WaitOptions options = {}, std::stop_token stop = {}) {
@@ -185,6 +188,64 @@ TEST(ClientLibraryTest, WaitsGoOnOnAServerThatHasForgottenThem) {
   EXPECT_EQ(wait.get()->signal.data, "after all");
 }
 
+TEST(ClientLibraryTest, WaitsParkAgainOnAServerThatRemembers) {
+  RealServer server(kDurable);
+  Client client(server.address());
+  auto wait = Park(client, "a", {.timeout = absl::Minutes(1)});
+  AwaitParked(client, "a");
+  const uint64_t life = client.Open("a").Get()->generation;
+  for (int round = 0; round < 3; ++round) {
+    server.Kill();
+    server.Start();
+    AwaitParked(client, "a");
+  }
+  EXPECT_EQ(client.Open("a").Get()->generation, life);
+  client.Ready("a", "after all").Get().IgnoreError();
+  EXPECT_EQ(wait.get()->signal.data, "after all");
+}
+
+TEST(ClientLibraryTest, ReadyThatWasAnsweredIsThereAfterAKill) {
+  RealServer server(kDurable);
+  Client client(server.address());
+  EXPECT_EQ(client.Ready("a", "x").Get()->effect, ReadyEffect::kRemembered);
+  server.Kill();
+  auto wait = Park(client, "a");
+  server.Start();
+  EXPECT_EQ(wait.get()->signal.data, "x");
+}
+
+TEST(ClientLibraryTest, HandOffIsAcknowledgedAfterAKill) {
+  RealServer server(kDurable);
+  Client client(server.address());
+  client.Ready("a", "once").Get().IgnoreError();
+  const auto result = client.Wait("a", {.ack_timeout = absl::Minutes(1)}).Get();
+  server.Kill();
+  server.Start();
+  EXPECT_TRUE(client.Ack(*result).Get().ok());
+  EXPECT_EQ(client.Wait("a", {.timeout = absl::ZeroDuration()}).Get()->outcome, Outcome::kTimedOut);
+}
+
+TEST(ClientLibraryTest, HeartbeatGoesOnInItsLifeOnAServerThatRemembers) {
+  RealServer server(kDurable);
+  Client client(server.address());
+  auto beat = Heartbeat::Start(client, "a", absl::Milliseconds(2400));
+  const uint64_t life = beat->generation();
+  auto bound = Heartbeat::Start(client, "a", absl::Milliseconds(2400), {.generation = life});
+  server.Kill();
+  server.Start();
+  const auto deadline = [&] {  // looks, and changes nothing
+    return *client.SetDeadline("a", absl::Hours(1), {.condition = DeadlineCondition::kOnlyEarlier})
+                .Get()
+                ->read.at;
+  };
+  const absl::Time then = deadline();
+  while (deadline() <= then) {
+  }
+  EXPECT_EQ(beat->generation(), life);
+  EXPECT_TRUE(beat->status().ok() && bound->status().ok());
+  EXPECT_FALSE(beat->Forgotten());
+}
+
 TEST(ClientLibraryTest, HeartbeatGoesOnOnAServerThatHasForgottenItAndNotOnceItIsClosed) {
   RealServer server;
   Client client(server.address());
@@ -244,22 +305,20 @@ TEST(ClientLibraryTest, ManyWaitsAreParkedAndReleasedByOneClient) {
   EXPECT_EQ(right, kWaits);
 }
 
-// Goal: whatever is cut, each call has one answer, no READY is lost and none comes twice. Method:
-// several threads, each with names of its own, post and take numbered READYs in turn through a
-// proxy that cuts the connection after a random number of bytes; the seed is printed.
-void PostAndTakeThroughCuts(uint64_t seed, size_t bytes_max) {
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  constexpr int kThreads = 4;
-  constexpr int kRounds = 100;
-  RealServer server;
-  CutProxy proxy(server.socket(), seed, bytes_max);
-  {
-    Client client(proxy.address(), {.call_timeout = absl::Minutes(1)});
-    std::vector<std::thread> threads;
-    for (int t = 0; t < kThreads; ++t) {
-      threads.emplace_back([&, t] {
-        const std::string name = "cut/" + std::to_string(t);
-        for (int i = 0; i < kRounds; ++i) {
+constexpr int kThreads = 4;
+
+// Several threads, each with names of its own, post and take numbered READYs in turn, while
+// `meanwhile` does its worst; it is told how many were taken so far, until all are. Each call has
+// one answer, no READY is lost and none comes twice.
+void PostAndTake(Client& client, int rounds, const std::function<void(int)>& meanwhile) {
+  std::atomic<int> taken_count = 0;
+  std::latch done(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      const std::string name = "numbers/" + std::to_string(t);
+      const auto go_through = [&] {
+        for (int i = 0; i < rounds; ++i) {
           const std::string number = std::to_string(i);
           // Parked before or after the post, by turns; never two READYs at once, so that none may
           // be replaced.
@@ -271,17 +330,36 @@ void PostAndTakeThroughCuts(uint64_t seed, size_t bytes_max) {
           const auto taken = i % 2 == 0 ? wait.get() : client.Wait(name).Get();
           ASSERT_TRUE(taken.ok()) << taken.status();
           ASSERT_EQ(taken->signal.data, number);
+          ++taken_count;
         }
-      });
-    }
-    for (std::thread& each : threads) each.join();
-    EXPECT_GE(proxy.cuts(), 10) << "too few for the run to count";
-    proxy.Heal();
-    for (int t = 0; t < kThreads; ++t) {
-      const auto left = client.Wait("cut/" + std::to_string(t), {.timeout = {}}).Get();
-      EXPECT_EQ(left->outcome, Outcome::kTimedOut) << "a READY came twice";
-    }
+      };
+      go_through();
+      done.count_down();
+    });
   }
+  while (!done.try_wait()) meanwhile(taken_count);
+  for (std::thread& each : threads) each.join();
+}
+
+void ExpectNothingLeft(Client& client) {
+  for (int t = 0; t < kThreads; ++t) {
+    const auto left =
+        client.Wait("numbers/" + std::to_string(t), {.timeout = absl::ZeroDuration()}).Get();
+    EXPECT_EQ(left->outcome, Outcome::kTimedOut) << "a READY came twice";
+  }
+}
+
+// Goal: what PostAndTake says, whatever is cut. Method: a proxy that cuts the connection after a
+// random number of bytes; the seed is printed.
+void PostAndTakeThroughCuts(uint64_t seed, size_t bytes_max) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  RealServer server;
+  CutProxy proxy(server.socket(), seed, bytes_max);
+  Client client(proxy.address(), {.call_timeout = absl::Minutes(1)});
+  PostAndTake(client, 100, [](int) { std::this_thread::yield(); });
+  EXPECT_GE(proxy.cuts(), 10) << "too few for the run to count";
+  proxy.Heal();
+  ExpectNothingLeft(client);
 }
 
 TEST(ClientLibraryTest, CutsBetweenMessagesLoseNothingAndRepeatNothing) {
@@ -289,6 +367,24 @@ TEST(ClientLibraryTest, CutsBetweenMessagesLoseNothingAndRepeatNothing) {
 }
 
 TEST(ClientLibraryTest, CutsInTheHandshakeToo) { PostAndTakeThroughCuts(2, 3'000); }
+
+// Goal: the same over kills of a server that remembers. Method: it is killed each time that some
+// more were taken, in the midst of the others.
+TEST(ClientLibraryTest, KillsLoseNothingAndRepeatNothing) {
+  constexpr int kBetweenKills = 20;
+  RealServer server(kDurable);
+  Client client(server.address(), {.call_timeout = absl::Minutes(1)});
+  int kills = 0;
+  PostAndTake(client, 30, [&](int taken) {
+    std::this_thread::yield();
+    if (taken < (kills + 1) * kBetweenKills) return;
+    ++kills;
+    server.Kill();
+    server.Start();
+  });
+  EXPECT_GE(kills, 4) << "too few for the run to count";
+  ExpectNothingLeft(client);
+}
 
 }  // namespace
 }  // namespace waitd

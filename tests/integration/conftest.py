@@ -42,14 +42,15 @@ def until(condition, seconds=10):
 
 
 class Server:
-    """A waitd of its own on a unix socket, stopped by SIGTERM, which must end with 0."""
+    """A waitd of its own on a unix socket, stopped by SIGTERM, which must end with 0. It keeps
+    nothing; with "--store", "rocksdb" the next one in the same folder knows what it answered."""
 
     def __init__(self, folder, *flags, env=None):
         self.address = f"unix:{folder}/waitd.sock"
         self.log = pathlib.Path(folder) / "log"
         self.process = subprocess.Popen(
             [BIN / "waitd", "--listen-address", self.address, "--metrics-address", "127.0.0.1:0",
-             "--store", "memory", *flags],
+             "--store", "memory", "--data-dir", f"{folder}/data", *flags],
             stderr=self.log.open("w"), env={**os.environ, **(env or {})})
         ready = until(lambda: [line for line in self.log.read_text().splitlines()
                                if " ready " in line] or self.process.poll() is not None)

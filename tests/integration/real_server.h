@@ -25,7 +25,8 @@
 
 namespace waitd {
 
-/// A waitd of its own on a unix socket, killed at the end.
+/// A waitd of its own on a unix socket, killed at the end. It keeps nothing, but with the flags
+/// "--store rocksdb" all that it answered, from one Start to the next.
 class RealServer {
  public:
   explicit RealServer(std::vector<std::string> flags = {}) : flags_(std::move(flags)) {
@@ -46,8 +47,14 @@ class RealServer {
   /// Clients find it when it is there, so that nobody waits for that.
   void Start() {
     std::vector<std::string> words = {std::string(getenv("WAITD_BIN_DIR")) + "/waitd",
-                                      "--listen-address", address(), "--metrics-address",
-                                      "127.0.0.1:0", "--store", "memory"};
+                                      "--listen-address",
+                                      address(),
+                                      "--metrics-address",
+                                      "127.0.0.1:0",
+                                      "--store",
+                                      "memory",
+                                      "--data-dir",
+                                      folder_ + "/data"};
     words.insert(words.end(), flags_.begin(), flags_.end());
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

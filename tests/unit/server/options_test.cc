@@ -20,6 +20,7 @@ class OptionsTest : public testing::Test {
  protected:
   CommandLine Read(const std::vector<std::string>& arguments) {
     const absl::FlagSaver saver;  // the flags are the process's, and each read begins anew
+    environment_.emplace("STATE_DIRECTORY", "/state");  // whoever runs this
     return ReadCommandLine(arguments, [this](const char* name) -> const char* {
       const auto found = environment_.find(name);
       return found == environment_.end() ? nullptr : found->second.c_str();
@@ -58,6 +59,11 @@ TEST_F(OptionsTest, NothingGivenMeansTheDocumentedDefaults) {
   EXPECT_EQ(line.options.max_wait, absl::Hours(24));
   EXPECT_EQ(line.options.default_idle_ttl, absl::Hours(24 * 7));
   EXPECT_EQ(line.options.drain_timeout, absl::Seconds(10));
+  EXPECT_EQ(line.options.store, "rocksdb");
+  EXPECT_EQ(line.options.data_dir, "/state");
+  EXPECT_EQ(line.options.sync, "always");
+  EXPECT_EQ(line.options.min_free_disk_bytes, 64U << 20);
+  EXPECT_FALSE(line.options.check_store);
 }
 
 TEST_F(OptionsTest, EachOptionIsTakenFromAFlag) {
@@ -76,6 +82,19 @@ TEST_F(OptionsTest, EachOptionIsTakenFromAFlag) {
   EXPECT_EQ(line.options.max_wait, absl::ZeroDuration());
   EXPECT_EQ(line.options.default_idle_ttl, absl::Minutes(90));
   EXPECT_EQ(line.options.drain_timeout, absl::Milliseconds(250));
+}
+
+TEST_F(OptionsTest, TheStoresOptionsAreTakenFromFlags) {
+  const CommandLine line = Read({"--store=rocksdb", "--data-dir", "/data", "--sync=interval",
+                                 "--min-free-disk-bytes=0", "--check-store"});
+  ASSERT_EQ(line.action, Action::kRun) << line.error;
+  EXPECT_EQ(line.options.store, "rocksdb");
+  EXPECT_EQ(line.options.data_dir, "/data");
+  EXPECT_EQ(line.options.sync, "interval");
+  EXPECT_EQ(line.options.min_free_disk_bytes, 0U);
+  EXPECT_TRUE(line.options.check_store);
+  EXPECT_FALSE(Read({"--check-store=false"}).options.check_store);
+  EXPECT_EQ(Read({"--store=memory"}).options.data_dir, "") << "it needs none";
 }
 
 TEST_F(OptionsTest, FlagsGoBeforeTheEnvironmentAndThatBeforeTheFile) {
@@ -142,6 +161,9 @@ TEST_F(OptionsTest, DurationsAreRefusedWithoutAUnitAndBelowZero) {
 TEST_F(OptionsTest, WordsAreRefusedThatAreNotOnTheirList) {
   ExpectFailure({"--log-level=loud"}, {"'loud'", "log-level", "debug, info, warning, error"});
   ExpectFailure({"--log-format=xml"}, {"'xml'", "text, json"});
+  ExpectFailure({"--store=paper"}, {"'paper'", "store", "rocksdb, memory"});
+  ExpectFailure({"--sync=often"}, {"'often'", "sync", "always, interval, never"});
+  ExpectFailure({"--check-store=perhaps"}, {"'perhaps'", "check-store", "true or false"});
 }
 
 TEST_F(OptionsTest, AddressesNeedAHostAndAPort) {
@@ -185,6 +207,47 @@ TEST_F(OptionsTest, HelpAndTheTableNameEveryOption) {
         << doc.name;
     EXPECT_FALSE(HelpOf(doc).empty()) << doc.name;
   }
+}
+
+using Variables = std::map<std::string, std::string>;
+
+std::string DefaultWith(const Variables& variables, bool root) {
+  return DefaultDataDir(
+      [&](const char* name) -> const char* {
+        const auto found = variables.find(name);
+        return found == variables.end() ? nullptr : found->second.c_str();
+      },
+      root);
+}
+
+TEST(DefaultDataDir, TheServiceManagersPlaceGoesBeforeAll) {
+  const Variables all = {
+      {"STATE_DIRECTORY", "/srv/waitd"}, {"XDG_STATE_HOME", "/xdg"}, {"HOME", "/home/a"}};
+  EXPECT_EQ(DefaultWith(all, true), "/srv/waitd");
+  EXPECT_EQ(DefaultWith(all, false), "/srv/waitd");
+  EXPECT_EQ(DefaultWith({{"STATE_DIRECTORY", "/srv/first:/srv/second"}}, true), "/srv/first");
+}
+
+TEST(DefaultDataDir, RootHasTheSystemsPlace) {
+  EXPECT_EQ(DefaultWith({}, true), "/var/lib/waitd");
+  EXPECT_EQ(
+      DefaultWith({{"STATE_DIRECTORY", ""}, {"XDG_STATE_HOME", "/xdg"}, {"HOME", "/root"}}, true),
+      "/var/lib/waitd");
+}
+
+TEST(DefaultDataDir, OthersHaveTheirOwn) {
+  EXPECT_EQ(DefaultWith({{"XDG_STATE_HOME", "/xdg"}, {"HOME", "/home/a"}}, false), "/xdg/waitd");
+  EXPECT_EQ(DefaultWith({{"HOME", "/home/a"}}, false), "/home/a/.local/state/waitd");
+  // Which is to be ignored, says the XDG specification of a path that is not absolute.
+  for (const char* wrong : {"", "state"}) {
+    EXPECT_EQ(DefaultWith({{"XDG_STATE_HOME", wrong}, {"HOME", "/home/a"}}, false),
+              "/home/a/.local/state/waitd");
+  }
+}
+
+TEST(DefaultDataDir, WithoutAHomeThereIsNone) {
+  EXPECT_EQ(DefaultWith({}, false), "");
+  EXPECT_EQ(DefaultWith({{"HOME", ""}, {"XDG_STATE_HOME", ""}}, false), "");
 }
 
 TEST(ParseConfig, TakesNamesAndValuesAndPassesOverTheRest) {
