@@ -6,7 +6,7 @@ BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev lib
   prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
-  python3-protobuf prometheus spin gcc golang-go man-db clang libclang-rt-14-dev librocksdb-dev \
+  python3-protobuf prometheus spin gcc golang-go man-db mount clang libclang-rt-14-dev librocksdb-dev \
   libfaketime
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
