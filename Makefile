@@ -65,7 +65,7 @@ install: build ## Install waitd, waitctl and their manual pages below PREFIX
 	cmake --install build/release --prefix $(PREFIX)
 
 .PHONY: tsan
-tsan: deps-test ## Run the tests of the core and the client's engine under ThreadSanitizer
+tsan: deps-test ## Run the tests of the core, sessions and the client's engine under ThreadSanitizer
 	cmake --preset tsan >/dev/null
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan
