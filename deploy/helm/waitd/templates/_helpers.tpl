@@ -51,8 +51,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What waitd's --config names. Numbers come as floating point, and are whole ones. */}}
 {{- define "waitd.config" -}}
-listen-address = {{ .Values.listenHost }}:{{ int .Values.ports.grpc }}
-metrics-address = {{ .Values.listenHost }}:{{ int .Values.ports.metrics }}
+listen-address = 0.0.0.0:{{ int .Values.ports.grpc }}
+metrics-address = 0.0.0.0:{{ int .Values.ports.metrics }}
 {{- if ne .Values.config.store "memory" }}
 data-dir = /var/lib/waitd/data
 {{- end }}
@@ -72,7 +72,7 @@ the store. Templates have no duration, but can move a date by one. */}}
 {{- define "waitd.terminationGracePeriodSeconds" -}}
 {{- $begin := toDate "2006-01-02" "2000-01-01" }}
 {{- $end := mustDateModify .Values.config.drainTimeout $begin }}
-{{- $rest := ne ($end | date "000000000") "000000000" | ternary 1 0 }}
+{{- $rest := ne ($end | date ".000000000") ".000000000" | ternary 1 0 }}
 {{- add (sub ($end | unixEpoch) ($begin | unixEpoch)) $rest 15 }}
 {{- end }}
 
@@ -119,10 +119,13 @@ port: metrics
 path: /metrics
 interval: {{ .interval }}
 scrapeTimeout: {{ .scrapeTimeout }}
-{{- with .relabelings }}
 relabelings:
+  # What the rules and the dashboard expect, whatever the release is called.
+  - targetLabel: job
+    replacement: waitd
+  {{- with .relabelings }}
   {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- end }}
 {{- with .metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
