@@ -459,32 +459,55 @@ def free_ports(count):
 
 
 class Pod:
-    """A waitd as the pod would run it: its file, its arguments and its variables. Other than there, the
-    ports are free ones, and what is mounted is below a folder."""
+    """A waitd as the pod would run it: its file, arguments, variables, user and mounts, without
+    capabilities, and with nothing but the mounts to write to. Other than there, the ports are free
+    ones."""
 
     def __init__(self, helm, folder, values):
         grpc, metrics = free_ports(2)
         values = {**values, "ports": {"grpc": grpc, "metrics": metrics}}
         self.objects = helm.objects(values)
         self.spec = pod_spec(self.objects)
-        container, = self.spec["containers"]
-        config = folder / "etc/waitd"
-        config.mkdir(parents=True)
-        source, = [each["configMap"]["name"] for each in self.spec["volumes"] if "configMap" in each]
-        for name, text in one(self.objects, "ConfigMap", source)["data"].items():
-            for mount in container["volumeMounts"]:
-                text = text.replace(f" {mount['mountPath']}", f" {folder}{mount['mountPath']}")
-            (config / name).write_text(text)
-        for mount in container["volumeMounts"]:
-            (folder / mount["mountPath"].lstrip("/")).mkdir(parents=True, exist_ok=True)
-        words = [word.replace("/etc/waitd", str(config)) for word in container["args"]]
-        assert container["command"] == ["waitd"]
-        env = {each["name"]: each.get("value", "") for each in container.get("env", [])}
+        self.container, = self.spec["containers"]
         self.log = folder / "log"
-        self.process = subprocess.Popen([BIN / "waitd", *words], stderr=self.log.open("w"), env=env)
-        self.container = container
         self.address = f"127.0.0.1:{grpc}"
         self.metrics = f"http://127.0.0.1:{metrics}"
+        read_end, write_end = os.pipe()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["bwrap", "--info-fd", str(write_end), *self.sandbox(folder), "--",
+                 *self.container["command"], *self.container["args"]],
+                stderr=log, pass_fds=[write_end])
+        os.close(write_end)
+        with os.fdopen(read_end) as info:
+            self.pid = json.load(info)["child-pid"]
+
+    def sandbox(self, folder):
+        """The container, as arguments of bwrap."""
+        user = self.spec["securityContext"].get("runAsUser", 12345)
+        group = self.spec["securityContext"].get("runAsGroup", 12345)
+        words = ["--unshare-user", "--uid", str(user), "--gid", str(group), "--cap-drop", "ALL",
+                 "--die-with-parent", "--tmpfs", "/", "--ro-bind", "/usr", "/usr",
+                 "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+                 "--proc", "/proc", "--dev", "/dev", "--ro-bind", BIN, "/opt/bin",
+                 "--clearenv", "--setenv", "PATH", "/opt/bin"]
+        for each in self.container.get("env", []):
+            words += ["--setenv", each["name"], each.get("value", "")]
+        volumes = {each["name"]: each for each in self.spec["volumes"]}
+        for each in one(self.objects, "StatefulSet")["spec"].get("volumeClaimTemplates", []):
+            volumes[each["metadata"]["name"]] = each
+        for mount in self.container["volumeMounts"]:
+            source = folder / mount["name"]
+            source.mkdir()
+            if "configMap" in volumes[mount["name"]]:
+                name = volumes[mount["name"]]["configMap"]["name"]
+                for file, text in one(self.objects, "ConfigMap", name)["data"].items():
+                    (source / file).write_text(text)
+            words += ["--ro-bind" if mount.get("readOnly") else "--bind", source,
+                      mount["mountPath"]]
+        if self.container["securityContext"]["readOnlyRootFilesystem"]:
+            words += ["--remount-ro", "/"]
+        return words
 
     def ready(self):
         until(lambda: " ready " in self.log.read_text() or self.process.poll() is not None)
@@ -501,8 +524,11 @@ class Pod:
     def ctl(self, *words, code=0):
         return run(BIN / "waitctl", "--server", self.address, *words, code=code)
 
+    def terminate(self):
+        os.kill(self.pid, signal.SIGTERM)
+
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         assert self.process.wait(30) == 0, self.log.read_text()
 
 
@@ -536,6 +562,8 @@ def test_waitd_runs_with_what_is_rendered_and_answers_the_probes(pod, name):
     assert f'store="{store}"' in metrics
     if name == "extras-values.yaml":
         assert 'waitd_limit{resource="waiters"} 5000' in metrics
+    if "backupDir" in values.get("config", {}):
+        assert running.ctl("backup").stdout.startswith(values["config"]["backupDir"])
     running.stop()
 
 
@@ -552,7 +580,7 @@ def test_a_drain_ends_within_the_grace_and_the_readiness_probe_first(pod):
                               stderr=subprocess.PIPE)
     until(lambda: "gone" in running.ctl("ls", "--waiting").stdout)
     begin = time.monotonic()
-    running.process.send_signal(signal.SIGTERM)
+    running.terminate()
     until(lambda: "draining" in running.log.read_text())
     assert not running.probe("readinessProbe")
     assert running.process.wait(30) == 0
