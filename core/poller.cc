@@ -191,9 +191,7 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
 template <class Args, class T>
 void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
   home.mutex().AssertHeld();
-  // Closing makes room.
-  constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
-  if (Refuses(kTakesRoom, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry.id) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
@@ -206,7 +204,8 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<
   } else if (record != nullptr) {
     call.result = std::get<T>(*record->answer);
     number = Step::NumberFor(home, nullptr);
-  } else {
+  } else if (constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
+             !Refuses(kTakesRoom, call.result)) {
     number = Do(step, locks, home, args, call);
     const T* const result = has_id ? std::get_if<T>(&call.result) : nullptr;
     if (result != nullptr) {
@@ -354,7 +353,8 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs
   return Step::NumberFor(home, desc != nullptr ? desc : found);
 }
 
-// Whether the store has failed, or is full and the operation would need room there.
+// Whether the store has failed, or is full and the operation would need room there. What was done
+// before is answered again meanwhile: that is asked after the id was looked for.
 template <class T>
 bool Poller::Refuses(bool takes_room, Result<T>& result) const {
   // MO[room]: acquire; pairs with FailStore, which goes through the shards afterwards: who saw the

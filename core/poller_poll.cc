@@ -111,10 +111,11 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
   Locks locks(*this, set);
   home.mutex().AssertHeld();
-  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
   const bool has_id = well_formed && !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallPoll(step, locks, home, args, content, call)) return;
+  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
   PollWaiter& poll = home.polls.Get();
   Bound(step.moment.now, args.timeout, args.retry.sent_ago, poll);
   poll.call = &call;

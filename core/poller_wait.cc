@@ -91,10 +91,11 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, WaitCall& call) {
   home.mutex().AssertHeld();
-  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallWait(step, home, args, content, call)) return;
+  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
   const WaitMode mode = WaitModeOf(args.side);
   SingleWaiter& waiter = home.waits.Get();
   Bound(step.moment.now, args.timeout, args.retry.sent_ago, waiter);

@@ -40,6 +40,7 @@ void Step::Tell(Shard& shard) {
 void Step::Changed(Shard& shard, PollDesc& desc) {
   if (poller_.journal_ == nullptr) return;
   Expired(shard, desc);
+  shard.mutex().AssertHeld();
   desc.changed = ++shard.unsaved.number;
 }
 

@@ -31,6 +31,8 @@ void Committer::Stop() {
 }
 
 void Committer::Changed(core::ShardSet shards) {
+  // MO[dirty]: release; pairs with Run, which looks under mutex_ before it sleeps. Relaxed would do
+  // for what the bits say.
   if (dirty_.fetch_or(shards, std::memory_order_acq_rel) != 0) return;
   // The thread may have seen nothing, and not sleep yet.
   { const std::lock_guard lock(mutex_); }
@@ -41,6 +43,7 @@ void Committer::Run(core::Poller& poller, Store& store) {
   for (bool stopping = false; !stopping;) {
     {
       std::unique_lock lock(mutex_);
+      // MO[dirty]: acquire; pairs with Changed.
       changed_.wait_for(lock, kLookEvery, [this] {
         return stopping_ || dirty_.load(std::memory_order_acquire) != 0;
       });

@@ -80,8 +80,7 @@ class Committer final : public core::Journal {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;  // guarded by mutex_
-  // MO[dirty]: what a bit tells of is read under its shard's lock, so that relaxed would do for
-  // that; acquire and release keep the wake-up in order with mutex_.
+  // What a bit tells of is read under its shard's lock.
   std::atomic<core::ShardSet> dirty_{0};
   uint64_t next_generation_ = 0;  // as it was committed last
   core::Instant looked_;

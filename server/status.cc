@@ -109,6 +109,33 @@ Error IdError(core::Reason reason, const std::string& quoted) {
   }
 }
 
+// Of the server's own state, whatever was asked for.
+Error ServerError(const core::Refusal& refusal) {
+  using core::Reason;
+  switch (refusal.reason) {
+    case Reason::kLimitDescriptors:
+      return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);
+    case Reason::kLimitWaiters:
+      return Limit("LIMIT_WAITERS", "parked waits", "--max-waiters", refusal.limit);
+    case Reason::kDraining:
+      return {.reason = "DRAINING",
+              .message = "this server is shutting down; wait again on another one, or later",
+              .field = {}};
+    case Reason::kLimitDisk:
+      return {.reason = "LIMIT_DISK",
+              .message =
+                  "the server's disk is nearly full: nothing that would have to be stored "
+                  "is taken; try again when there is room, see --min-free-disk-bytes",
+              .field = {}};
+    default:  // kStoreFailed
+      return {.reason = "STORE_FAILED",
+              .message =
+                  "the server cannot store anything, and ends; whether this was done is not "
+                  "known: ask again with the same id when it is back",
+              .field = {}};
+  }
+}
+
 }  // namespace
 
 std::span<const std::string_view> Reasons() { return kReasons; }
@@ -217,25 +244,11 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
                   "than targets",
               .field = {}};
     case Reason::kLimitDescriptors:
-      return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);
     case Reason::kLimitWaiters:
-      return Limit("LIMIT_WAITERS", "parked waits", "--max-waiters", refusal.limit);
     case Reason::kDraining:
-      return {.reason = "DRAINING",
-              .message = "this server is shutting down; wait again on another one, or later",
-              .field = {}};
     case Reason::kLimitDisk:
-      return {.reason = "LIMIT_DISK",
-              .message =
-                  "the server's disk is nearly full: nothing that would have to be stored "
-                  "is taken; try again when there is room, see --min-free-disk-bytes",
-              .field = {}};
     case Reason::kStoreFailed:
-      return {.reason = "STORE_FAILED",
-              .message =
-                  "the server cannot store anything, and ends; whether this was done is not "
-                  "known: ask again with the same id when it is back",
-              .field = {}};
+      return ServerError(refusal);
   }
   WAITD_CHECK(false, "a refusal has no reason");
 }

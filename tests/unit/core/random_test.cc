@@ -312,7 +312,7 @@ std::vector<Op> Shrink(std::vector<Op> ops) {
 }
 
 TEST(Random, AMillionStepsAgreeWithTheModel) {
-#ifdef __SANITIZE_THREAD__
+#ifdef WAITD_UNDER_TSAN
   constexpr unsigned kHistories = 200;  // one thread: there is nothing for ThreadSanitizer to see
 #else
   constexpr unsigned kHistories = 5000;

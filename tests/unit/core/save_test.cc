@@ -479,8 +479,15 @@ TEST(Save, AFullDiskRefusesWhatNeedsRoomAndKeepsWhatIsThere) {
   World w;
   SavedOpen(w, "a");
   SavedOpen(w, "b");
-  auto parked = w.t().Wait({.name = "a", .timeout = seconds(1)});
+  SavedReady(w, {.name = "b", .retry = {"r1"}});
+  auto former = w.t().Wait({.name = "a", .timeout = seconds(1), .retry = {"w1"}});
   w.poller().SetFull(true);
+  // What was done is answered again, and a wait that is parked may be taken over.
+  Answered<ReadyCall> again;
+  w.poller().Ready(w.t().now(), {.name = "b", .retry = {"r1"}}, again);
+  EXPECT_EQ(Ok(again.result).effect, ReadyEffect::kRemembered);
+  auto parked = w.t().Wait({.name = "a", .timeout = seconds(1), .retry = {"w1"}});
+  EXPECT_EQ(ReasonOf(former->result), Reason::kTakenOver);
   EXPECT_EQ(ReasonOf(w.t().Ready("a")), Reason::kLimitDisk);
   EXPECT_EQ(ReasonOf(w.t().Open("c")), Reason::kLimitDisk);
   EXPECT_EQ(ReasonOf(w.t().Wait("b")->result), Reason::kLimitDisk);
@@ -491,6 +498,7 @@ TEST(Save, AFullDiskRefusesWhatNeedsRoomAndKeepsWhatIsThere) {
   w.Save();
   EXPECT_TRUE(close.done());
   w.t().Advance(seconds(1));
+  w.Save();
   EXPECT_EQ(OutcomeOf(parked), Outcome::kTimedOut);
   w.poller().SetFull(false);
   EXPECT_EQ(SavedReady(w, {.name = "a"}).effect, ReadyEffect::kRemembered);

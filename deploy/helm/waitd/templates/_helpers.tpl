@@ -1,0 +1,150 @@
+{{- define "waitd.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* At most 52 characters: a StatefulSet's pods get labels of its name and a hash of eleven. */}}
+{{- define "waitd.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains (include "waitd.name" .) .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "waitd.name" .) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* By which a pod is found. They can never change. */}}
+{{- define "waitd.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "waitd.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "waitd.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "waitd.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Those and others, of a list of the root and the others. A key that both have is there once. */}}
+{{- define "waitd.labelsWith" -}}
+{{- toYaml (mergeOverwrite (include "waitd.labels" (first .) | fromYaml) (last .)) }}
+{{- end }}
+
+{{- define "waitd.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "waitd.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "waitd.image" -}}
+{{- with .Values.image }}
+{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* What waitd's --config names. Numbers come as floating point, and are whole ones. */}}
+{{- define "waitd.config" -}}
+listen-address = 0.0.0.0:{{ int .Values.ports.grpc }}
+metrics-address = 0.0.0.0:{{ int .Values.ports.metrics }}
+{{- if ne .Values.config.store "memory" }}
+data-dir = /var/lib/waitd/data
+{{- end }}
+{{- range $name, $value := .Values.config }}
+{{- if kindIs "string" $value }}
+{{- with $value }}
+{{ kebabcase $name }} = {{ . }}
+{{- end }}
+{{- else }}
+{{ kebabcase $name }} = {{ int64 $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The drain, rounded up to seconds, and 15 s: 5 s in which clients take their answers, the rest for
+the store. Templates have no duration, but can move a date by one. */}}
+{{- define "waitd.terminationGracePeriodSeconds" -}}
+{{- $begin := toDate "2006-01-02" "2000-01-01" }}
+{{- $end := mustDateModify .Values.config.drainTimeout $begin }}
+{{- $rest := ne ($end | date ".000000000") ".000000000" | ternary 1 0 }}
+{{- add (sub ($end | unixEpoch) ($begin | unixEpoch)) $rest 15 }}
+{{- end }}
+
+{{/* What the Pod Security Standard "restricted" asks of a pod and of a container. */}}
+{{- define "waitd.podSecurityContext" -}}
+runAsNonRoot: true
+{{- with .Values.runAs }}
+{{- if not (kindIs "invalid" .user) }}
+runAsUser: {{ int64 .user }}
+{{- end }}
+{{- if not (kindIs "invalid" .group) }}
+runAsGroup: {{ int64 .group }}
+{{- end }}
+{{- if not (kindIs "invalid" .fsGroup) }}
+fsGroup: {{ int64 .fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "waitd.securityContext" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "waitd.probe" -}}
+grpc:
+  port: {{ int .port }}
+  service: {{ .service }}
+{{- range $name, $value := .probe }}
+{{ $name }}: {{ int $value }}
+{{- end }}
+{{- end }}
+
+{{/* How a ServiceMonitor and a PodMonitor scrape. */}}
+{{- define "waitd.endpoint" -}}
+port: metrics
+path: /metrics
+interval: {{ .interval }}
+scrapeTimeout: {{ .scrapeTimeout }}
+relabelings:
+  # What the rules and the dashboard expect, whatever the release is called.
+  - targetLabel: job
+    replacement: waitd
+  {{- with .relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A container of helm test, all but its command. */}}
+{{- define "waitd.testContainer" -}}
+image: {{ include "waitd.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  - name: WAITCTL_SERVER
+    value: {{ include "waitd.fullname" . }}.{{ .Release.Namespace }}.svc:{{ int .Values.service.port }}
+securityContext:
+  {{- include "waitd.securityContext" . | nindent 2 }}
+resources:
+  requests:
+    cpu: 10m
+    memory: 32Mi
+  limits:
+    memory: 64Mi
+{{- end }}
