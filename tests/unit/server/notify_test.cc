@@ -20,7 +20,7 @@ class Manager {
     sockaddr_un at{};
     at.sun_family = AF_UNIX;
     std::memcpy(at.sun_path, address.data(), address.size());
-    socklen_t size = offsetof(sockaddr_un, sun_path) + address.size();
+    auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size());
     if (address[0] == '@') {
       at.sun_path[0] = '\0';
     } else {
