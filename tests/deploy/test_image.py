@@ -10,13 +10,14 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
 import time
 
 import pytest
-from deb_tools import ROOT, make_deb, run
+from deb_tools import ROOT, in_memory, make_deb, run
 
 DOCKERFILE = (ROOT / "deploy/image/Dockerfile").read_text().replace("\\\n", " ")
 TIME = 1700000000
@@ -139,7 +140,7 @@ class Container:
         self.process = subprocess.Popen(
             ["bwrap", "--die-with-parent", "--unshare-all", "--uid", str(USER), "--gid", str(USER),
              "--cap-drop", "ALL", "--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev",
-             "--tmpfs", "/tmp", "--bind", self.state, "/var/lib/waitd", "--clearenv", *variables,
+             "--bind", self.state, "/var/lib/waitd", "--clearenv", *variables,
              "--chdir", image.config["WorkingDir"], "--as-pid-1", "--info-fd", str(write),
              "--", *image.config["Entrypoint"], *image.config["Cmd"]],
             stderr=self.log.open("w"), pass_fds=(write,))
@@ -197,3 +198,48 @@ def test_the_dockerfiles_health_check_tells_whether_it_serves(start):
     assert container.exec(*check) == "SERVING\n"
     container.exec(*check[:1], "--server", "127.0.0.1:1", *check[1:], code=5)
     container.stop()
+
+
+@pytest.fixture
+def buildah(tmp_path):
+    """buildah with a storage of its own, which goes when the test ends."""
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{storage}/graph"\nrunroot = "{storage}/run"\n')
+    policy = storage / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    env = {**os.environ, "CONTAINERS_STORAGE_CONF": f"{storage}/storage.conf",
+           "BUILDAH_ISOLATION": "chroot"}
+    before = [] if os.geteuid() == 0 else ["buildah", "unshare"]
+
+    def call(command, *words):
+        signed = ["--signature-policy", policy] if command in ("commit", "bud") else []
+        return run(*before, "buildah", command, *signed, *words, env=env).strip()
+
+    yield call
+    run(*before, "rm", "-rf", storage)
+    shutil.rmtree(storage, ignore_errors=True)
+
+
+def test_the_dockerfiles_last_stage_is_built_and_runs(buildah, deb, tmp_path):
+    base, packages = "localhost/debian:12-slim", tmp_path / "out"
+    run("mmdebstrap", "--variant=apt", "--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm",
+        tmp_path / "base.tar", "-", input=run(ROOT / "deploy/image/apt-sources.sh"),
+        env=in_memory())
+    scratch = buildah("from", "scratch")
+    buildah("add", "--quiet", scratch, tmp_path / "base.tar", "/")
+    buildah("commit", "--quiet", scratch, base)
+    (packages / "out").mkdir(parents=True)
+    shutil.copy(deb, packages / "out/waitd.deb")
+    # The stage before it is the build of everything, whose result this takes the place of.
+    buildah("bud", "--quiet", "--pull-never", "--format", "docker", "--target", "runtime",
+            "--build-context", f"build={packages}", "--build-arg", f"DEBIAN={base}",
+            "-f", ROOT / "deploy/image/Dockerfile", "-t", "waitd", ROOT / "deploy/image")
+    config = json.loads(buildah("inspect", "--type", "image", "waitd"))["Docker"]["config"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/bin/waitctl", "health", "waitd-readiness"]
+    assert config["User"] == f"{USER}:{USER}"
+    container = buildah("from", "--pull-never", "waitd")
+    assert buildah("run", container, "--", "/usr/bin/waitd", "--version").startswith("waitd ")
+    assert buildah("run", container, "--", "id", "-u") == str(USER)
+    assert buildah("run", container, "--", "stat", "-c", "%u %a", "/var/lib/waitd") == f"{USER} 700"
