@@ -10,6 +10,11 @@ TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3
   libfaketime bubblewrap
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
+# What the package and the image are made with, and what their tests look at them with.
+DEB_PACKAGES := dpkg-dev file gzip
+IMAGE_PACKAGES := mmdebstrap buildah
+TEST_PACKAGES += systemd python3-seccomp
+
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
@@ -67,6 +72,27 @@ chart: ## Bring the Helm chart in step with its values, the rules and the dashbo
 .PHONY: install
 install: build ## Install waitd, waitctl and their manual pages below PREFIX
 	cmake --install build/release --prefix $(PREFIX)
+
+# The same sources give the same bytes: of the time only that of the last change is in them.
+deb image: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+
+.PHONY: deb
+deb: build ## Make the Debian package, in build/deb
+	@tests/tools/install-packages.sh $(DEB_PACKAGES)
+	rm -rf build/deb
+	cpack --config build/release/CPackConfig.cmake -B build/deb
+	rm -rf build/deb/_CPack_Packages
+
+.PHONY: image
+image: deb ## Make the container image without a daemon, in build/image
+	@tests/tools/install-packages.sh $(IMAGE_PACKAGES)
+	deploy/image/build.sh build/deb/waitd_*.deb build/image
+
+.PHONY: test-packages
+test-packages: image ## Install the Debian package and enter the image, in roots of their own
+	@tests/tools/install-packages.sh $(TEST_PACKAGES) lintian
+	cmake --preset release -DBUILD_TESTING=ON >/dev/null
+	ctest --preset release -C Packages -R '^deploy_(deb|image)$$'
 
 .PHONY: tsan
 tsan: deps-test ## Run the tests of the core, sessions and the client's engine under ThreadSanitizer

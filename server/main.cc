@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/log.h"
+#include "server/notify.h"
 #include "server/options.h"
 #include "server/recover.h"
 #include "server/server.h"
@@ -57,6 +58,14 @@ sigset_t HeardSignals() {
   std::_Exit(128 + signal);
 }
 
+// A manager that cannot be told ends this process when its patience does: the log then says why.
+void TellManager(const std::string& state) {
+  std::string error;
+  if (!waitd::server::Notify(std::getenv("NOTIFY_SOCKET"), state, &error)) {
+    spdlog::warn("cannot tell the service manager at $NOTIFY_SOCKET: {}", error);
+  }
+}
+
 // Until nothing is parked any more, the time is over, or the store has failed.
 void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
   const sigset_t set = HeardSignals();
@@ -84,6 +93,7 @@ int Serve(const waitd::server::Options& options) {
   if (!server.Start(&error)) return Fail(error);
   spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={}", server.address(),
                server.metrics_address(), options.store);
+  TellManager(waitd::server::ReadyState());
   int signal = kStoreSignal;
   const sigset_t heard = HeardSignals();
   while (signal == kStoreSignal && !server.store_failed()) sigwait(&heard, &signal);
@@ -91,6 +101,7 @@ int Serve(const waitd::server::Options& options) {
   const uint64_t parked = server.waiters();
   spdlog::info("draining signal={} parked={} timeout={}", strsignal(signal), parked,
                absl::FormatDuration(options.drain_timeout));
+  TellManager(waitd::server::StoppingState(options.drain_timeout));
   server.Drain();
   AwaitWaits(server, options.drain_timeout);
   if (server.store_failed()) EndAfterFailure(server);

@@ -1,8 +1,12 @@
 """Ten thousand parked calls on one server, all released by one Close, and again."""
 
+import os
+
 from harness import CLOSED, FIFO, Server, eventually, measured_memory
 
 COUNT = 10_000
+# What a store holds back of what it has written already, to sort it: up to that it grows by itself.
+STORE_BYTES = 64 << 20 if os.environ.get("WAITD_TEST_STORE") == "rocksdb" else 0
 CONNECTIONS = 10
 LIMIT_S = 80
 
@@ -33,4 +37,4 @@ def test_10_000_waits_are_all_released_and_memory_stays_level(waitd, name):
     with Server(waitd, env=measured_memory()) as server:
         first = round_of(server, name)
         second = round_of(server, name)
-        assert second <= first * 1.1, f"{first} bytes, then {second}"
+        assert second <= first * 1.1 + STORE_BYTES, f"{first} bytes, then {second}"

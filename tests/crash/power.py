@@ -78,8 +78,8 @@ def lose_unsynced(directory, randomness=None):
     front, of the entries the earlier ones. Returns how many bytes and how many entries went.
     """
     directory = pathlib.Path(directory)
-    if not (directory / "fault-state").exists():
-        return 0, 0  # killed before it had begun
+    if not _begun(directory):
+        return 0, 0
     state, kept = read_state(directory), directory / "fault-state.kept"
     lost = entries = 0
     durable = _some(randomness, 0, len(state.entries))
@@ -98,6 +98,12 @@ def lose_unsynced(directory, randomness=None):
     os.unlink(directory / "fault-state")
     shutil.rmtree(kept, ignore_errors=True)
     return lost, entries
+
+
+def _begun(directory):
+    """Whether the shim had begun before the process was killed: not a byte was written before."""
+    state = directory / "fault-state"
+    return state.exists() and any(state.read_bytes()[:8])
 
 
 def _some(randomness, least, most):
