@@ -121,7 +121,7 @@ def measure(size, bin_dir, out_dir):
             try:
                 report = together([run.result() for run in runs])
                 results.setdefault(figure.name, []).append(report)
-            except (RuntimeError, subprocess.TimeoutExpired) as failure:
+            except (RuntimeError, OSError, subprocess.SubprocessError) as failure:
                 failures.append(str(failure))
     print(file=sys.stderr)
     return results, failures

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 
 START_SECONDS_MAX = 10
@@ -54,7 +55,15 @@ class Server:
         self._metrics = f"http://{LOCAL}:{metrics_port}/metrics"
 
     def metrics(self):
-        return urllib.request.urlopen(self._metrics, timeout=10).read().decode()
+        """They are served a moment after the first call can be."""
+        end = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                return urllib.request.urlopen(self._metrics, timeout=10).read().decode()
+            except urllib.error.URLError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
 
 @contextlib.contextmanager
