@@ -1,11 +1,23 @@
 // What is saved of a descriptor, and a new life from it.
-#include <algorithm>
 #include <memory>
-#include <utility>
 
 #include "core/poll_desc.h"
 
 namespace waitd::core {
+namespace {
+
+// What a side remembers, whichever way.
+template <class From, class To>
+void Copy(const From& from, To& to) {
+  to.ready = from.ready;
+  to.coalesced = from.coalesced;
+  to.signal = from.signal;
+  to.ready_time = from.ready_time;
+  to.deadline = from.deadline;
+  to.delivery = from.delivery;
+}
+
+}  // namespace
 
 SavedDesc PollDesc::Save() const {
   SavedDesc saved;
@@ -22,12 +34,7 @@ SavedDesc PollDesc::Save() const {
   for (const Side s : kSides) {
     const SideState& from = side(s);
     SavedSide& to = saved.side[Index(s)];
-    to.ready = from.ready;
-    to.coalesced = from.coalesced;
-    to.signal = from.signal;
-    to.ready_time = from.ready_time;
-    to.deadline = from.deadline;
-    to.delivery = from.delivery;
+    Copy(from, to);
     if (from.hand_offs != nullptr) to.returned = from.hand_offs->returned;
   }
   return saved;
@@ -45,12 +52,7 @@ void PollDesc::Restore(const SavedDesc& saved) {
                            from.deadline.state == Deadline::State::kNone;
     if (untouched) continue;
     SideState& to = at(s);
-    to.ready = from.ready;
-    to.coalesced = from.coalesced;
-    to.signal = from.signal;
-    to.ready_time = from.ready_time;
-    to.deadline = from.deadline;
-    to.delivery = from.delivery;
+    Copy(from, to);
     if (!from.returned.empty()) {
       to.hand_offs = std::make_unique<HandOffs>();
       to.hand_offs->returned = from.returned;

@@ -190,10 +190,9 @@ class Poller {
   void HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait);
   void HandOver(Step& step, ShardSet shards, const PollWaiter& poll);
   void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
-  static bool WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, Side side);
   void PutBack(Step& step, PollDesc& desc, Side side, Token token);
   void GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys);
-  void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);
+  static void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);
   void UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
                        std::vector<WaitResult> readys);
   void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number);

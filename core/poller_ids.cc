@@ -43,6 +43,11 @@ bool IsCancelled(const WaitResult& result) { return result.outcome == Outcome::k
 bool IsCancelled(const PollResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const Refusal& /*refusal*/) { return true; }
 
+// Whether this life of the descriptor goes on; null: it was over long ago.
+bool Lives(const PollDesc* desc, uint64_t generation) {
+  return desc != nullptr && !desc->closing() && desc->generation() == generation;
+}
+
 bool IsOverdue(const IdRecord& hand_off, const Now& now) {
   return hand_off.alarm != nullptr && hand_off.alarm->when() <= now.mono;
 }
@@ -303,7 +308,7 @@ void Poller::FireRetention(Step& step, Shard& home) {
     IdRecord* const oldest = home.ids.oldest();
     if (oldest == nullptr || SaturatingAdd(oldest->recorded, kept) > step.moment.now.mono) break;
     Forget(home, *oldest);
-    step.Forgot(home);
+    step.Tell(home);
   }
   const IdRecord* const next = home.ids.oldest();
   home.env.timers.Cancel(home.retention);  // armed anew while this was on its way
@@ -332,7 +337,7 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
   home.mutex().AssertHeld();
   if (!IsReady(result) || wait.ack_timeout == Nanos(0)) return;
   PollDesc& desc = *result.desc;
-  if (desc.closing() || desc.generation() != result.generation) return;  // it went with it
+  if (!Lives(&desc, result.generation)) return;  // it went with it
   const IdKey key = KeyOf(HandOffOf(result.side), desc.name(), wait.id);
   if (IdRecord* const former = home.ids.Find(key); former != nullptr) Forget(home, *former);
   IdRecord& record = home.ids.Insert(key, 0);
@@ -367,10 +372,10 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
   const HandOff hand_off = *record.hand_off;
   const uint32_t life = record.life;
   PollDesc& desc = *hand_off.desc;
-  const bool stands = WidenFor(locks, desc, hand_off.generation, hand_off.side);
+  WidenFor(locks, {{.side = hand_off.side, .desc = &desc}});
   if (record.life != life || record.state != State::kPending) return;  // while no lock was held
   ClearAlarm(home, record);
-  if (!stands) {
+  if (!Lives(&desc, hand_off.generation)) {
     Forget(home, record);
     return;
   }
@@ -379,16 +384,6 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
   Age(step, home, record);
   desc.AddUnacked(hand_off.side, -1);
   PutBack(step, desc, hand_off.side, hand_off.token);
-}
-
-// Takes the locks that Unblock needs on this side, while one of its shard is held. False: this life
-// of the descriptor is over.
-bool Poller::WidenFor(Locks& locks, const PollDesc& desc, uint64_t generation, Side side) {
-  const auto stands = [&] { return !desc.closing() && desc.generation() == generation; };
-  const Mode mode = side == Side::kRead ? Mode::kRead : Mode::kWrite;
-  while (stands() && !locks.Widen(desc.PollShards(mode))) {
-  }
-  return stands();
 }
 
 // After WidenFor.
@@ -420,8 +415,8 @@ void Poller::WidenFor(Locks& locks, const std::vector<WaitResult>& readys) {
 void Poller::GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys) {
   for (const WaitResult& ready : readys) {
     PollDesc& desc = *ready.desc;
-    if (desc.closing() || desc.generation() != ready.generation) continue;  // gone with it
-    if (desc.kind() == Kind::kLatch) continue;                              // which was not used up
+    if (!Lives(&desc, ready.generation)) continue;  // it went with it
+    if (desc.kind() == Kind::kLatch) continue;      // which was not used up
     PutBack(step, desc, ready.side,
             {ready.signal, ready.ready_time, ready.coalesced, ready.attempt, ready.delivery});
   }
@@ -481,9 +476,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
     if (record == nullptr || record->hand_off->token.delivery != args.delivery) return nullptr;
     const HandOff& hand_off = *record->hand_off;
     if (args.generation != 0 && hand_off.generation != args.generation) return nullptr;
-    const PollDesc* const owner = hand_off.desc;
-    const bool stands =
-        owner != nullptr && !owner->closing() && owner->generation() == hand_off.generation;
+    const bool stands = Lives(hand_off.desc, hand_off.generation);
     return stands || record->state == State::kAcked ? record : nullptr;
   };
   IdRecord* record = known();

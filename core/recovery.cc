@@ -23,7 +23,7 @@ bool Recovery::Restore(const SavedDesc& saved) {
   if (saved.ephemeral) {
     Step step(poller_, now_);
     home.unsaved.closed.push_back(saved.name);
-    step.Forgot(home);
+    step.Tell(home);
     return true;
   }
   PollDesc& desc = home.Create(saved.name, saved.kind, saved.generation, now_);
@@ -53,7 +53,7 @@ bool Recovery::Restore(SavedId saved) {
     // It went with its descriptor.
     Step step(poller_, now_);
     home.unsaved.forgotten.push_back(saved.key);
-    step.Forgot(home);
+    step.Tell(home);
     return true;
   }
   IdRecord& record = home.ids.Insert(key, saved.content);
@@ -113,7 +113,7 @@ void Recovery::Finish(uint64_t next_generation) {
     Step step(poller_, now_);
     each.ids.MoveHorizon(now_.mono);
     each.unsaved.horizon = true;
-    step.Forgot(each);
+    step.Tell(each);
   }
 }
 

@@ -68,8 +68,8 @@ class Step {
   /// which tells of all its targets, waits for.
   uint64_t Ended(Shard& home, PollWaiter& poll, const Result<PollResult>& result);
 
-  /// What is remembered of the shard's ids changed otherwise.
-  void Forgot(Shard& shard) { Tell(shard); }
+  /// Something of the shard is to be saved, and nothing waits for that.
+  void Tell(Shard& shard);
 
   /// The number that an answer about `desc` waits for; null: that there is none such.
   static uint64_t NumberFor(Shard& shard, const PollDesc* desc);
@@ -87,7 +87,6 @@ class Step {
   Moment moment;
 
  private:
-  void Tell(Shard& shard);
   void LeaveSingles();
   void Took(PollWaiter& poll, const Result<PollResult>& result, bool half);
   void Detach(PollWaiter& poll);

@@ -17,6 +17,9 @@ namespace waitd::server {
 using LabelSet = std::vector<std::pair<std::string, std::string>>;
 using Samples = std::vector<std::pair<LabelSet, double>>;
 
+/// The one sample of a metric without labels.
+inline Samples One(double value) { return {{{}, value}}; }
+
 prometheus::MetricFamily Counter(std::string name, std::string help, const Samples& samples);
 prometheus::MetricFamily Gauge(std::string name, std::string help, const Samples& samples);
 

@@ -48,8 +48,6 @@ Samples ByMode(const char* label, const std::array<const char*, N>& names,
   return samples;
 }
 
-Samples One(double value) { return {{{}, value}}; }
-
 }  // namespace
 
 std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {

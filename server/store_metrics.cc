@@ -8,8 +8,6 @@
 namespace waitd::server {
 namespace {
 
-Samples One(double value) { return {{{}, value}}; }
-
 prometheus::MetricFamily Records(const CommitCounters& counters) {
   prometheus::MetricFamily family = HistogramFamily(
       "waitd_commit_records", "Records of descriptors and ids that a commit wrote or erased.");

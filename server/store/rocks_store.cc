@@ -107,21 +107,21 @@ void RocksStore::AddErased(const core::Changes& changes) {
 
 void RocksStore::AddRows(const core::Changes& changes, const InstantWriter& instants) {
   const auto refer = [this](const core::Payload& payload) { return payloads_.Refer(payload); };
-  for (const core::SavedDesc& desc : changes.descs) {
-    desc_row_.Clear();
-    desc_row_.set_epoch(epoch_.number);
-    WriteRecord(desc, instants, refer, &desc_row_);
-    MakeDescKey(desc.name, &key_);
+  // Under key_.
+  const auto add = [&](const auto& saved, auto* row) {
+    row->Clear();
+    row->set_epoch(epoch_.number);
+    WriteRecord(saved, instants, refer, row);
     payloads_.Made(key_);
-    Put(key_, desc_row_);
+    Put(key_, *row);
+  };
+  for (const core::SavedDesc& desc : changes.descs) {
+    MakeDescKey(desc.name, &key_);
+    add(desc, &desc_row_);
   }
   for (const core::SavedId& id : changes.ids) {
-    id_row_.Clear();
-    id_row_.set_epoch(epoch_.number);
-    WriteRecord(id, instants, refer, &id_row_);
     MakeIdKey(id.key, &key_);
-    payloads_.Made(key_);
-    Put(key_, id_row_);
+    add(id, &id_row_);
   }
 }
 

@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -26,13 +28,18 @@ template <class Base>
 class Answered : public Base {
  public:
   void Done() override {
-    ASSERT_FALSE(done_) << "answered twice";
-    done_ = true;
+    const bool twice = done_.exchange(true);  // and nothing after it: the owner may be waiting
+    ASSERT_FALSE(twice) << "answered twice";
   }
   bool done() const { return done_; }
 
+  /// Until another thread brings the answer.
+  void Await() const {
+    while (!done_) std::this_thread::yield();
+  }
+
  private:
-  bool done_ = false;
+  std::atomic<bool> done_{false};
 };
 
 /// A parking call, with what its owner is called.

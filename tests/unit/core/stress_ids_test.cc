@@ -19,19 +19,6 @@ constexpr int kRounds = 2500;
 
 std::string NameOf(uint64_t n) { return "s" + std::to_string(n % kNames); }
 
-// A call whose end another thread may bring.
-class Watched final : public WaitCall {
- public:
-  void Done() override { done_.store(true, std::memory_order_release); }
-  std::string_view client() const override { return "stress"; }
-  void Await() const {
-    while (!done_.load(std::memory_order_acquire)) std::this_thread::yield();
-  }
-
- private:
-  std::atomic<bool> done_{false};
-};
-
 class Worker {
  public:
   Worker(Poller& poller, const Clock& clock, unsigned seed)
@@ -47,9 +34,10 @@ class Worker {
     }
   }
 
-  uint64_t accepted = 0;                        // Readys, but those that replaced one
-  std::multiset<std::string> kept;              // the numbers of the READYs that waits kept
-  std::vector<std::unique_ptr<Watched>> calls;  // until the end: an abandoned one may be named late
+  uint64_t accepted = 0;            // Readys, but those that replaced one
+  std::multiset<std::string> kept;  // the numbers of the READYs that waits kept
+  std::vector<std::unique_ptr<TestWait>>
+      calls;  // until the end: an abandoned one may be named late
 
  private:
   void Signal(int i) {
@@ -80,8 +68,8 @@ class Worker {
     if (acks) args.ack_timeout = microseconds(random_() % 300 + 1);
     const bool twice = random_() % 4 == 0;
     for (int attempt = 0; attempt < 3; ++attempt) {
-      Watched& call = Start(args);
-      Watched* const second = twice ? &Start(args) : nullptr;
+      TestWait& call = Start(args);
+      TestWait* const second = twice ? &Start(args) : nullptr;
       if (random_() % 3 == 0) poller_.Abandon(clock_.Read(), call);
       if (second != nullptr && random_() % 3 == 0) poller_.Abandon(clock_.Read(), *second);
       call.Await();
@@ -90,20 +78,20 @@ class Worker {
     }
   }
 
-  Watched& Start(const WaitArgs& args) {
-    Watched& call = *calls.emplace_back(std::make_unique<Watched>());
+  TestWait& Start(const WaitArgs& args) {
+    TestWait& call = *calls.emplace_back(std::make_unique<TestWait>());
     poller_.Wait(clock_.Read(), args, call);
     return call;
   }
 
-  static const WaitResult* ReadyOf(const Watched* call) {
+  static const WaitResult* ReadyOf(const TestWait* call) {
     if (call == nullptr) return nullptr;
     const auto* const result = std::get_if<WaitResult>(&call->result);
     return result != nullptr && result->outcome == Outcome::kReady ? result : nullptr;
   }
 
   // What is done about the answers. True: the wait is over.
-  bool Ends(const WaitArgs& args, bool acks, const Watched& call, const Watched* second) {
+  bool Ends(const WaitArgs& args, bool acks, const TestWait& call, const TestWait* second) {
     const WaitResult* const one = ReadyOf(&call);
     const WaitResult* const two = ReadyOf(second);
     const WaitResult* const ready = one != nullptr ? one : two;
@@ -125,7 +113,7 @@ class Worker {
       return true;
     }
     bool written = false;
-    for (const Watched* each : {&call, second}) {
+    for (const TestWait* each : {&call, second}) {
       if (ReadyOf(each) == nullptr) continue;
       if (random_() % 2 == 0) {
         written = true;

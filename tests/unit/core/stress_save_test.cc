@@ -29,30 +29,6 @@ class Dirty final : public Journal {
   std::atomic<ShardSet> dirty{0};
 };
 
-template <class Base>
-class Watched final : public Base {
- public:
-  void Done() override { done_.store(true, std::memory_order_release); }
-  std::string_view client() const override { return "stress"; }
-  void Await() const {
-    while (!done_.load(std::memory_order_acquire)) std::this_thread::yield();
-  }
-
- private:
-  std::atomic<bool> done_{false};
-};
-
-class WatchedReady final : public ReadyCall {
- public:
-  void Done() override { done_.store(true, std::memory_order_release); }
-  void Await() const {
-    while (!done_.load(std::memory_order_acquire)) std::this_thread::yield();
-  }
-
- private:
-  std::atomic<bool> done_{false};
-};
-
 // The numbers of Readys that woke somebody, and whose answer came: such a number is never replaced
 // by a later one.
 class Seen {
@@ -120,7 +96,7 @@ class Worker {
 
  private:
   void Signal(const std::string& id) {
-    WatchedReady call;
+    Answered<ReadyCall> call;
     const std::string name = NameOf(random_());
     poller_.Ready(clock_.Read(),
                   {.name = name, .signal = Bytes(id), .open_if_missing = &fifo_, .retry = {id}},
@@ -130,7 +106,7 @@ class Worker {
   }
 
   void Wait(const std::string& id) {
-    Watched<WaitCall> call;
+    TestWait call;
     const std::string name = NameOf(random_());
     poller_.Wait(clock_.Read(),
                  {.name = name,
@@ -142,7 +118,7 @@ class Worker {
   }
 
   void Poll(const std::string& id) {
-    Watched<PollCall> call;
+    TestPoll call;
     const uint64_t n = random_();
     const std::string one = NameOf(n);
     const std::string two = NameOf(n + 1 + random_() % (kNames - 1));
