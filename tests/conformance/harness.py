@@ -301,6 +301,12 @@ class Client:
         self.await_parked(name, count, mode)
         return call
 
+    def await_detached(self, name):
+        """Returns when the server has noticed that the client of the wait that stands there is gone."""
+        eventually(lambda: refusal_of(self.start_wait(name), "FAILED_PRECONDITION",
+                                      "DOUBLE_WAIT").metadata["connected"] == "false",
+                   f"the client that waits on {name} is gone")
+
     def park_briefly(self, name, timeout):
         """Parks a wait for a while that is short, but long enough to see it parked; and for how
         long that is. So its instant comes within that time from now."""

@@ -769,12 +769,7 @@ def test_C75a_a_wait_with_an_id_lingers_and_then_leaves(lingering, name, how):
     server, c = lingering
     c.open(name)
     cut_off(server, name, how, wait_id="w-abcd")
-
-    def connected():
-        said = refusal_of(c.start_wait(name), "FAILED_PRECONDITION", "DOUBLE_WAIT")
-        assert said.metadata["waiter"]
-        return said.metadata["connected"] == "true"
-    eventually(lambda: not connected(), "the cancel has arrived")
+    c.await_detached(name)
     side = c.side(name)
     assert side.waiters == 1 and side.waiter_details[0].wait_id_hint == "abcd"
     eventually(lambda: c.side(name).waiters == 0, "it leaves")
@@ -824,9 +819,7 @@ def test_C75a_and_goes_back_in_front_when_nobody_came(start, name, how):
     with server.client() as c:
         c.open(name)
         cut_off(server, name, how, wait_id="w")
-        eventually(lambda: refusal_of(
-            c.start_wait(name), "FAILED_PRECONDITION",
-            "DOUBLE_WAIT").metadata["connected"] == "false", "the end has arrived")
+        c.await_detached(name)
         assert c.ready(name, b"1").effect == WOKE
         assert c.ready(name, b"2").effect == REMEMBERED
         eventually(lambda: c.side(name).returned == 1 or c.side(name).payload_bytes != 3,

@@ -292,11 +292,12 @@ def test_a_hand_off_is_taken_back_at_its_instant(durable, name):
 
 
 def test_a_ready_that_nobody_came_for_goes_back(start, name):
-    durable = Durable(start("--store=rocksdb", "--linger=300ms"))
+    durable = Durable(start("--store=rocksdb", "--linger=1s"))
     c = durable.c
     c.open(name)
     with durable.server.client() as former:
         former.park(name, wait_id="w").cancel()
+        c.await_detached(name)
         assert c.ready(name, b"x").effect == WOKE
     c = durable.crash()
     eventually(lambda: c.side(name).state == HELD, "nobody came for it")

@@ -52,12 +52,6 @@ def resumed(c, token, acked_sequence=0):
     return one, one.welcome()
 
 
-def await_detached(c, name):
-    """Returns when the server has noticed that the one who waits there has lost its stream."""
-    eventually(lambda: refusal_of(c.start_wait(name), "FAILED_PRECONDITION",
-                                  "DOUBLE_WAIT").metadata["connected"] == "false", "it has gone")
-
-
 # Hello
 
 
@@ -329,7 +323,7 @@ def test_C74_what_is_decided_between_two_streams_is_in_the_second(c, name):
         token = one.welcome().resume_token
         one.send((1, wait(name)))
         c.await_parked(name)
-    await_detached(c, name)
+    c.await_detached(name)
     assert c.ready(name, b"x").effect == WOKE
     two, welcome = resumed(c, token)
     assert (welcome.resumed, welcome.received_through) == (True, 1)
@@ -384,7 +378,7 @@ def test_C74_a_session_is_kept_for_its_linger(start, name, linger):
             token = one.welcome().resume_token
             one.send((1, wait(name)))
             c.await_parked(name)
-        await_detached(c, name)
+        c.await_detached(name)
         assert sessions(server) == 1
         eventually(lambda: sessions(server) == 0, "it ends")
         two, welcome = resumed(c, token)
@@ -530,7 +524,7 @@ def test_C75_readys_that_were_never_written_go_back_in_front(c, name, wait_id):
             targets=[pb.PollRequest.Target(name=f"{name}/b")], wait_id=wait_id)))
         c.await_parked(name)
         c.await_parked(f"{name}/b")
-    await_detached(c, name)
+    c.await_detached(name)
     for each in (name, f"{name}/b"):
         assert c.ready(each, b"1").effect == WOKE
         assert c.ready(each, b"2").effect == REMEMBERED
