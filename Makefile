@@ -1,7 +1,7 @@
 # The front door. `make` says what there is.
 
 # What is built with, tested with, and looked over with; by the names of Debian 12.
-BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libprotobuf-dev \
+BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev libgrpc-dev libssl-dev libprotobuf-dev \
   protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
   prometheus-cpp-dev libcivetweb-dev librocksdb-dev
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox

@@ -105,6 +105,7 @@ class ParkingCall : public Call<T>, public Parkable {};
 struct Retry {
   std::string_view id;  ///< of the name's calls of its class, waits or others; empty: none
   Nanos sent_ago{0};    ///< since the first attempt; a timeout counts from there
+  uint64_t caller = 0;  ///< who calls: ids of different callers never meet; 0: nobody is known
 };
 
 struct OpenOptions {
@@ -199,6 +200,7 @@ struct AckArgs {
   std::string_view wait_id;
   uint64_t delivery = 0;
   uint64_t generation = 0;
+  uint64_t caller = 0;  ///< of the wait, as in its Retry
 };
 
 struct GetArgs {

@@ -35,8 +35,8 @@ void Add(Fingerprint& content, const std::optional<Nanos>& duration) {
 
 }  // namespace
 
-IdKey KeyOf(IdUse use, std::string_view name, std::string_view id) {
-  return {use, Fingerprint().Add(name).value(), id};
+IdKey KeyOf(IdUse use, std::string_view name, uint64_t caller, std::string_view id) {
+  return {use, Fingerprint().Add(name).value(), caller, id};
 }
 
 uint64_t ContentOf(const OpenArgs& args) {
@@ -92,7 +92,7 @@ uint64_t ContentOf(const PollArgs& args) {
 }
 
 size_t IdTable::Hash::operator()(const IdKey& key) const {
-  return absl::HashOf(static_cast<uint8_t>(key.use), key.name,
+  return absl::HashOf(static_cast<uint8_t>(key.use), key.name, key.caller,
                       absl::string_view(key.id.data(), key.id.size()));
 }
 
@@ -106,6 +106,7 @@ IdRecord& IdTable::Insert(const IdKey& key, uint64_t content) {
   IdRecord& record = records_.Get();
   record.use = key.use;
   record.name = key.name;
+  record.caller = key.caller;
   record.id = key.id;
   record.content = content;
   index_.insert(&record);

@@ -31,11 +31,15 @@ constexpr IdUse HandOffOf(Side side) {
 /// Which id of which name.
 struct IdKey {
   IdUse use = IdUse::kWait;
-  uint64_t name = 0;  ///< the name's fingerprint
+  uint64_t name = 0;    ///< the name's fingerprint
+  uint64_t caller = 0;  ///< whose id it is: another one's is another id
   std::string_view id;
 };
 
-IdKey KeyOf(IdUse use, std::string_view name, std::string_view id);
+IdKey KeyOf(IdUse use, std::string_view name, uint64_t caller, std::string_view id);
+inline IdKey KeyOf(IdUse use, std::string_view name, const Retry& retry) {
+  return KeyOf(use, name, retry.caller, retry.id);
+}
 
 /// What a call asks for, as a number: the same id with another one is another call's. How long a
 /// call is to wait is not in it.
@@ -75,13 +79,14 @@ struct IdRecord {
     kStale,     ///< of a hand-off: it was taken back
   };
 
-  IdKey key() const { return {use, name, id}; }
+  IdKey key() const { return {use, name, caller, id}; }
 
   IdUse use = IdUse::kWait;
   State state = State::kParked;
   bool poll = false;  ///< of a parked one: which of the waiters it is
   uint32_t life = 0;
   uint64_t name = 0;
+  uint64_t caller = 0;
   uint64_t content = 0;
   std::string id;
   Instant recorded;           ///< when it came into the order of those that can be forgotten
@@ -145,7 +150,7 @@ class IdTable {
     bool operator()(const auto& a, const auto& b) const {
       const IdKey x = Of(a);
       const IdKey y = Of(b);
-      return x.use == y.use && x.name == y.name && x.id == y.id;
+      return x.use == y.use && x.name == y.name && x.caller == y.caller && x.id == y.id;
     }
   };
 

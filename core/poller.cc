@@ -193,7 +193,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<
   home.mutex().AssertHeld();
   if (Refuses(false, call.result)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
-  const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry.id) : IdKey();
+  const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   IdRecord* record = nullptr;
   Refusal refusal;

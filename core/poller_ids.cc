@@ -82,7 +82,7 @@ bool Poller::Recall(Shard& home, const IdKey& key, uint64_t content, const Retry
 bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content,
                         WaitCall& call) {
   home.mutex().AssertHeld();
-  const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry.id);
+  const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry);
   if (IdRecord* const parked = home.ids.Find(key);
       parked != nullptr && parked->state == State::kParked && !parked->poll) {
     auto& waiter = static_cast<SingleWaiter&>(*parked->waiter);
@@ -102,7 +102,8 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
   if (record->state == State::kParked) {
     TakeOver(step, home, *record, static_cast<SingleWaiter&>(*record->waiter), call);
   } else {
-    const IdRecord* const hand_off = home.ids.Find({HandOffOf(args.side), key.name, key.id});
+    const IdRecord* const hand_off =
+        home.ids.Find({HandOffOf(args.side), key.name, key.caller, key.id});
     Repeat(step, home, *record, TakenBack(home, hand_off, step.moment.now), call);
   }
   step.Leave(SetOf(home.index()));
@@ -113,7 +114,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
 bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args,
                         uint64_t content, PollCall& call) {
   home.mutex().AssertHeld();
-  const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry.id);
+  const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
   IdRecord* record = nullptr;
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
@@ -127,7 +128,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
         std::any_of(args.targets.begin(), args.targets.end(), [&](const PollTarget& target) {
           Shard& at = shard(ShardOf(target.name));
           at.mutex().AssertHeld();
-          const IdKey hand_off = KeyOf(HandOffOf(target.side), target.name, args.retry.id);
+          const IdKey hand_off = KeyOf(HandOffOf(target.side), target.name, args.retry);
           return TakenBack(at, at.ids.Find(hand_off), step.moment.now);
         });
     Repeat(step, home, *record, stale, call);
@@ -296,7 +297,8 @@ void Poller::Forget(Shard& home, IdRecord& record) {
   Unage(home, record);
   ClearAlarm(home, record);
   home.unsaved.ids.Remove(record);
-  if (record.stored) home.unsaved.forgotten.push_back({record.use, record.name, record.id});
+  if (record.stored)
+    home.unsaved.forgotten.push_back({record.use, record.name, record.caller, record.id});
   home.ids.Erase(record);
 }
 
@@ -338,7 +340,7 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
   if (!IsReady(result) || wait.ack_timeout == Nanos(0)) return;
   PollDesc& desc = *result.desc;
   if (!Lives(&desc, result.generation)) return;  // it went with it
-  const IdKey key = KeyOf(HandOffOf(result.side), desc.name(), wait.id);
+  const IdKey key = KeyOf(HandOffOf(result.side), desc.name(), wait.caller, wait.id);
   if (IdRecord* const former = home.ids.Find(key); former != nullptr) Forget(home, *former);
   IdRecord& record = home.ids.Insert(key, 0);
   record.state = State::kPending;
@@ -469,7 +471,7 @@ void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
 void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {
   home.mutex().AssertHeld();
   if (Refuses(false, call.result)) return step.Answer(home, call, 0);
-  const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.wait_id);
+  const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.caller, args.wait_id);
   const auto known = [&]() -> IdRecord* {
     home.mutex().AssertHeld();
     IdRecord* const record = home.ids.Find(key);

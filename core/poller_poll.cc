@@ -149,7 +149,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   }
   if (has_id &&
       (blocked == PollDesc::Blocked::kParked || std::holds_alternative<PollResult>(call.result))) {
-    const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry.id);
+    const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
     IdRecord& record = home.ids.Insert(key, content);
     record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
     Knows(home, record, poll, call);

@@ -13,7 +13,7 @@ namespace {
 
 SavedId Save(const IdRecord& record, size_t shard) {
   SavedId saved;
-  saved.key = {record.use, record.name, record.id};
+  saved.key = {record.use, record.name, record.caller, record.id};
   saved.shard = static_cast<uint32_t>(shard);
   saved.state = record.state;
   saved.content = record.content;

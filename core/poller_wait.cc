@@ -127,7 +127,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   }
   if (has_id &&
       (blocked == PollDesc::Blocked::kParked || std::holds_alternative<WaitResult>(call.result))) {
-    IdRecord& record = home.ids.Insert(KeyOf(IdUse::kWait, args.name, args.retry.id), content);
+    IdRecord& record = home.ids.Insert(KeyOf(IdUse::kWait, args.name, args.retry), content);
     record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
     Knows(home, record, waiter, call);
   }

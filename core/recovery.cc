@@ -46,7 +46,7 @@ bool Recovery::Restore(SavedId saved) {
   if (saved.shard >= kShards) return false;
   Shard& home = poller_.shard(saved.shard);
   const MutexLock lock(home.mutex());
-  const IdKey key{saved.key.use, saved.key.name, saved.key.id};
+  const IdKey key{saved.key.use, saved.key.name, saved.key.caller, saved.key.id};
   if (home.ids.Find(key) != nullptr || saved.state == State::kParked) return false;
   PollDesc* const owner = saved.hand_off.has_value() ? Find(saved.hand_off->generation) : nullptr;
   if (saved.state == State::kPending && owner == nullptr) {

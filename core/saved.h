@@ -39,7 +39,8 @@ struct SavedDesc {
 /// Which id is stored.
 struct SavedIdKey {
   IdUse use = IdUse::kWait;
-  uint64_t name = 0;  ///< the name's fingerprint
+  uint64_t name = 0;    ///< the name's fingerprint
+  uint64_t caller = 0;  ///< whose id it is
   std::string id;
 };
 

@@ -66,13 +66,15 @@ Fault CheckBackupName(std::string_view name) {
   return std::nullopt;
 }
 
-grpc::Status AdminService::Backup(grpc::ServerContext* /*call*/, const v1::BackupRequest* request,
+grpc::Status AdminService::Backup(grpc::ServerContext* call, const v1::BackupRequest* request,
                                   v1::BackupResponse* response) {
   context_.calls.fetch_add(1, std::memory_order_relaxed);  // a shutdown waits for the answer
   const core::Instant began = context_.clock.Read().mono;
   context_.metrics.Started(Method::kBackup);
   grpc::Status status;
-  if (const Fault fault = MakeBackup(*request, *response)) {
+  Fault fault = Enter(*call);
+  if (!fault.has_value()) fault = MakeBackup(*request, *response);
+  if (fault.has_value()) {
     context_.metrics.Refused(fault->reason);
     status = ToStatus(*fault);
   }
@@ -80,6 +82,12 @@ grpc::Status AdminService::Backup(grpc::ServerContext* /*call*/, const v1::Backu
                            context_.clock.Read().mono - began);
   context_.calls.fetch_sub(1, std::memory_order_relaxed);
   return status;
+}
+
+Fault AdminService::Enter(const grpc::ServerContext& call) const {
+  Visitor visitor;
+  if (Fault fault = context_.gate.Admit(call, &visitor)) return fault;
+  return visitor.CheckOpenly(Right::kAdmin, {});
 }
 
 Fault AdminService::MakeBackup(const v1::BackupRequest& request, v1::BackupResponse& response) {

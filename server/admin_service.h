@@ -42,6 +42,7 @@ class AdminService final : public v1::AdminService::Service {
                       v1::BackupResponse* response) override;
 
  private:
+  Fault Enter(const grpc::ServerContext& call) const;
   Fault MakeBackup(const v1::BackupRequest& request, v1::BackupResponse& response);
   Fault CheckState() const;
 

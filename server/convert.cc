@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "server/signal.h"
+
 namespace waitd::server {
 namespace {
 
@@ -120,7 +122,7 @@ void Write(const core::WaitResult& from, v1::WaitResponse& to) {
   WriteDuration(from.parked, *to.mutable_parked());
   if (from.outcome == core::Outcome::kTimedOut) WriteDuration(from.late, *to.mutable_late());
   if (from.outcome != core::Outcome::kReady) return;
-  if (from.signal != nullptr) to.mutable_signal()->ParseFromString(*from.signal);
+  WritePayload(from.signal, to);
   to.set_delivery(from.delivery);
   to.set_attempt(from.attempt);
   WriteTime(from.ready_time, *to.mutable_ready_time());

@@ -11,7 +11,8 @@ namespace {
 
 // What most requests share: a name, an id, and how long ago the first attempt was.
 template <class Request>
-Fault ToRetry(const Request& request, core::Retry* to) {
+Fault ToRetry(const Caller& caller, const Request& request, core::Retry* to) {
+  to->caller = caller.visitor.number;
   if constexpr (requires { request.request_id(); }) {
     if (Fault fault = CheckId(request.request_id(), "request_id")) return fault;
     to->id = request.request_id();
@@ -22,10 +23,16 @@ Fault ToRetry(const Request& request, core::Retry* to) {
   return ToSentAgo(request.first_sent_ago(), &to->sent_ago);
 }
 
+// A name on which the caller may do this.
+Fault ToOwnName(const Caller& caller, Right right, std::string_view name, std::string_view field) {
+  if (Fault fault = CheckName(name, field)) return fault;
+  return caller.visitor.Check(right, name);
+}
+
 template <class Request>
-Fault ToCommon(const Request& request, core::Retry* to) {
-  if (Fault fault = CheckName(request.name(), "name")) return fault;
-  return ToRetry(request, to);
+Fault ToCommon(const Caller& caller, Right right, const Request& request, core::Retry* to) {
+  if (Fault fault = ToOwnName(caller, right, request.name(), "name")) return fault;
+  return ToRetry(caller, request, to);
 }
 
 Fault ToOpening(const Caller& caller, const v1::OpenOptions& from, std::string_view field,
@@ -40,6 +47,13 @@ Fault ToOpening(const Caller& caller, const v1::OpenOptions& from, std::string_v
 template <class Request, class A>
 Fault ToOpenIfMissing(const Caller& caller, const Request& request, Parsed<A>* to) {
   if (!request.has_open_if_missing()) return std::nullopt;
+  if constexpr (requires { request.name(); }) {
+    if (Fault fault = caller.visitor.CheckOpenly(Right::kOpen, request.name())) return fault;
+  } else {
+    for (const auto& target : request.targets()) {
+      if (Fault fault = caller.visitor.CheckOpenly(Right::kOpen, target.name())) return fault;
+    }
+  }
   to->open_if_missing = std::make_unique<core::OpenOptions>();
   to->args.open_if_missing = to->open_if_missing.get();
   return ToOpening(caller, request.open_if_missing(), "open_if_missing", to->open_if_missing.get());
@@ -69,7 +83,9 @@ Fault ToAckTimeout(const Request& request, std::optional<core::Nanos>* to) {
 }  // namespace
 
 Fault OpenMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  if (Fault fault = CheckName(request.name(), "name")) return fault;
+  if (Fault fault = caller.visitor.CheckOpenly(Right::kOpen, request.name())) return fault;
+  if (Fault fault = ToRetry(caller, request, &to.args.retry)) return fault;
   to.args.name = request.name();
   to.args.must_create = request.must_create();
   return ToOpening(caller, request.options(), "options", &to.args.options);
@@ -81,8 +97,8 @@ void OpenMethod::Answer(const core::Now& /*now*/, const core::OpenResult& result
   response.set_created(result.created);
 }
 
-Fault CloseMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+Fault CloseMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(caller, Right::kOpen, request, &to.args.retry)) return fault;
   to.args.name = request.name();
   to.args.generation = request.generation();
   return std::nullopt;
@@ -93,8 +109,8 @@ void CloseMethod::Answer(const core::Now& /*now*/, const core::CloseResult& resu
   response.set_woken(result.woken);
 }
 
-Fault ResetMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+Fault ResetMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToCommon(caller, Right::kReady, request, &to.args.retry)) return fault;
   to.args.name = request.name();
   to.args.generation = request.generation();
   return ToMode(request.mode(), "mode", &to.args.mode);
@@ -107,7 +123,7 @@ void ResetMethod::Answer(const core::Now& /*now*/, const core::ResetResult& resu
 }
 
 Fault WaitMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  if (Fault fault = ToCommon(caller, Right::kWait, request, &to.args.retry)) return fault;
   to.args.name = request.name();
   to.args.generation = request.generation();
   to.args.ignore_deadline = request.ignore_deadline();
@@ -123,13 +139,13 @@ void WaitMethod::Answer(const core::Now& /*now*/, const core::WaitResult& result
 }
 
 Fault ReadyMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = ToCommon(request, &to.args.retry)) return fault;
+  if (Fault fault = ToCommon(caller, Right::kReady, request, &to.args.retry)) return fault;
   to.args.name = request.name();
   to.args.generation = request.generation();
   if (Fault fault = ToMode(request.mode(), "mode", &to.args.mode)) return fault;
   if (Fault fault = ToReadyCondition(request.condition(), &to.args.condition)) return fault;
-  if (Fault fault = ToPayload(request.has_signal(), request.signal(), caller.payload_bytes_max,
-                              &to.args.signal)) {
+  if (Fault fault = ToPayload(request.has_signal() ? &request.signal() : nullptr,
+                              caller.visitor.identity, caller.signals, &to.args.signal)) {
     return fault;
   }
   return ToOpenIfMissing(caller, request, &to);
@@ -143,7 +159,7 @@ void ReadyMethod::Answer(const core::Now& /*now*/, const core::ReadyResult& resu
 Fault SetDeadlineMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
   using What = core::SetDeadlineArgs::What;
   core::SetDeadlineArgs& args = to.args;
-  if (Fault fault = ToCommon(request, &args.retry)) return fault;
+  if (Fault fault = ToCommon(caller, Right::kDeadline, request, &args.retry)) return fault;
   args.name = request.name();
   args.generation = request.generation();
   if (Fault fault = ToMode(request.mode(), "mode", &args.mode)) return fault;
@@ -179,7 +195,10 @@ Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
   for (int i = 0; i < request.targets_size(); ++i) {
     const auto& from = request.targets(i);
     core::PollTarget& target = args.targets.emplace_back();
-    if (Fault fault = CheckName(from.name(), absl::StrCat("targets[", i, "].name"))) return fault;
+    if (Fault fault =
+            ToOwnName(caller, Right::kWait, from.name(), absl::StrCat("targets[", i, "].name"))) {
+      return fault;
+    }
     if (Fault fault = ToSide(from.mode(), absl::StrCat("targets[", i, "].mode"), &target.side)) {
       return fault;
     }
@@ -193,7 +212,7 @@ Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
                                          args.need, " of them"),
                  .field = "need"};
   }
-  if (Fault fault = ToRetry(request, &args.retry)) return fault;
+  if (Fault fault = ToRetry(caller, request, &args.retry)) return fault;
   if (Fault fault = ToTimeout(request, &args.timeout)) return fault;
   if (Fault fault = ToAckTimeout(request, &args.ack_timeout)) return fault;
   return ToOpenIfMissing(caller, request, &to);
@@ -216,8 +235,8 @@ std::string PollMethod::FieldOf(const core::Refusal& refusal) {
   return "targets";
 }
 
-Fault AckMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
-  if (Fault fault = CheckName(request.name(), "name")) return fault;
+Fault AckMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
+  if (Fault fault = ToOwnName(caller, Right::kWait, request.name(), "name")) return fault;
   if (Fault fault = ToSide(request.mode(), "mode", &to.args.side)) return fault;
   if (Fault fault = CheckId(request.wait_id(), "wait_id")) return fault;
   if (request.wait_id().empty()) {
@@ -229,15 +248,16 @@ Fault AckMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<
   to.args.wait_id = request.wait_id();
   to.args.delivery = request.delivery();
   to.args.generation = request.generation();
+  to.args.caller = caller.visitor.number;
   return std::nullopt;
 }
 
 void AckMethod::Answer(const core::Now& /*now*/, const core::AckResult& /*result*/,
                        Response& /*response*/) {}
 
-Fault GetMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
+Fault GetMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
   to.args.name = request.name();
-  return CheckName(request.name(), "name");
+  return ToOwnName(caller, Right::kList, request.name(), "name");
 }
 
 void GetMethod::Answer(const core::Now& now, const core::DescriptorInfo& result,
@@ -245,9 +265,10 @@ void GetMethod::Answer(const core::Now& now, const core::DescriptorInfo& result,
   Write(now, result, *response.mutable_poll_descriptor());
 }
 
-Fault ListMethod::Parse(const Caller& /*caller*/, const Request& request, Parsed<Args>& to) {
+Fault ListMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
   constexpr uint32_t kPageDefault = 100;
   constexpr int32_t kPageMax = 1000;
+  if (Fault fault = caller.visitor.CheckOpenly(Right::kList, request.prefix())) return fault;
   core::ListArgs& args = to.args;
   args.prefix = request.prefix();
   args.waiting_only = request.waiting_only();

@@ -7,7 +7,9 @@
 #include <string_view>
 
 #include "core/poller.h"
+#include "server/access/gate.h"
 #include "server/rpc_metrics.h"
+#include "server/signal.h"
 #include "server/validate.h"
 #include "waitd/v1/waitd.pb.h"
 
@@ -15,8 +17,9 @@ namespace waitd::server {
 
 /// Who calls, and what a call may ask for.
 struct Caller {
+  const Visitor& visitor;
   std::string_view client;  ///< as it is shown to others
-  size_t payload_bytes_max = 0;
+  SignalLimits signals;
   uint64_t session = 0;  ///< 0: a unary call
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "server/families.h"
+#include "server/store/payload.h"
 
 namespace waitd::server {
 namespace {
@@ -90,8 +91,12 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
             {{{{"resource", "descriptors"}}, static_cast<double>(options_.max_descriptors)},
              {{{"resource", "waiters"}}, static_cast<double>(options_.max_waiters)},
              {{{"resource", "payload_bytes"}}, static_cast<double>(options_.max_payload_bytes)},
+             {{{"resource", "held_bytes"}}, static_cast<double>(options_.max_held_bytes)},
              {{{"resource", "outcomes"}}, static_cast<double>(options_.max_outcomes)},
              {{{"resource", "sessions"}}, static_cast<double>(options_.max_sessions)}}),
+      Gauge("waitd_held_bytes",
+            "Memory that signals take: READYs, outcomes and results on their way.",
+            One(static_cast<double>(HeldPayloadBytes()))),
       Gauge("waitd_draining", "1 from the signal to end until the end.",
             One(draining_.load(std::memory_order_relaxed) ? 1 : 0)),
       Gauge("waitd_build_info", "The version of this process; always 1.",

@@ -17,10 +17,28 @@
 #include "absl/strings/string_view.h"
 
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:7411",
-          "where gRPC is served: HOST:PORT (port 0: any free one) or unix:PATH; plaintext, so keep "
-          "it on loopback or behind a proxy that authenticates");
+          "where gRPC is served: HOST:PORT (port 0: any free one) or unix:PATH; other machines may "
+          "reach it only with TLS and --auth, or with --insecure");
 ABSL_FLAG(std::string, metrics_address, "127.0.0.1:9464",
-          "where /metrics, /healthz and /readyz are served over HTTP: HOST:PORT");
+          "where /metrics, /healthz and /readyz are served over HTTP: HOST:PORT, or none");
+ABSL_FLAG(std::string, tls_cert_file, "",
+          "the server's certificate and what leads to its authority, in PEM form: turns TLS on; "
+          "this and the next four files are read again when they change");
+ABSL_FLAG(std::string, tls_key_file, "", "the key of the certificate, in PEM form");
+ABSL_FLAG(
+    std::string, tls_client_ca_file, "",
+    "the authorities of clients, in PEM form: from then on each needs a certificate of theirs");
+ABSL_FLAG(std::string, auth, "none",
+          "how callers are told apart: none; token: by the bearer token they send; mtls: by the "
+          "first URI, else the first other name, of their certificate");
+ABSL_FLAG(std::string, token_file, "",
+          "lines of IDENTITY HASH, with the SHA-256 of a token in hexadecimal");
+ABSL_FLAG(std::string, acl_file, "",
+          "lines of IDENTITY PREFIX RIGHT,...: who may do what with which names; the rights are "
+          "wait, ready, deadline, open, list and admin, and a prefix ends at a / or is * for every "
+          "name");
+ABSL_FLAG(bool, insecure, false, "let other machines in without TLS, or without --auth");
+ABSL_FLAG(bool, reflection, true, "tell clients such as grpcurl what the service looks like");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warning or error");
 ABSL_FLAG(std::string, log_format, "text", "text or json, one line each on stderr");
 ABSL_FLAG(uint64_t, max_descriptors, 1 << 20, "how many descriptors may be open at once");
@@ -40,6 +58,20 @@ ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at onc
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(uint64_t, max_unacked, 1 << 18,
           "how many results of one session may be written and not acknowledged");
+ABSL_FLAG(uint64_t, max_rate, 0,
+          "how many operations a second each identity may ask for, in bursts of as many; 0: any "
+          "number");
+ABSL_FLAG(uint64_t, max_held_bytes, 1 << 30,
+          "how much memory all signals that are held may take together");
+ABSL_FLAG(uint64_t, max_grpc_bytes, 0,
+          "how much memory gRPC may use for connections and calls; 0: any amount");
+ABSL_FLAG(absl::Duration, max_connection_age, absl::ZeroDuration(),
+          "after how long a connection is asked to come again, which spreads clients over new "
+          "servers; 0: never");
+ABSL_FLAG(absl::Duration, max_connection_age_grace, absl::Seconds(30),
+          "for how long its calls then may still end by themselves");
+ABSL_FLAG(absl::Duration, max_connection_idle, absl::ZeroDuration(),
+          "after how long without a call a connection is closed; 0: never");
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(10),
           "how long parked waits may still end by themselves after SIGTERM");
 ABSL_FLAG(std::string, store, "rocksdb",
@@ -63,6 +95,14 @@ namespace {
 
 constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"metrics-address", "ADDRESS"},
+                              OptionDoc{"tls-cert-file", "FILE"},
+                              OptionDoc{"tls-key-file", "FILE"},
+                              OptionDoc{"tls-client-ca-file", "FILE"},
+                              OptionDoc{"auth", "HOW"},
+                              OptionDoc{"token-file", "FILE"},
+                              OptionDoc{"acl-file", "FILE"},
+                              OptionDoc{"insecure", ""},
+                              OptionDoc{"reflection", "BOOL"},
                               OptionDoc{"log-level", "LEVEL"},
                               OptionDoc{"log-format", "FORMAT"},
                               OptionDoc{"max-descriptors", "N"},
@@ -76,6 +116,12 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"max-sessions", "N"},
                               OptionDoc{"max-parked", "N"},
                               OptionDoc{"max-unacked", "N"},
+                              OptionDoc{"max-rate", "N"},
+                              OptionDoc{"max-held-bytes", "BYTES"},
+                              OptionDoc{"max-grpc-bytes", "BYTES"},
+                              OptionDoc{"max-connection-age", "DURATION"},
+                              OptionDoc{"max-connection-age-grace", "DURATION"},
+                              OptionDoc{"max-connection-idle", "DURATION"},
                               OptionDoc{"drain-timeout", "DURATION"},
                               OptionDoc{"store", "STORE"},
                               OptionDoc{"data-dir", "DIR"},
@@ -150,9 +196,56 @@ std::optional<std::string> CheckOneOf(std::string_view name, const std::string& 
   return absl::StrCat("'", value, "' is no value for ", std::string(name), "; give one of ", list);
 }
 
+bool Has(const std::string& file) { return !file.empty(); }
+
+// The parts that only work together.
+std::optional<std::string> CheckTogether(const Options& o) {
+  if (Has(o.tls_cert_file) != Has(o.tls_key_file)) {
+    return absl::StrCat("a certificate needs its key; give ",
+                        Has(o.tls_cert_file) ? "--tls-key-file" : "--tls-cert-file", ", too");
+  }
+  if (Has(o.tls_client_ca_file) && !Has(o.tls_cert_file)) {
+    return "--tls-client-ca-file is of TLS; give --tls-cert-file and --tls-key-file, too";
+  }
+  if (o.auth == AuthMode::kMtls && !Has(o.tls_client_ca_file)) {
+    return "--auth=mtls needs the clients' authorities; give --tls-client-ca-file";
+  }
+  if (Has(o.token_file) != (o.auth == AuthMode::kToken)) {
+    return Has(o.token_file) ? "--token-file is of --auth=token; give that, too"
+                             : "--auth=token needs --token-file, a file of IDENTITY HASH lines";
+  }
+  if (Has(o.acl_file) != (o.auth != AuthMode::kNone)) {
+    return Has(o.acl_file)
+               ? "--acl-file needs to know who calls; give --auth=token or --auth=mtls"
+               : "--auth needs --acl-file, for what no rule allows is denied; a line `NAME * "
+                 "wait,ready,deadline,open,list` lets NAME do everything";
+  }
+  return std::nullopt;
+}
+
+// Whether only this machine can reach it.
+bool IsLocal(const std::string& address) {
+  if (address.starts_with("unix:")) return true;
+  const std::string host = address.substr(0, address.rfind(':'));
+  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+}
+
+std::optional<std::string> CheckExposed(const Options& o, bool insecure) {
+  if (insecure || IsLocal(o.listen_address)) return std::nullopt;
+  const bool plain = !Has(o.tls_cert_file);
+  const bool open = o.auth == AuthMode::kNone;
+  if (!plain && !open) return std::nullopt;
+  return absl::StrCat(
+      "other machines can reach ", o.listen_address, ", and there is ", plain ? "no TLS" : "",
+      plain && open ? " and " : "", open ? "no --auth: whoever gets there may do everything" : "",
+      "; give ", plain ? "--tls-cert-file and --tls-key-file" : "", plain && open ? ", " : "",
+      open ? "--auth and --acl-file" : "", ", listen on loopback, or say --insecure");
+}
+
 // Where a port is wrong, the C library takes some of its bits and goes on.
 std::optional<std::string> CheckAddress(std::string_view name, const std::string& value,
                                         bool may_be_unix) {
+  if (!may_be_unix && value == "none") return std::nullopt;
   if (may_be_unix && value.starts_with("unix:") && value.size() > 5) return std::nullopt;
   constexpr uint32_t kPortMax = 65535;
   const size_t colon = value.rfind(':');
@@ -165,7 +258,7 @@ std::optional<std::string> CheckAddress(std::string_view name, const std::string
   }
   return absl::StrCat("'", value, "' is no value for ", std::string(name),
                       "; give HOST:PORT with a port from 0 to 65535",
-                      may_be_unix ? ", or unix:PATH" : "");
+                      may_be_unix ? ", or unix:PATH" : ", or none");
 }
 
 std::optional<std::string> CheckNotNegative(std::string_view name, absl::Duration value) {
@@ -181,6 +274,7 @@ std::optional<std::string> CheckPositive(std::string_view name, uint64_t value, 
 std::optional<std::string> Check(const Options& options) {
   constexpr uint64_t kCountMax = 1'000'000'000;
   constexpr uint64_t kPayloadMax = 64 << 20;
+  constexpr uint64_t kBytesMax = uint64_t{1} << 50;
   for (const auto& fault :
        {CheckAddress("listen-address", options.listen_address, true),
         CheckAddress("metrics-address", options.metrics_address, false),
@@ -197,12 +291,24 @@ std::optional<std::string> Check(const Options& options) {
         CheckPositive("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
+        CheckPositive("max-held-bytes", options.max_held_bytes, kBytesMax),
+        CheckNotNegative("max-connection-age", options.max_connection_age),
+        CheckNotNegative("max-connection-age-grace", options.max_connection_age_grace),
+        CheckNotNegative("max-connection-idle", options.max_connection_idle),
         CheckNotNegative("drain-timeout", options.drain_timeout),
         CheckOneOf("store", options.store, {"rocksdb", "memory"}),
-        CheckOneOf("sync", options.sync, {"always", "interval", "never"})}) {
+        CheckOneOf("sync", options.sync, {"always", "interval", "never"}),
+        CheckOneOf("auth", absl::GetFlag(FLAGS_auth), {"none", "token", "mtls"}),
+        CheckTogether(options),
+        CheckExposed(options, absl::GetFlag(FLAGS_insecure))}) {
     if (fault.has_value()) return fault;
   }
   return std::nullopt;
+}
+
+AuthMode CurrentAuth() {
+  const std::string auth = absl::GetFlag(FLAGS_auth);
+  return auth == "token" ? AuthMode::kToken : auth == "mtls" ? AuthMode::kMtls : AuthMode::kNone;
 }
 
 Options Current() {
@@ -227,6 +333,19 @@ Options Current() {
           .sync = absl::GetFlag(FLAGS_sync),
           .min_free_disk_bytes = absl::GetFlag(FLAGS_min_free_disk_bytes),
           .backup_dir = absl::GetFlag(FLAGS_backup_dir),
+          .tls_cert_file = absl::GetFlag(FLAGS_tls_cert_file),
+          .tls_key_file = absl::GetFlag(FLAGS_tls_key_file),
+          .tls_client_ca_file = absl::GetFlag(FLAGS_tls_client_ca_file),
+          .auth = CurrentAuth(),
+          .token_file = absl::GetFlag(FLAGS_token_file),
+          .acl_file = absl::GetFlag(FLAGS_acl_file),
+          .reflection = absl::GetFlag(FLAGS_reflection),
+          .max_rate = absl::GetFlag(FLAGS_max_rate),
+          .max_held_bytes = absl::GetFlag(FLAGS_max_held_bytes),
+          .max_grpc_bytes = absl::GetFlag(FLAGS_max_grpc_bytes),
+          .max_connection_age = absl::GetFlag(FLAGS_max_connection_age),
+          .max_connection_age_grace = absl::GetFlag(FLAGS_max_connection_age_grace),
+          .max_connection_idle = absl::GetFlag(FLAGS_max_connection_idle),
           .check_store = absl::GetFlag(FLAGS_check_store)};
 }
 
@@ -272,7 +391,8 @@ std::span<const OptionDoc> OptionDocs() { return kDocs; }
 std::string HelpOf(const OptionDoc& option) { return FindFlag(option.name)->Help(); }
 std::string DefaultOf(const OptionDoc& option) {
   const absl::CommandLineFlag* const flag = FindFlag(option.name);
-  return flag->IsOfType<bool>() ? "" : flag->DefaultValue();
+  const std::string value = flag->DefaultValue();
+  return flag->IsOfType<bool>() && value == "false" ? "" : value;
 }
 
 std::string DefaultDataDir(const std::function<const char*(const char*)>& variable, bool root) {

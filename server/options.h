@@ -14,6 +14,13 @@
 
 namespace waitd::server {
 
+/// How the server tells callers apart.
+enum class AuthMode : uint8_t {
+  kNone,   ///< not at all
+  kToken,  ///< by the bearer token in their metadata
+  kMtls,   ///< by the certificate of their connection
+};
+
 /// What waitd runs with, after flags, environment and configuration file.
 struct Options {
   std::string listen_address;
@@ -36,8 +43,21 @@ struct Options {
   std::string data_dir;          ///< empty: DefaultDataDir
   std::string sync;              ///< always, interval or never
   uint64_t min_free_disk_bytes = 0;
-  std::string backup_dir;    ///< empty: no backups are made
-  bool check_store = false;  ///< only look whether the data directory is good
+  std::string backup_dir;     ///< empty: no backups are made
+  std::string tls_cert_file;  ///< empty: plaintext
+  std::string tls_key_file;
+  std::string tls_client_ca_file;  ///< empty: clients need no certificate
+  AuthMode auth = AuthMode::kNone;
+  std::string token_file;
+  std::string acl_file;
+  bool reflection = true;
+  uint64_t max_rate = 0;  ///< operations a second for each identity; 0: any number
+  uint64_t max_held_bytes = uint64_t{1} << 30;  ///< of all payloads
+  uint64_t max_grpc_bytes = 0;                  ///< of gRPC's buffers; 0: any number
+  absl::Duration max_connection_age;            ///< zero: for ever
+  absl::Duration max_connection_age_grace;
+  absl::Duration max_connection_idle;  ///< zero: for ever
+  bool check_store = false;            ///< only look whether the data directory is good
 };
 
 /// What the command line asks for.

@@ -25,7 +25,8 @@ struct Context {
   core::Poller& poller;
   const core::Clock& clock;
   RpcMetrics& metrics;
-  size_t payload_bytes_max;
+  Gate& gate;
+  SignalLimits signals;
   /// Calls that arrived and have an event to come. Relaxed: a number to look at now and then.
   std::atomic<uint64_t> calls{0};
 };
@@ -129,17 +130,27 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
     Await(context_, service_, queue_);
     began_ = context_.clock.Read();
     context_.metrics.Started(T::kMethod);
-    Caller caller{.client = {}, .payload_bytes_max = context_.payload_bytes_max};
+    Visitor visitor;
+    Caller caller{.visitor = visitor, .client = {}, .signals = context_.signals};
     if constexpr (kParks) {
       this->peer = server_context_.peer();
       caller.client = this->peer;
     }
     Parsed<typename T::Args> parsed;
-    if (Fault fault = T::Parse(caller, *request_, parsed)) {
-      Refuse(*fault, {});
+    if (Fault fault = Enter(&visitor)) {
+      Refuse(*std::move(fault), {});
+    } else if (Fault wrong = T::Parse(caller, *request_, parsed)) {
+      Refuse(*std::move(wrong), {});
     } else {
       T::Start(context_.poller, began_, parsed.args, *this);
     }
+  }
+
+  Fault Enter(Visitor* visitor) {
+    if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
+    // An Ack only gives back what is held.
+    if (std::is_same_v<T, AckMethod>) return std::nullopt;
+    return context_.gate.Charge(*visitor, began_.mono);
   }
 
   void Refuse(Error error, std::string field) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <climits>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -20,6 +21,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/access/file_watch.h"
+#include "server/access/gate.h"
+#include "server/access/tls.h"
 #include "server/admin.h"
 #include "server/admin_service.h"
 #include "server/committer.h"
@@ -81,6 +85,13 @@ bool SomebodyServesOn(const std::string& path) {
   return served;
 }
 
+// 0: never.
+void SetDuration(grpc::ServerBuilder& builder, const char* argument, absl::Duration duration) {
+  if (duration == absl::ZeroDuration()) return;
+  const int64_t ms = absl::ToInt64Milliseconds(duration);
+  builder.AddChannelArgument(argument, static_cast<int>(std::clamp<int64_t>(ms, 1, INT_MAX)));
+}
+
 void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
@@ -91,6 +102,13 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+  SetDuration(builder, GRPC_ARG_MAX_CONNECTION_IDLE_MS, options.max_connection_idle);
+  SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_MS, options.max_connection_age);
+  SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options.max_connection_age_grace);
+  if (options.max_grpc_bytes > 0) {
+    grpc::ResourceQuota quota("waitd");
+    builder.SetResourceQuota(quota.Resize(options.max_grpc_bytes));
+  }
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_payload_bytes) + kMessageOverhead);
   // The methods that are not asynchronous are few: reflection, and what an operator asks for. One
   // that takes long is no poller meanwhile, so that the next call is taken by another thread.
@@ -151,12 +169,17 @@ class Ticker final : public Event {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+SignalLimits SignalLimitsOf(const Options& options) {
+  return {options.max_payload_bytes, options.max_held_bytes};
+}
+
 SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock,
-                                  RpcMetrics& metrics, const Options& options) {
+                                  RpcMetrics& metrics, Gate& gate, const Options& options) {
   return {.poller = poller,
           .clock = clock,
           .metrics = metrics,
-          .payload_bytes_max = options.max_payload_bytes,
+          .gate = gate,
+          .signals = SignalLimitsOf(options),
           .parked_max = options.max_parked,
           .unacked_max = options.max_unacked,
           .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
@@ -180,17 +203,21 @@ struct Server::Parts {
                           }}),
         poller(PollerOptions(given, clock.Read()), given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
-        sessions(MakeSessionContext(poller, clock, rpc_metrics, given), given.max_sessions,
+        gate(given.auth, given.max_rate),
+        sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given), given.max_sessions,
                  core::Nanos(absl::ToInt64Nanoseconds(given.linger))),
         core_metrics(poller, clock, given),
         store_metrics(committer, given),
-        context{poller, clock, rpc_metrics, given.max_payload_bytes},
+        context{poller, clock, rpc_metrics, gate, SignalLimitsOf(given)},
         admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
               [this] {
                 return !draining.load(std::memory_order_relaxed) &&
                        !failed.load(std::memory_order_relaxed);
               }),
         admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {}
+
+  // What callers must show; reads the files that say so, which are watched from Start on.
+  absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials();
 
   const Options options;
   core::RealClock clock;
@@ -200,6 +227,9 @@ struct Server::Parts {
   Committer committer;
   core::Poller poller;
   RpcMetrics rpc_metrics;
+  TlsCertificates certificates;
+  Gate gate;
+  FileWatch files;
   Sessions sessions;
   CoreMetrics core_metrics;
   StoreMetrics store_metrics;
@@ -216,6 +246,21 @@ struct Server::Parts {
   std::string address;
   std::string metrics_address;
 };
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Server::Parts::Credentials() {
+  absl::Status status = gate.Watch(files, options.token_file, options.acl_file);
+  if (status.ok() && !options.tls_cert_file.empty()) {
+    std::vector<std::string> paths = {options.tls_cert_file, options.tls_key_file};
+    if (!options.tls_client_ca_file.empty()) paths.push_back(options.tls_client_ca_file);
+    status = files.Add(std::move(paths), [this](const std::vector<std::string>& contents) {
+      return certificates.Set(contents[0], contents[1], contents.size() > 2 ? contents[2] : "");
+    });
+  }
+  if (!status.ok()) return status;
+  files.Start();
+  if (options.tls_cert_file.empty()) return grpc::InsecureServerCredentials();
+  return certificates.Credentials();
+}
 
 Server::Server(const Options& options, std::function<void()> store_failed)
     : parts_(std::make_unique<Parts>(options, std::move(store_failed))) {}
@@ -244,12 +289,17 @@ bool Server::Start(std::string* error) {
   const bool is_unix = absl::StartsWith(asked, "unix:");
   if (is_unix && SomebodyServesOn(asked.substr(5))) return fail("another server is there");
   if (!is_unix && asked.rfind(':') == std::string::npos) return fail("not HOST:PORT or unix:PATH");
+  absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> credentials = p.Credentials();
+  if (!credentials.ok()) {
+    *error = std::string(credentials.status().message());
+    return false;
+  }
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (p.options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetArguments(builder, p.options);
   int port = 0;
-  builder.AddListeningPort(asked, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(asked, *std::move(credentials), &port);
   builder.RegisterService(&p.service);
   builder.RegisterService(&p.admin_service);
   const unsigned threads = std::max(2U, std::thread::hardware_concurrency());
@@ -282,7 +332,8 @@ bool Server::Start(std::string* error) {
   p.timers.Start(p.poller);
   auto* const health = p.server->GetHealthCheckService();
   for (const char* name : kHealthNames) health->SetServingStatus(name, true);
-  p.metrics_address = p.admin.Start(p.options.metrics_address, error);
+  const std::string& metrics = p.options.metrics_address;
+  p.metrics_address = metrics == "none" ? metrics : p.admin.Start(metrics, error);
   return !p.metrics_address.empty();
 }
 

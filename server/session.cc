@@ -43,6 +43,7 @@ thread_local const Session* current_receiver = nullptr;
 // What one message asks for, up to a cancel: carried out in one step.
 struct Session::Batch {
   google::protobuf::Arena& arena;
+  core::Instant now;          // when the message came
   bool unacked_full = false;  // of the limits, at its beginning
   bool unacked_over = false;
   uint64_t waits_left = 0;
@@ -52,13 +53,15 @@ struct Session::Batch {
   uint64_t cancels = 0;                         // an operation, after the others
 };
 
-Session::Session(const SessionContext& context, uint64_t number, const v1::SessionHello& hello,
-                 std::string token, core::Nanos linger)
+Session::Session(const SessionContext& context, uint64_t number, Visitor visitor,
+                 const v1::SessionHello& hello, std::string token, core::Nanos linger)
     : context_(context),
       number_(number),
+      owner_(visitor.number),
       client_(hello.client()),
       token_(std::move(token)),
-      linger_(linger) {
+      linger_(linger),
+      visitor_(std::move(visitor)) {
   heard_ = said_ = context.clock.Read().mono;
 }
 
@@ -76,7 +79,7 @@ v1::SessionWelcome Session::Welcome(bool resumed) const {
   to_proto(context_.retention, welcome.mutable_retention());
   const auto parked_max = std::min<uint64_t>(context_.parked_max, UINT32_MAX);
   welcome.set_max_parked(static_cast<uint32_t>(parked_max));
-  welcome.set_max_payload_bytes(static_cast<uint32_t>(context_.payload_bytes_max));
+  welcome.set_max_payload_bytes(static_cast<uint32_t>(context_.signals.bytes_max));
   return welcome;
 }
 
@@ -140,19 +143,22 @@ std::optional<Error> Session::CheckOrder(const v1::SessionRequest& message, bool
 std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest& message,
                                       google::protobuf::Arena& arena, bool first) {
   const core::MutexLock work(work_);
+  const core::Instant now = context_.clock.Read().mono;
   {
     const core::MutexLock lock(mutex_);
     if (link_.get() != &link || ended_) return std::nullopt;
-    heard_ = context_.clock.Read().mono;
+    heard_ = now;
   }
-  return CarryOut(message, arena, first);
+  return CarryOut(message, arena, first, now);
 }
 
 std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
-                                       google::protobuf::Arena& arena, bool first) {
+                                       google::protobuf::Arena& arena, bool first,
+                                       core::Instant now) {
   if (auto fault = Acknowledge(message.acked_sequence())) return fault;
   if (auto fault = CheckOrder(message, first)) return fault;
-  Batch batch{arena};
+  context_.gate.Refresh(&visitor_);
+  Batch batch{arena, now};
   Measure(batch);
   if (batch.unacked_over) {
     return Error{.reason = "LIMIT_UNACKED",
@@ -240,8 +246,14 @@ void Session::Prepare(const v1::Operation& operation, Batch& batch) {
 template <class T>
 void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& batch) {
   using Call = SessionCall<T>;
-  const Caller caller{client_, context_.payload_bytes_max, number_};
+  const Caller caller{visitor_, client_, context_.signals, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
+  if (!std::is_same_v<T, AckMethod>) {
+    if (Fault fault = context_.gate.Charge(visitor_, batch.now)) {
+      Fail(id, batch, *std::move(fault));
+      return;
+    }
+  }
   if (Fault fault = T::Parse(caller, request, *parsed)) {
     Fail(id, batch, *std::move(fault));
     return;

@@ -19,8 +19,10 @@
 #include "absl/hash/hash.h"
 #include "core/mutex.h"
 #include "core/poller.h"
+#include "server/access/gate.h"
 #include "server/rpc_metrics.h"
 #include "server/session_call.h"
+#include "server/signal.h"
 #include "server/status.h"
 #include "waitd/v1/waitd.pb.h"
 
@@ -65,7 +67,8 @@ struct SessionContext {
   core::Poller& poller;
   const core::Clock& clock;
   RpcMetrics& metrics;
-  size_t payload_bytes_max = 0;
+  Gate& gate;
+  SignalLimits signals;
   uint64_t parked_max = 0;   ///< waits of one session
   uint64_t unacked_max = 0;  ///< results of one session
   core::Nanos keepalive = std::chrono::seconds(30);
@@ -91,8 +94,8 @@ struct SessionContext {
 ///                the bytes not written, for which reading stops (`congested`).
 class Session final : public Outbox, public std::enable_shared_from_this<Session> {
  public:
-  Session(const SessionContext& context, uint64_t number, const v1::SessionHello& hello,
-          std::string token, core::Nanos linger);
+  Session(const SessionContext& context, uint64_t number, Visitor visitor,
+          const v1::SessionHello& hello, std::string token, core::Nanos linger);
 
   /// From now on `link` carries the session, and the former one is broken off. It says welcome, and
   /// everything again that the client has not acknowledged. False: the session has ended.
@@ -138,6 +141,9 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
 
   const std::string& token() const { return token_; }
 
+  /// Whose it is, as Visitor::number.
+  uint64_t owner() const { return owner_; }
+
   /// Nothing waits to be written or acknowledged by the stream.
   bool flushed() const;
 
@@ -155,7 +161,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   v1::SessionWelcome Welcome(bool resumed) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> Acknowledge(uint64_t sequence) ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<Error> CarryOut(const v1::SessionRequest& message, google::protobuf::Arena& arena,
-                                bool first) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
+                                bool first, core::Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> CheckOrder(const v1::SessionRequest& message, bool first)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Prepare(const v1::Operation& operation, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
@@ -175,11 +181,13 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
 
   const SessionContext& context_;
   const uint64_t number_;
+  const uint64_t owner_;
   const std::string client_;
   const std::string token_;
   const core::Nanos linger_;
 
   core::Mutex work_;
+  Visitor visitor_ ABSL_GUARDED_BY(work_);
   uint64_t last_id_ ABSL_GUARDED_BY(work_) = 0;
 
   mutable core::Mutex mutex_;

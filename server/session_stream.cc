@@ -96,8 +96,12 @@ std::optional<Error> SessionStream::Take() {
     if (message.has_hello() && message.hello().client().empty()) {
       message.mutable_hello()->set_client(server_context_.peer());
     }
+    Visitor visitor;
+    if (Fault fault = context_.gate.Admit(server_context_, &visitor)) return fault;
     std::shared_ptr<Session> session;
-    if (auto error = sessions_.Begin(shared_from_this(), message, &session)) return error;
+    if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor), message, &session)) {
+      return error;
+    }
     session_ = std::move(session);
   }
   return session_->Receive(*this, message, arena, first);

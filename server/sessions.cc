@@ -28,7 +28,7 @@ Sessions::Sessions(SessionContext context, uint64_t sessions_max, core::Nanos li
   context_.ended = [this](Session& session) { Ended(session); };
 }
 
-std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link,
+std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor visitor,
                                      const v1::SessionRequest& first,
                                      std::shared_ptr<Session>* session) {
   if (!first.has_hello()) {
@@ -51,7 +51,10 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link,
     {
       const core::MutexLock lock(mutex_);
       const auto found = by_token_.find(hello.resume_token());
-      if (found != by_token_.end()) *session = found->second;
+      // Another one's is not known.
+      if (found != by_token_.end() && found->second->owner() == visitor.number) {
+        *session = found->second;
+      }
     }
     std::optional<Error> error;
     if (*session != nullptr && (*session)->Attach(link, true, hello.acked_sequence(), &error)) {
@@ -70,7 +73,8 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link,
                    .metadata = {{"limit", absl::StrCat(sessions_max_)}}};
     }
     std::string token = MakeToken();
-    *session = std::make_shared<Session>(context_, ++last_number_, hello, token, linger);
+    *session = std::make_shared<Session>(context_, ++last_number_, std::move(visitor), hello, token,
+                                         linger);
     by_token_.emplace(std::move(token), *session);
     context_.metrics.Sessions(1);
   }

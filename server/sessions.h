@@ -23,8 +23,8 @@ class Sessions {
 
   /// The session that the first message of a stream asks for: one that is there, or a new one. An
   /// error refuses the stream.
-  std::optional<Error> Begin(const std::shared_ptr<Link>& link, const v1::SessionRequest& first,
-                             std::shared_ptr<Session>* session);
+  std::optional<Error> Begin(const std::shared_ptr<Link>& link, Visitor visitor,
+                             const v1::SessionRequest& first, std::shared_ptr<Session>* session);
 
   /// Now and then: each session's Tick.
   void Tick();

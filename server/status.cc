@@ -50,6 +50,10 @@ constexpr std::array kRows = {
     Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_DISK", StatusCode::RESOURCE_EXHAUSTED, 5000},
     Row{"LIMIT_BACKUPS", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_MEMORY", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_RATE", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"NO_CREDENTIALS", StatusCode::UNAUTHENTICATED, 0},
+    Row{"FORBIDDEN", StatusCode::PERMISSION_DENIED, 0},
     Row{"DRAINING", StatusCode::UNAVAILABLE, 1000},
     Row{"STORE_FAILED", StatusCode::UNAVAILABLE, 1000},
 };

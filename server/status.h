@@ -4,6 +4,7 @@
 #include <grpcpp/support/status.h>
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@ struct Error {
   std::string field;        ///< the request's field at fault; empty: none is
   std::map<std::string, std::string> metadata = {};
 };
+
+/// What is wrong with a request or a part of it, or nothing.
+using Fault = std::optional<Error>;
 
 /// The gRPC status of an error: the code that belongs to its reason, and google.rpc details.
 grpc::Status ToStatus(const Error& error);

@@ -185,19 +185,6 @@ Fault ToOpenOptions(const v1::OpenOptions& options, bool in_session, std::string
   return std::nullopt;
 }
 
-Fault ToPayload(bool present, const v1::Signal& signal, size_t bytes_max, core::Payload* to) {
-  if (!present) return std::nullopt;
-  std::string bytes;
-  signal.SerializeToString(&bytes);
-  if (bytes.size() > bytes_max) {
-    return Bad("PAYLOAD_TOO_LARGE", "signal",
-               absl::StrCat("a signal has at most ", bytes_max, " bytes, this one ", bytes.size(),
-                            "; send a reference instead, or raise --max-payload-bytes"));
-  }
-  *to = std::make_shared<const std::string>(std::move(bytes));
-  return std::nullopt;
-}
-
 Fault ToReadyCondition(v1::ReadyCondition condition, core::ReadyCondition* to) {
   switch (condition) {
     case v1::READY_CONDITION_UNSPECIFIED:

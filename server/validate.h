@@ -16,7 +16,6 @@ namespace waitd::server {
 
 /// Everything below answers what is wrong with a part of a request, or nothing, and writes what it
 /// means for the core only then. `field` is the part's path in the request.
-using Fault = std::optional<Error>;
 using LabelMap = google::protobuf::Map<std::string, std::string>;
 
 /// UTF-8, which the parser has seen to, 1 to 512 bytes, no control characters.
@@ -44,9 +43,6 @@ Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to)
 /// `in_session`: only there may a descriptor be ephemeral.
 Fault ToOpenOptions(const v1::OpenOptions& options, bool in_session, std::string_view field,
                     core::OpenOptions* to);
-
-/// The signal as the bytes that are handed out; null when there is none.
-Fault ToPayload(bool present, const v1::Signal& signal, size_t bytes_max, core::Payload* to);
 
 Fault ToReadyCondition(v1::ReadyCondition condition, core::ReadyCondition* to);
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "server/store/payload.h"
 #include "server/store/payload_rows.h"
 #include "server/store/record_enums.h"
 
@@ -204,7 +205,7 @@ class Reader {
   template <class Message>
   core::Payload Signal(const Message& from) {
     if (!from.has_signal()) return nullptr;
-    if (from.signal().has_here()) return std::make_shared<const std::string>(from.signal().here());
+    if (from.signal().has_here()) return MakePayload(from.signal().here());
     core::Payload payload = from.signal().has_row() ? find_payload_(from.signal().row()) : nullptr;
     if (payload == nullptr) fault_ = "a payload that is not there";
     return payload;

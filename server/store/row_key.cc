@@ -28,7 +28,8 @@ bool Is(RowKind kind, std::string_view key) {
 
 constexpr size_t kUseAt = 1;
 constexpr size_t kNameAt = 2;
-constexpr size_t kIdAt = kNameAt + sizeof(uint64_t);
+constexpr size_t kCallerAt = kNameAt + sizeof(uint64_t);
+constexpr size_t kIdAt = kCallerAt + sizeof(uint64_t);
 
 }  // namespace
 
@@ -41,6 +42,7 @@ void MakeIdKey(const core::SavedIdKey& id, std::string* key) {
   key->assign(1, static_cast<char>(RowKind::kId));
   key->push_back(static_cast<char>(static_cast<int>(id.use) + 1));
   AppendBigEndian(id.name, key);
+  AppendBigEndian(id.caller, key);
   key->append(id.id);
 }
 
@@ -62,6 +64,7 @@ std::optional<core::SavedIdKey> ReadIdKey(std::string_view key) {
   if (use < 0 || use > static_cast<int>(core::IdUse::kWriteHandOff)) return std::nullopt;
   return core::SavedIdKey{.use = static_cast<core::IdUse>(use),
                           .name = ReadBigEndian<uint64_t>(key.substr(kNameAt)),
+                          .caller = ReadBigEndian<uint64_t>(key.substr(kCallerAt)),
                           .id = std::string(key.substr(kIdAt))};
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/journal.h"
+#include "server/store/payload.h"
 #include "server/store/record.h"
 #include "server/store/row_key.h"
 
@@ -100,7 +101,7 @@ const char* RowScan::ReadMeta(std::string_view key, std::string_view value, Load
 const char* RowScan::ReadPayload(std::string_view key, std::string_view value) {
   const auto number = ReadPayloadKey(key);
   if (!number.has_value()) return "there is no such row";
-  payloads_.Found(*number, std::make_shared<const std::string>(value));
+  payloads_.Found(*number, MakePayload(std::string(value)));
   return nullptr;
 }
 

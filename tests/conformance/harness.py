@@ -158,14 +158,34 @@ def refusal_of(call, code, reason, field=None):
     return said[0]
 
 
+class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Adds the token to each call."""
+
+    def __init__(self, token):
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def _details(self, details):
+        return details._replace(metadata=tuple(details.metadata or ()) + self._metadata)
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(self._details(client_call_details), request)
+
+    def intercept_stream_stream(self, continuation, client_call_details, request_iterator):
+        return continuation(self._details(client_call_details), request_iterator)
+
+
 class Client:
     """The contract's calls on one connection. start_... returns at once; the others block, for
     CALL_LIMIT_S at most. Times are in seconds; a field that is None is left unset."""
 
-    def __init__(self, address):
+    def __init__(self, address, credentials=None, token=None):
+        """credentials: of TLS; token: sent with each call."""
         # A pool of its own: clients that share a connection would share its fate.
-        self.channel = grpc.insecure_channel(
-            address, options=[("grpc.use_local_subchannel_pool", 1)])
+        pool = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = (grpc.insecure_channel(address, options=pool) if credentials is None
+                        else grpc.secure_channel(address, credentials, options=pool))
+        if token is not None:
+            self.channel = grpc.intercept_channel(self.channel, _WithToken(token))
         self.stub = waitd_pb2_grpc.WaitServiceStub(self.channel)
         self.health_stub = health_pb2_grpc.HealthStub(self.channel)
         self._names = 0
@@ -391,10 +411,10 @@ class Server:
     """A waitd process on a unix socket of its own, with its metrics on a free port.
 
     env replaces what the process sees as WAITD_*; config is the text of its config file;
-    listen replaces the address.
+    listen replaces the address; credentials are those of TLS by which its state is asked for.
     """
 
-    def __init__(self, binary, *flags, env=None, config=None, listen=None):
+    def __init__(self, binary, *flags, env=None, config=None, listen=None, credentials=None):
         self.directory = tempfile.mkdtemp(prefix="waitd-")
         self._listen = listen or f"unix:{self.directory}/s"
         self._arguments = [binary, f"--listen-address={self._listen}",
@@ -405,6 +425,7 @@ class Server:
                 file.write(config)
             self._arguments.append(f"--config={path}")
         self._env = clean_environment(env)
+        self._credentials = credentials
         self._changed = threading.Condition()
         self.process, self._seen_to_end = None, False
 
@@ -454,8 +475,8 @@ class Server:
             assert find(), f"it ended without a line {pattern}: {self._lines}"
             return find()
 
-    def client(self):
-        return Client(self.address)
+    def client(self, **who):
+        return Client(self.address, **{"credentials": self._credentials, **who})
 
     def terminate(self):
         self.process.send_signal(signals.SIGTERM)

@@ -347,9 +347,11 @@ class Session:
 class SessionClient(Client):
     """A Client whose calls go through a session, but for Get and List."""
 
-    def __init__(self, address, linger=0.001, **options):
-        super().__init__(address)
-        self.session = Session(lambda: Client(address).channel, linger=linger, **options)
+    def __init__(self, address, linger=0.001, who=None, **options):
+        """who: how a Client says who it is."""
+        super().__init__(address, **(who or {}))
+        self.session = Session(lambda: Client(address, **(who or {})).channel, linger=linger,
+                               **options)
 
     def start(self, method, request, call_limit_s=CALL_LIMIT_S):
         if type(request) in FIELDS:

@@ -35,12 +35,12 @@ class Disk {
   }
 
   int writes = 0;
-  using Key = std::tuple<IdUse, uint64_t, std::string>;
+  using Key = std::tuple<IdUse, uint64_t, uint64_t, std::string>;
   std::map<std::string, SavedDesc> descs;
   std::map<Key, SavedId> ids;
 
  private:
-  static Key Of(const SavedIdKey& key) { return {key.use, key.name, key.id}; }
+  static Key Of(const SavedIdKey& key) { return {key.use, key.name, key.caller, key.id}; }
 
   std::map<uint32_t, Instant> horizons;
   uint64_t next_generation = 0;

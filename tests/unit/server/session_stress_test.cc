@@ -78,7 +78,8 @@ class Client {
   Client(const SessionContext& context, uint32_t seed) : seed_(seed) {
     v1::SessionHello hello;
     hello.set_client("stress");
-    session_ = std::make_shared<Session>(context, seed, hello, "token", std::chrono::seconds(30));
+    session_ = std::make_shared<Session>(context, seed, Visitor{}, hello, "token",
+                                         std::chrono::seconds(30));
     Attach(false);
   }
 
@@ -258,11 +259,13 @@ TEST_P(SessionStress, EachOperationHasOneResult) {
   SlowStore store;
   if (GetParam()) committer.Start(poller, store);
   RpcMetrics metrics;
+  Gate gate(AuthMode::kNone, 0);
   std::atomic<int> ended{0};
   const SessionContext context{.poller = poller,
                                .clock = clock,
                                .metrics = metrics,
-                               .payload_bytes_max = 1000,
+                               .gate = gate,
+                               .signals = {1000, uint64_t{1} << 30},
                                .parked_max = 1000,
                                .unacked_max = 100'000,
                                .ended = [&](Session&) { ++ended; }};

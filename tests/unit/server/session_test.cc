@@ -60,7 +60,7 @@ class SessionTest : public testing::Test {
   std::shared_ptr<Session> Begin() {
     v1::SessionHello hello;
     hello.set_client("test");
-    return std::make_shared<Session>(context_, 1, hello, "token", seconds(30));
+    return std::make_shared<Session>(context_, 1, Visitor{}, hello, "token", seconds(30));
   }
 
   // Every write that is under way ends well, and what follows from it.
@@ -113,11 +113,13 @@ class SessionTest : public testing::Test {
   ManualClock clock_;
   core::Poller poller_{{}, nullptr, nullptr};
   RpcMetrics metrics_;
+  Gate gate_{AuthMode::kNone, 0};
   int ended_ = 0;
   SessionContext context_{.poller = poller_,
                           .clock = clock_,
                           .metrics = metrics_,
-                          .payload_bytes_max = 1000,
+                          .gate = gate_,
+                          .signals = {1000, uint64_t{1} << 30},
                           .parked_max = 10,
                           .unacked_max = 4,
                           .ended = [this](Session&) { ++ended_; }};

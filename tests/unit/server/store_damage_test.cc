@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 core::Changes Row(int number) {
   return {.descs = {{.name = "name" + std::to_string(number), .generation = 1}},
-          .ids = {{.key = {core::IdUse::kRequest, 1, std::to_string(number)},
+          .ids = {{.key = {core::IdUse::kRequest, 1, 0, std::to_string(number)},
                    .answer = core::CloseResult{1}}},
           .next_generation = 2};
 }

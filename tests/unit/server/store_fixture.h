@@ -146,7 +146,7 @@ class Shown {
     All(d.name, d.kind, d.generation, d.open_time, d.idle_ttl, d.labels, d.ephemeral, d.owner,
         d.side[0], d.side[1], r.created, r.decided);
   }
-  void Add(const core::SavedIdKey& k) { All(k.use, k.name, k.id); }
+  void Add(const core::SavedIdKey& k) { All(k.use, k.name, k.caller, k.id); }
   void Add(const core::SavedId::SavedHandOff& h) { All(h.generation, h.side, h.token); }
   void Add(const core::SavedId& i) {
     All(i.key, i.shard, i.state, i.content, i.recorded, i.alarm, i.ack_timeout);

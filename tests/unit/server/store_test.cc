@@ -167,7 +167,8 @@ class Draw {
   }
 
   core::SavedIdKey Key() {
-    return {Enum(core::IdUse::kWriteHandOff), Below(2) * ~uint64_t{0}, std::to_string(Below(20))};
+    return {Enum(core::IdUse::kWriteHandOff), Below(2) * ~uint64_t{0},
+            Below(2) * 0x8000'0000'0000'0001U, std::to_string(Below(20))};
   }
 
   core::Changes Changes() {
@@ -235,7 +236,7 @@ TEST_F(StoreTest, EveryKindOfRecordComesBackAsItWas) {
   core::Changes changes{.next_generation = 1000};
   for (int i = 0; i < 500; ++i) {
     changes.descs.push_back(draw.Desc("d" + std::to_string(i)));
-    changes.ids.push_back(draw.Id({core::IdUse::kWait, 7, "i" + std::to_string(i)}));
+    changes.ids.push_back(draw.Id({core::IdUse::kWait, 7, 0, "i" + std::to_string(i)}));
     changes.ids.back().answer = draw.Answer(static_cast<uint64_t>(i) % 7);
   }
   expected.Apply(changes);
@@ -274,9 +275,9 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
     desc.side[0].signal = Bytes(std::string(64 << 10, '\0'));
     desc.side[1].signal = Bytes("");
     changes.descs.push_back(desc);
-    changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, name};
+    changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, 0, name};
   }
-  changes.ids.push_back({.key = {core::IdUse::kRequest, 0, ""}});
+  changes.ids.push_back({.key = {core::IdUse::kRequest, 0, 0, ""}});
   expected.Apply(changes);
   Commit(*store_, changes);
   EXPECT_EQ(Reopen(), expected);
@@ -287,12 +288,12 @@ TEST_F(StoreTest, ANameMayBeClosedAndOpenedInOneBatch) {
   Commit(*store_, {.descs = {{.name = "a", .generation = 1}, {.name = "b", .generation = 2}},
                    .next_generation = 10});
   Commit(*store_, {.closed = {"a", "b"}, .descs = {{.name = "a", .generation = 3}}});
-  Commit(*store_, {.forgotten = {{core::IdUse::kWait, 1, "x"}},
-                   .ids = {{.key = {core::IdUse::kWait, 1, "x"}}}});
+  Commit(*store_, {.forgotten = {{core::IdUse::kWait, 1, 0, "x"}},
+                   .ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}}}});
   const Contents contents = Reopen();
   Contents expected;
   expected.Apply({.descs = {{.name = "a", .generation = 3}},
-                  .ids = {{.key = {core::IdUse::kWait, 1, "x"}}},
+                  .ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}}},
                   .next_generation = 10});
   EXPECT_EQ(contents, expected);
 }
@@ -309,7 +310,7 @@ TEST_F(StoreTest, NothingIsWrittenForNoChanges) {
 }
 
 core::SavedId OutcomeWith(const Payload& payload, int number) {
-  return {.key = {core::IdUse::kWait, 1, std::to_string(number)},
+  return {.key = {core::IdUse::kWait, 1, 0, std::to_string(number)},
           .answer = core::WaitResult{.signal = payload}};
 }
 
@@ -429,7 +430,7 @@ TEST_F(StoreTest, TheEndsOfTheRangeSurviveEveryBoot) {
   // Its wall time is beyond the range, its instant is not: early is what it must not be.
   changes.descs[0].side[1].deadline = {core::kNever - seconds(1), WallTime::max(),
                                        Deadline::State::kArmed};
-  changes.ids = {{.key = {core::IdUse::kWait, 1, "x"}, .recorded = Instant::min()}};
+  changes.ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}, .recorded = Instant::min()}};
   changes.horizons = {{5, Instant::min()}};
   Commit(*store_, changes);
   changes.descs[0].side[1].deadline.at = core::kNever;

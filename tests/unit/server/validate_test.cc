@@ -197,26 +197,6 @@ TEST(ValidateOpenOptions, KindIdleTtlAndEphemeral) {
   EXPECT_TRUE(to.ephemeral) << "in a session";
 }
 
-TEST(ValidateSignal, IsMeasuredEncoded) {
-  core::Payload to;
-  v1::Signal signal;
-  signal.set_data(std::string(100, 'x'));
-  const size_t size = signal.ByteSizeLong();
-  EXPECT_NO_FAULT(ToPayload(true, signal, size + 1, &to));
-  EXPECT_NO_FAULT(ToPayload(true, signal, size, &to));
-  ASSERT_NE(to, nullptr);
-  EXPECT_EQ(*to, signal.SerializeAsString());
-  EXPECT_FAULT(ToPayload(true, signal, size - 1, &to), "PAYLOAD_TOO_LARGE", "signal");
-}
-
-TEST(ValidateSignal, AnEmptyOneIsNotNone) {
-  core::Payload to;
-  EXPECT_NO_FAULT(ToPayload(false, {}, 10, &to));
-  EXPECT_EQ(to, nullptr);
-  EXPECT_NO_FAULT(ToPayload(true, {}, 10, &to));
-  EXPECT_NE(to, nullptr);
-}
-
 TEST(ValidateCondition, UnknownOnesAreRefused) {
   core::ReadyCondition ready{};
   EXPECT_NO_FAULT(ToReadyCondition(v1::READY_CONDITION_WAITING, &ready));
