@@ -36,7 +36,7 @@ container=$(buildah from scratch)
 buildah add --quiet "$container" "$out/rootfs.tar" / >/dev/null
 # As the Dockerfile has it; a health check is not of OCI.
 buildah config --user 65532:65532 --entrypoint '["/usr/bin/waitd"]' \
-  --cmd '--listen-address=0.0.0.0:7411 --metrics-address=0.0.0.0:9464' \
+  --cmd '--listen-address=0.0.0.0:7411 --insecure --metrics-address=0.0.0.0:9464' \
   --env PATH=/usr/bin --env STATE_DIRECTORY=/var/lib/waitd --workingdir / --port 7411 --port 9464 \
   --volume /var/lib/waitd --stop-signal SIGTERM \
   --label org.opencontainers.image.title=waitd \

@@ -180,6 +180,65 @@ TEST_F(OptionsTest, AddressesNeedAHostAndAPort) {
             Action::kRun);
 }
 
+TEST_F(OptionsTest, WhoGetsInIsTakenFromFlags) {
+  const CommandLine line =
+      Read({"--listen-address=0.0.0.0:1", "--tls-cert-file=c", "--tls-key-file=k",
+            "--tls-client-ca-file=a", "--auth=mtls", "--acl-file=l", "--reflection=false",
+            "--max-rate=5", "--max-held-bytes=6", "--max-grpc-bytes=7", "--max-connection-age=1h",
+            "--max-connection-age-grace=2s", "--max-connection-idle=3m"});
+  ASSERT_EQ(line.action, Action::kRun) << line.error;
+  EXPECT_EQ(line.options.tls_cert_file, "c");
+  EXPECT_EQ(line.options.tls_key_file, "k");
+  EXPECT_EQ(line.options.tls_client_ca_file, "a");
+  EXPECT_EQ(line.options.auth, AuthMode::kMtls);
+  EXPECT_EQ(line.options.acl_file, "l");
+  EXPECT_FALSE(line.options.reflection);
+  EXPECT_EQ(line.options.max_rate, 5U);
+  EXPECT_EQ(line.options.max_held_bytes, 6U);
+  EXPECT_EQ(line.options.max_grpc_bytes, 7U);
+  EXPECT_EQ(line.options.max_connection_age, absl::Hours(1));
+  EXPECT_EQ(line.options.max_connection_age_grace, absl::Seconds(2));
+  EXPECT_EQ(line.options.max_connection_idle, absl::Minutes(3));
+  EXPECT_EQ(Read({"--auth=token", "--token-file=t", "--acl-file=l"}).options.auth,
+            AuthMode::kToken);
+}
+
+TEST_F(OptionsTest, HalfOfWhatBelongsTogetherIsRefusedWithTheOtherHalf) {
+  ExpectFailure({"--tls-cert-file=c"}, {"--tls-key-file"});
+  ExpectFailure({"--tls-key-file=k"}, {"--tls-cert-file"});
+  ExpectFailure({"--tls-client-ca-file=a"}, {"--tls-cert-file"});
+  ExpectFailure({"--auth=mtls", "--acl-file=l"}, {"--tls-client-ca-file"});
+  ExpectFailure({"--auth=token", "--acl-file=l"}, {"--token-file"});
+  ExpectFailure({"--token-file=t"}, {"--auth=token"});
+  ExpectFailure({"--auth=token", "--token-file=t"}, {"--acl-file"});
+  ExpectFailure({"--acl-file=l"}, {"--auth"});
+  ExpectFailure({"--auth=password"}, {"'password'", "none, token, mtls"});
+}
+
+TEST_F(OptionsTest, OtherMachinesAreLetInOnlyWithTlsAndAuthOrWhenItIsSaid) {
+  const std::vector<std::string> tls = {"--tls-cert-file=c", "--tls-key-file=k"};
+  const std::vector<std::string> auth = {"--auth=token", "--token-file=t", "--acl-file=l"};
+  for (const char* address : {"0.0.0.0:1", "[::]:1", "10.1.2.3:1", "example.org:1"}) {
+    std::vector<std::string> flags = {"--listen-address", address};
+    ExpectFailure(flags, {address, "no TLS and no --auth", "--insecure"});
+    flags.insert(flags.end(), tls.begin(), tls.end());
+    ExpectFailure(flags, {address, "there is no --auth", "--acl-file"});
+    flags.insert(flags.end(), auth.begin(), auth.end());
+    EXPECT_EQ(Read(flags).action, Action::kRun) << address;
+    flags.erase(flags.begin() + 2, flags.begin() + 4);
+    ExpectFailure(flags, {address, "there is no TLS", "--tls-cert-file"});
+    EXPECT_EQ(Read({"--listen-address", address, "--insecure"}).action, Action::kRun);
+  }
+  for (const char* address : {"127.0.0.2:1", "localhost:1", "[::1]:1", "unix:/s"}) {
+    EXPECT_EQ(Read({"--listen-address", address}).action, Action::kRun) << address;
+  }
+}
+
+TEST_F(OptionsTest, MetricsMayBeLeftOut) {
+  EXPECT_EQ(Read({"--metrics-address=none"}).options.metrics_address, "none");
+  ExpectFailure({"--listen-address=none"}, {"listen-address", "HOST:PORT"});
+}
+
 TEST_F(OptionsTest, AFileThatCannotBeReadIsRefused) {
   ExpectFailure({"--config=/nowhere/at/all"}, {"cannot read", "/nowhere/at/all"});
   ExpectFailure({"--config", testing::TempDir()}, {"cannot read", testing::TempDir()});
