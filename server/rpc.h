@@ -27,8 +27,11 @@ struct Context {
   RpcMetrics& metrics;
   Gate& gate;
   SignalLimits signals;
-  /// Calls that arrived and have an event to come. Relaxed: a number to look at now and then.
+  /// Calls that were let in and have an event to come. Relaxed: a number to look at now and then.
   std::atomic<uint64_t> calls{0};
+  /// Set when waitd ends: who comes now is sent away, and not waited for. Relaxed: those who just
+  /// missed it are waited for, too.
+  std::atomic<bool> closed{false};
 };
 
 /// An event that a completion queue hands back.
@@ -126,10 +129,15 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
       delete this;
       return;
     }
-    context_.calls.fetch_add(1, std::memory_order_relaxed);
     Await(context_, service_, queue_);
     began_ = context_.clock.Read();
     context_.metrics.Started(T::kMethod);
+    if (context_.closed.load(std::memory_order_relaxed)) {
+      Refuse(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}), {});
+      return;
+    }
+    counted_ = true;
+    context_.calls.fetch_add(1, std::memory_order_relaxed);
     Visitor visitor;
     Caller caller{.visitor = visitor, .client = {}, .signals = context_.signals};
     if constexpr (kParks) {
@@ -188,7 +196,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
 
   void Leave() {
     if (--events_left_ > 0) return;
-    context_.calls.fetch_sub(1, std::memory_order_relaxed);
+    if (counted_) context_.calls.fetch_sub(1, std::memory_order_relaxed);
     delete this;
   }
 
@@ -202,6 +210,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   grpc::ServerAsyncResponseWriter<Response> writer_;
   core::Now began_{};
   int events_left_ = kParks ? 2 : 1;
+  bool counted_ = false;
   To<&Rpc::Arrived> arrived_{*this};
   To<&Rpc::Ended> ended_{*this};
   To<&Rpc::Left> left_{*this};

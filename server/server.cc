@@ -354,6 +354,9 @@ void Server::Stop() {
   Parts& p = *parts_;
   if (p.server == nullptr) return;
   p.poller.RefuseWaits();
+  // Else those who come meanwhile, and again, would hold it up for as long as it waits for anybody.
+  p.context.closed.store(true, std::memory_order_relaxed);
+  p.sessions.StopReading();
   p.poller.EndWaits(p.clock.Read());
   // A client that has no call notices nothing before its next one, and would not hang up: when all
   // have their answers there is nothing to wait for.

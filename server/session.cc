@@ -470,12 +470,18 @@ void Session::Broken(const Link& link) {
 
 bool Session::congested() const {
   const core::MutexLock lock(mutex_);
-  return unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax;
+  return stopped_reading_ || unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax;
+}
+
+void Session::StopReading() {
+  const core::MutexLock lock(mutex_);
+  stopped_reading_ = true;
 }
 
 bool Session::flushed() const {
   const core::MutexLock lock(mutex_);
-  return link_ == nullptr || (!writing_ && outbox_.empty() && next_ > sequence_);
+  return link_ == nullptr ||
+         (in_flight_ == 0 && !writing_ && outbox_.empty() && next_ > sequence_);
 }
 
 void Session::Tick(core::Instant now) {

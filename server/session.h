@@ -144,7 +144,10 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   /// Whose it is, as Visitor::number.
   uint64_t owner() const { return owner_; }
 
-  /// Nothing waits to be written or acknowledged by the stream.
+  /// From now on it is congested: what has been read is carried out, and no more.
+  void StopReading();
+
+  /// Nothing is in flight, and nothing waits to be written to the stream.
   bool flushed() const;
 
  private:
@@ -210,6 +213,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t written_ ABSL_GUARDED_BY(mutex_) = 0;  // what is being written; 0: control
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<Error> error_ ABSL_GUARDED_BY(mutex_);  // with which it ended
   core::Instant heard_ ABSL_GUARDED_BY(mutex_);

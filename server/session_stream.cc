@@ -50,6 +50,10 @@ void SessionStream::Arrived(bool ok) {
   Await(context_, sessions_, service_, queue_);
   began_ = context_.clock.Read().mono;
   context_.metrics.Started(Method::kSession);
+  if (context_.closed.load(std::memory_order_relaxed)) {
+    End(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}));
+    return;
+  }
   Read();
 }
 

@@ -88,6 +88,10 @@ void Sessions::Tick() {
   for (const auto& session : All()) session->Tick(now);
 }
 
+void Sessions::StopReading() {
+  for (const auto& session : All()) session->StopReading();
+}
+
 bool Sessions::Flushed() const {
   const auto all = All();
   return std::all_of(all.begin(), all.end(), [](const auto& each) { return each->flushed(); });

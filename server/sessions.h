@@ -29,6 +29,9 @@ class Sessions {
   /// Now and then: each session's Tick.
   void Tick();
 
+  /// Each session's StopReading.
+  void StopReading();
+
   /// Every session's results are written, as far as their streams are there.
   bool Flushed() const;
 

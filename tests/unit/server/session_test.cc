@@ -242,5 +242,19 @@ TEST_F(SessionTest, AResumeSaysEverythingAgainThatWasNotAcknowledged) {
   EXPECT_EQ(link_->written.size(), 2U) << "what comes by the former stream is passed over";
 }
 
+TEST_F(SessionTest, ReadsNoMoreWhenItIsToldSoAndFinishesWhatItHas) {
+  EXPECT_FALSE(session_->congested());
+  EXPECT_EQ(Send(WaitFor(1, "n")), std::nullopt);
+  session_->StopReading();
+  EXPECT_TRUE(session_->congested());
+  EXPECT_FALSE(session_->flushed()) << "a wait is in flight";
+  poller_.RefuseWaits();
+  poller_.EndWaits(clock_.now);
+  EXPECT_FALSE(session_->flushed()) << "its result is being written";
+  Drain();
+  EXPECT_TRUE(session_->flushed());
+  EXPECT_TRUE(session_->congested());
+}
+
 }  // namespace
 }  // namespace waitd::server
