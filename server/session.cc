@@ -480,8 +480,7 @@ void Session::StopReading() {
 
 bool Session::flushed() const {
   const core::MutexLock lock(mutex_);
-  return link_ == nullptr ||
-         (in_flight_ == 0 && !writing_ && outbox_.empty() && next_ > sequence_);
+  return link_ == nullptr || (in_flight_ == 0 && !writing_ && outbox_.empty() && next_ > sequence_);
 }
 
 void Session::Tick(core::Instant now) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace waitd::server {
 
@@ -13,9 +14,9 @@ namespace {
 // Where a message is taken apart: one block a thread, for one message at a time.
 google::protobuf::ArenaOptions MessageBlock() {
   constexpr size_t kBytes = size_t{256} << 10;
-  thread_local const std::unique_ptr<char[]> block(new char[kBytes]);
+  thread_local std::vector<char> block(kBytes);
   google::protobuf::ArenaOptions options;
-  options.initial_block = block.get();
+  options.initial_block = block.data();
   options.initial_block_size = kBytes;
   options.max_block_size = kBytes;
   return options;

@@ -89,14 +89,13 @@ absl::Status Gate::Watch(FileWatch& files, const std::string& token_file,
                          const std::string& acl_file) {
   if (mode_ == AuthMode::kNone) return absl::OkStatus();
   if (mode_ == AuthMode::kToken) {
-    const absl::Status status =
-        files.Add({token_file}, [this](const std::vector<std::string>& contents) {
-          auto tokens = Tokens::Parse(contents.front());
-          if (!tokens.ok()) return tokens.status();
-          const core::MutexLock lock(mutex_);
-          tokens_ = *std::move(tokens);
-          return absl::OkStatus();
-        });
+    absl::Status status = files.Add({token_file}, [this](const std::vector<std::string>& contents) {
+      auto tokens = Tokens::Parse(contents.front());
+      if (!tokens.ok()) return tokens.status();
+      const core::MutexLock lock(mutex_);
+      tokens_ = *std::move(tokens);
+      return absl::OkStatus();
+    });
     if (!status.ok()) return status;
   }
   return files.Add({acl_file}, [this](const std::vector<std::string>& contents) {

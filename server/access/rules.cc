@@ -33,7 +33,7 @@ absl::Status Rules::Add(const std::vector<std::string>& words) {
         "not `IDENTITY PREFIX RIGHT[,RIGHT...]`, as in `ci build/ wait,ready,open`");
   }
   const std::string& prefix = words[1];
-  if (const absl::Status status = CheckIdentity(words[0]); !status.ok()) return status;
+  if (absl::Status status = CheckIdentity(words[0]); !status.ok()) return status;
   if (prefix != "*" && !prefix.ends_with('/')) {
     return absl::InvalidArgumentError(absl::StrCat("the prefix '", prefix,
                                                    "' does not end at a /; give '", prefix,

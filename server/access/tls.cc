@@ -81,7 +81,7 @@ class CredentialsOfC final : public grpc::ServerCredentials {
 }  // namespace
 
 absl::Status TlsCertificates::Set(std::string chain, std::string key, std::string client_ca) {
-  if (const absl::Status status = Check(chain, key, client_ca); !status.ok()) return status;
+  if (absl::Status status = Check(chain, key, client_ca); !status.ok()) return status;
   const core::MutexLock lock(mutex_);
   chain_ = std::move(chain);
   key_ = std::move(key);

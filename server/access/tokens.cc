@@ -24,7 +24,7 @@ std::string Sha256(std::string_view bytes) {
 
 absl::StatusOr<std::shared_ptr<const Tokens>> Tokens::Parse(std::string_view text) {
   auto tokens = std::make_shared<Tokens>();
-  const absl::Status status = ForEachLine(text, [&](const std::vector<std::string>& words) {
+  absl::Status status = ForEachLine(text, [&](const std::vector<std::string>& words) {
     constexpr size_t kHashDigits = 64;
     // The words stay out of the message: a token may stand where its hash should.
     const bool is_hash = words.size() == 2 && words[1].size() == kHashDigits &&
