@@ -242,7 +242,7 @@ void Engine::EndAllLocked(const absl::Status& status, bool timers) {
 // Whoever leaves something to be done sooner than the client's thread wakes has to wake it.
 void Engine::WakeLocked(Todo& todo) {
   if (waking_) return;
-  const Instant next = ended_.empty() && !timers_.empty() ? timers_.top().first : kNever;
+  const Instant next = NextLocked();
   if (ended_.empty() ? next >= sleeps_until_ : sleeps_until_ == -kNever) return;
   waking_ = true;
   todo.wake = true;

@@ -96,6 +96,7 @@ class Engine {
     kOpening,   // until OnOpened
     kGreeting,  // until the welcome
     kUp,
+    kEnding,    // a write failed: until OnClosed, which says why
     kBreaking,  // until OnClosed
   };
   struct Ended {
@@ -148,6 +149,7 @@ class Engine {
   void BreakLocked(const char* why, Todo& todo);
   void DownLocked(const absl::Status& status, Instant now);
   void EndImpatientLocked();
+  bool MayConnectLocked() const;
   bool WorthWaitingLocked() const;
   bool SilentLocked(Instant now) const;
   absl::Duration JitterLocked(absl::Duration most);
@@ -191,9 +193,11 @@ class Engine {
   absl::Duration keepalive_;
   Instant keepalive_at_ = kNever;  // when something has to be written
   Instant ack_at_ = kNever;
-  Instant heard_at_ = kNever;  // when the server last said something, or the stream was opened
+  // When the server last said something, or the stream was opened, or could no longer be written.
+  Instant heard_at_ = kNever;
   Instant reconnect_at_ = -kNever;
-  int failures_ = 0;  // attempts to connect, since the last welcome
+  bool refused_ = false;  // the last stream ended for good
+  int failures_ = 0;      // attempts to connect, since the last welcome
   absl::Status last_error_;
 
   bool closing_ = false;

@@ -13,20 +13,6 @@ namespace {
 // The first pause before another attempt, of a connection or of an operation refused for now.
 constexpr absl::Duration kBackoffMin = absl::Milliseconds(50);
 
-// Trying again would not help: what waits is told instead.
-bool IsFinal(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kUnimplemented:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // What is left of a poll over the server's bound says which of all its targets each answer is of,
 // and names those that are gone where it names the ends of targets.
 void Renumber(const PollCall& call, PollResult& poll) {
@@ -93,7 +79,9 @@ void Engine::OnWritten(bool ok) {
     if (closed_.has_value()) {
       DownLocked(*std::exchange(closed_, std::nullopt), now);
     } else if (!ok && link_ != Link::kBreaking) {
-      BreakLocked("the stream broke", todo);
+      // Broken off now, it would end as cancelled, and nobody would know that it was refused.
+      link_ = Link::kEnding;
+      heard_at_ = now;
     } else {
       EncodeLocked(now, todo);
     }
@@ -337,6 +325,13 @@ bool Engine::SilentLocked(Instant now) const {
   return keepalive_ > absl::ZeroDuration() && now >= heard_at_ + 2 * keepalive_;
 }
 
+// After a refusal that is final the next call is what another attempt is made for.
+bool Engine::MayConnectLocked() const {
+  return !refused_ || std::any_of(ops_.begin(), ops_.end(), [](const auto& each) {
+    return each.second->state != Op::State::kTimer;
+  });
+}
+
 // What a closing client would still connect for: a call that may not have reached the server.
 bool Engine::WorthWaitingLocked() const {
   return std::any_of(ops_.begin(), ops_.end(), [](const auto& each) {
@@ -352,7 +347,7 @@ void Engine::LinkLocked(Instant now, Todo& todo) {
       if (closing_ && (over || !WorthWaitingLocked())) {
         EndAllLocked(absl::CancelledError("the client was closed"), true);
         finished_ = true;
-      } else if (now >= reconnect_at_) {
+      } else if (now >= reconnect_at_ && MayConnectLocked()) {
         link_ = Link::kOpening;
         heard_at_ = now;
         todo.open = true;
@@ -360,6 +355,7 @@ void Engine::LinkLocked(Instant now, Todo& todo) {
       break;
     case Link::kOpening:
     case Link::kGreeting:
+    case Link::kEnding:
       if (now >= heard_at_ + kWelcomeWait) {
         BreakLocked("the server did not answer", todo);
       } else if (closing_ && (over || !WorthWaitingLocked())) {
@@ -383,9 +379,11 @@ Instant Engine::NextLocked() const {
   if (closing_ && !finished_ && link_ != Link::kBreaking) next = std::min(next, close_by_);
   switch (link_) {
     case Link::kDown:
-      return finished_ ? kNever : std::min(next, reconnect_at_);
+      if (finished_) return kNever;
+      return MayConnectLocked() ? std::min(next, reconnect_at_) : next;
     case Link::kOpening:
     case Link::kGreeting:
+    case Link::kEnding:
       return std::min(next, heard_at_ + kWelcomeWait);
     case Link::kUp:
       if (keepalive_ > absl::ZeroDuration()) next = std::min(next, heard_at_ + 2 * keepalive_);
@@ -405,9 +403,12 @@ void Engine::BreakLocked(const char* why, Todo& todo) {
 void Engine::DownLocked(const absl::Status& status, Instant now) {
   link_ = Link::kDown;
   half_closed_ = false;
+  refused_ = IsFinal(status.code());
+  if (refused_) last_error_ = status;
   if (last_error_.ok()) last_error_ = absl::UnavailableError("the server ended the stream");
   if (!closing_) states_.push_back(last_error_);
-  if (IsFinal(status.code())) {
+  if (refused_) {
+    // What waits is told, for trying again would not help.
     resume_token_.clear();
     EndAllLocked(status, false);
   } else if (!options_.wait_for_ready && resume_token_.empty()) {

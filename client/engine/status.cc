@@ -61,6 +61,19 @@ bool IsOtherLife(const absl::Status& status) {
   return status.code() == absl::StatusCode::kNotFound || ReasonOf(status) == "STALE_GENERATION";
 }
 
+bool IsFinal(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kUnimplemented:
+      return true;
+    default:
+      return false;
+  }
+}
+
 absl::Status Refusal(absl::StatusCode code, std::string_view reason, std::string_view field,
                      std::string_view message) {
   absl::Status status(code, View(message));

@@ -21,6 +21,9 @@ absl::Status Refusal(absl::StatusCode code, std::string_view reason, std::string
 /// The life that a call was bound to is over: another one is open, or none.
 bool IsOtherLife(const absl::Status& status);
 
+/// Of how a stream ended: another one would end no other way, until somebody has mended something.
+bool IsFinal(absl::StatusCode code);
+
 }  // namespace waitd::internal
 
 #endif  // WAITD_CLIENT_ENGINE_STATUS_H_

@@ -27,7 +27,7 @@ uint64_t SystemEntropy::Bits() {
 
 Connection::Connection(std::string address, ClientOptions options)
     : call_timeout_(options.call_timeout),
-      transport_(std::move(address)),
+      transport_(Dialer(std::move(address), std::move(options.credentials))),
       engine_(std::move(options.name), transport_, clock_, entropy_,
               {.wait_for_ready = options.wait_for_ready, .on_state = std::move(options.on_state)}),
       thread_([this] { transport_.Run(engine_, clock_); }) {}

@@ -6,6 +6,8 @@
 
 #include "client/engine/status.h"
 #include "client/engine/validate.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 
 namespace waitd::internal {
 namespace {
@@ -323,6 +325,26 @@ InMessage Read(v1::SessionResponse& from) {
   to.results.reserve(static_cast<size_t>(from.results_size()));
   for (v1::OperationResult& result : *from.mutable_results()) {
     to.results.push_back({result.id(), ReadAnswer(result)});
+  }
+  return to;
+}
+
+absl::Status Read(const grpc::Status& from) {
+  absl::Status to(static_cast<absl::StatusCode>(from.error_code()), from.error_message());
+  google::rpc::Status details;
+  if (!details.ParseFromString(from.error_details())) return to;
+  google::rpc::ErrorInfo info;
+  google::rpc::BadRequest request;
+  google::rpc::RetryInfo retry;
+  for (const google::protobuf::Any& any : details.details()) {
+    if (any.UnpackTo(&info)) {
+      SetReason(to, info.reason());
+      for (const auto& [key, value] : info.metadata()) SetDetail(to, key, value);
+    } else if (any.UnpackTo(&request) && request.field_violations_size() > 0) {
+      SetField(to, request.field_violations(0).field());
+    } else if (any.UnpackTo(&retry)) {
+      SetRetryDelay(to, Read(retry.retry_delay()));
+    }
   }
   return to;
 }

@@ -1,6 +1,9 @@
 #ifndef WAITD_CLIENT_TRANSPORT_CONVERT_H_
 #define WAITD_CLIENT_TRANSPORT_CONVERT_H_
 
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
 #include "client/engine/transport.h"
 #include "waitd/v1/waitd.pb.h"
 
@@ -14,6 +17,9 @@ void Write(const OutMessage& from, v1::SessionRequest& to);
 
 /// Moves what it can out of `from`.
 InMessage Read(v1::SessionResponse& from);
+
+/// How a call or a stream ended, with what a refusal says in its details.
+absl::Status Read(const grpc::Status& from);
 
 }  // namespace waitd::internal
 

@@ -1,28 +1,14 @@
 #include "client/transport/grpc_transport.h"
 
 #include <grpc/support/time.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 
+#include <string>
 #include <utility>
 
 #include "client/transport/convert.h"
 
 namespace waitd::internal {
 namespace {
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  // A stream with parked waits is silent, and what is silent is cut, or is gone and nobody knows.
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  // A message is as large as the signals in it, and the server bounds those.
-  arguments.SetMaxReceiveMessageSize(-1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 gpr_timespec After(absl::Duration pause) {
   if (pause == absl::InfiniteDuration()) return gpr_inf_future(GPR_CLOCK_MONOTONIC);
@@ -40,8 +26,8 @@ google::protobuf::ArenaOptions Blocks() {
 
 }  // namespace
 
-GrpcTransport::GrpcTransport(std::string address)
-    : address_(std::move(address)), out_arena_(Blocks()), in_arena_(Blocks()) {}
+GrpcTransport::GrpcTransport(Dialer dialer)
+    : dialer_(std::move(dialer)), out_arena_(Blocks()), in_arena_(Blocks()) {}
 
 GrpcTransport::~GrpcTransport() {
   queue_.Shutdown();
@@ -57,9 +43,20 @@ void* GrpcTransport::Tag(Event event) { return reinterpret_cast<void*>(event); }
 void GrpcTransport::Open() {
   stream_.reset();
   context_ = std::make_unique<grpc::ClientContext>();
-  stub_ = v1::WaitService::NewStub(Connect(address_));
+  if (absl::Status fault = Connect(); !fault.ok()) {
+    status_ = {static_cast<grpc::StatusCode>(fault.code()), std::string(fault.message())};
+    ended_.Set(&queue_, gpr_now(GPR_CLOCK_MONOTONIC), Tag(Event::kEnded));
+    return;
+  }
   stream_ = stub_->PrepareAsyncSession(context_.get(), &queue_);
   stream_->StartCall(Tag(Event::kOpened));
+}
+
+absl::Status GrpcTransport::Connect() {
+  absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = dialer_.Dial();
+  if (!channel.ok()) return channel.status();
+  stub_ = v1::WaitService::NewStub(*std::move(channel));
+  return dialer_.Authorize(*context_);
 }
 
 void GrpcTransport::Encode(const OutMessage& message) {
@@ -122,8 +119,7 @@ void GrpcTransport::Happened(Engine& engine, Event event, bool ok) {
       engine.OnWritten(ok);
       break;
     case Event::kEnded:
-      engine.OnClosed(absl::Status(static_cast<absl::StatusCode>(status_.error_code()),
-                                   status_.error_message()));
+      engine.OnClosed(Read(status_));
       break;
     case Event::kWoken:
       engine.OnWoken();

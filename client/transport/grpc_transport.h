@@ -7,10 +7,10 @@
 #include <grpcpp/completion_queue.h>
 
 #include <memory>
-#include <string>
 
 #include "client/engine/engine.h"
 #include "client/engine/transport.h"
+#include "client/transport/dialer.h"
 #include "waitd/v1/waitd.grpc.pb.h"
 
 namespace waitd::internal {
@@ -23,7 +23,7 @@ namespace waitd::internal {
 ///           under way, which the engine makes sure of before it opens another.
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(std::string address);
+  explicit GrpcTransport(Dialer dialer);
   ~GrpcTransport() override;
 
   void Open() override;
@@ -41,11 +41,13 @@ class GrpcTransport final : public Transport {
   static void* Tag(Event event);
 
   void Happened(Engine& engine, Event event, bool ok);
+  absl::Status Connect();
   void BeginRead();
 
-  const std::string address_;
+  Dialer dialer_;
   grpc::CompletionQueue queue_;
   grpc::Alarm alarm_;
+  grpc::Alarm ended_;  // in place of a stream that could not be begun
   // A new one for each stream: another connection is tried at once, at the engine's pace, and not a
   // former one whose peer may be gone without a word.
   std::unique_ptr<v1::WaitService::Stub> stub_;

@@ -299,12 +299,54 @@ void AddTables(CLI::App& app, Args& args) {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
 }
 
+// An option of waitctl itself, also by the environment, that takes what it says of itself.
+void AddGlobal(CLI::App& app, const char* name, const char* variable, const char* help,
+               const char* type, const char* give, std::string& text) {
+  app.add_option(name, text, absl::StrCat(help, "; also ", variable))
+      ->check(CLI::Validator(
+          [give](const std::string& given) { return std::string(given.empty() ? give : ""); }, ""))
+      ->envname(variable)
+      ->type_name(type);
+}
+
+void AddGlobals(CLI::App& app, Args& args) {
+  constexpr const char* kFile = "give the path of a file";
+  Credentials& files = args.credentials;
+  AddGlobal(app, "--server", "WAITCTL_SERVER", "HOST:PORT or unix:PATH", "ADDRESS",
+            "give HOST:PORT or unix:PATH", args.server);
+  AddGlobal(
+      app, "--ca-file", "WAITCTL_CA_FILE",
+      "speak TLS, with a server whose certificate one of these authorities has signed, such as "
+      "the system's in /etc/ssl/certs/ca-certificates.crt",
+      "FILE", kFile, files.ca_file);
+  AddGlobal(app, "--cert-file", "WAITCTL_CERT_FILE",
+            "the certificate to show to the server, in PEM", "FILE", kFile, files.cert_file);
+  AddGlobal(app, "--key-file", "WAITCTL_KEY_FILE", "the certificate's key", "FILE", kFile,
+            files.key_file);
+  AddGlobal(app, "--token-file", "WAITCTL_TOKEN_FILE",
+            "the bearer token to send with each call, alone in a file", "FILE", kFile,
+            files.token_file);
+  app.add_option("-o,--output", args.output, "text, json, jsonl or name")
+      ->check(CLI::IsMember({"text", "json", "jsonl", "name"}))
+      ->type_name("FORMAT");
+}
+
+// What is wrong with which files were given; empty: nothing.
+std::string WrongFiles(const Credentials& files) {
+  if (files.cert_file.empty() && files.key_file.empty()) return "";
+  if (files.key_file.empty()) return "--cert-file goes together with --key-file; give both";
+  if (files.cert_file.empty()) return "--key-file goes together with --cert-file; give both";
+  if (!files.ca_file.empty()) return "";
+  return "--cert-file and --key-file are for TLS, which needs --ca-file; for the system's "
+         "authorities give /etc/ssl/certs/ca-certificates.crt";
+}
+
 // Begins with examples: a command's own, which stand in its footer, or those of the whole.
 std::string Help(CLI::App& app, const std::string& command) {
   if (command.empty()) return absl::StrCat("Examples:\n", kExamples, "\n", app.help());
   CLI::App& shown = *app.get_subcommand(command);
   const std::string examples = shown.get_footer();
-  shown.footer("Also --server and --output: see waitctl --help.");
+  shown.footer("Also --server, --ca-file, --token-file, --output and more: see waitctl --help.");
   return absl::StrCat("Examples:\n", examples, "\n", shown.help("waitctl"));
 }
 
@@ -328,17 +370,7 @@ std::unique_ptr<CLI::App> MakeApp(Args& args) {
   app->require_subcommand(1);
   app->fallthrough();
   app->set_help_flag("-h,--help", "show this help");
-  app->add_option("--server", args.server, "HOST:PORT or unix:PATH; also WAITCTL_SERVER")
-      ->check(CLI::Validator(
-          [](const std::string& text) {
-            return std::string(text.empty() ? "give HOST:PORT or unix:PATH" : "");
-          },
-          ""))
-      ->envname("WAITCTL_SERVER")
-      ->type_name("ADDRESS");
-  app->add_option("-o,--output", args.output, "text, json, jsonl or name")
-      ->check(CLI::IsMember({"text", "json", "jsonl", "name"}))
-      ->type_name("FORMAT");
+  AddGlobals(*app, args);
   AddWaits(*app, args);
   AddAck(*app, args);
   AddExec(*app, args);
@@ -357,6 +389,7 @@ std::optional<int> Parse(int argc, const char* const* argv, Args& args) {
     if (problem.empty()) {
       std::reverse(words.arguments.begin(), words.arguments.end());  // as CLI11 wants them
       app->parse(words.arguments);
+      problem = WrongFiles(args.credentials);
     }
   } catch (const CLI::CallForHelp&) {
     return Print(args, Help(*app, args.command), kDone);

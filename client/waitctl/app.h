@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "waitd/client.h"
+
 namespace CLI {
 class App;
 }
@@ -19,6 +21,7 @@ struct Args {
   std::string command;
   std::string server = "127.0.0.1:7411";
   std::string output = "text";
+  Credentials credentials;
   std::string name;
   std::vector<std::string> names;
   std::string when;

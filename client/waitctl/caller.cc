@@ -1,9 +1,5 @@
 #include "client/waitctl/caller.h"
 
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/waitctl/output.h"
@@ -15,15 +11,15 @@ namespace {
 
 constexpr absl::Duration kCallTimeMax = absl::Seconds(10);
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  // A list is as large as what there is to be listed.
-  arguments.SetMaxReceiveMessageSize(-1);
-  // What takes as long as it takes, as a backup does, notices a server that is gone.
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
+// What is wrong with a file of the credentials is wrong with how waitctl was called.
+void Demand(const absl::Status& status) {
+  if (!status.ok()) throw Wrong{std::string(status.message())};
+}
+
+std::shared_ptr<grpc::Channel> Connect(internal::Dialer& by) {
+  auto channel = by.Dial();
+  Demand(channel.status());
+  return *std::move(channel);
 }
 
 }  // namespace
@@ -31,7 +27,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
 Caller::Caller(const Args& from, Interrupts& by)
     : args(from),
       interrupts(by),
-      channel(Connect(from.server)),
+      dialer(from.server, from.credentials),
+      channel(Connect(dialer)),
       stub(v1::WaitService::NewStub(channel)) {}
 
 int Caller::Fail(const Problem& problem) {
@@ -67,6 +64,7 @@ Client& Caller::client() {
                     ClientOptions{.name = {},
                                   .call_timeout = kCallTimeMax,
                                   .wait_for_ready = false,
+                                  .credentials = args.credentials,
                                   .on_state = [this](const absl::Status& state) { Hear(state); }});
   }
   return *client_;
@@ -104,6 +102,8 @@ Caller::Listening::~Listening() {
   const std::lock_guard lock(caller_.mutex_);
   caller_.hear_ = nullptr;
 }
+
+void Caller::Authorize(grpc::ClientContext& context) const { Demand(dialer.Authorize(context)); }
 
 void Caller::SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + kCallTimeMax));

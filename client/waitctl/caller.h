@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/transport/dialer.h"
 #include "client/waitctl/app.h"
 #include "client/waitctl/interrupts.h"
 #include "client/waitctl/outcome.h"
@@ -117,6 +118,7 @@ class Caller {
                     const Request& request, Response* response) {
     grpc::ClientContext context;
     const Interrupts::Reaction reaction(interrupts, [&context] { context.TryCancel(); });
+    Authorize(context);
     SetDeadline(context);
     return (stub.get()->*method)(&context, request, response);
   }
@@ -130,11 +132,14 @@ class Caller {
     return status.ok();
   }
 
+  /// Gives a call over the channel its token.
+  void Authorize(grpc::ClientContext& context) const;
   /// Limits a call over the channel.
   static void SetDeadline(grpc::ClientContext& context);
 
   const Args& args;
   Interrupts& interrupts;
+  internal::Dialer dialer;
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<Stub> stub;
 

@@ -116,11 +116,12 @@ int Health(Caller& s) {
   grpc::health::v1::HealthCheckResponse response;
   grpc::ClientContext context;
   const Interrupts::Reaction reaction(s.interrupts, [&context] { context.TryCancel(); });
+  s.Authorize(context);
   Caller::SetDeadline(context);
   const grpc::Status status = stub->Check(&context, request, &response);
   if (!status.ok()) {
-    s.Fail(status);
-    return s.interrupts.code() != 0 ? s.interrupts.code() : kUnavailable;
+    const int code = s.Fail(status);
+    return code == kNotAllowed || code >= kSignalled ? code : kUnavailable;
   }
   const std::string shown =
       grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
@@ -134,6 +135,7 @@ int Backup(Caller& s) {
   v1::BackupResponse response;
   grpc::ClientContext context;
   const Interrupts::Reaction reaction(s.interrupts, [&context] { context.TryCancel(); });
+  s.Authorize(context);
   // How long it takes is for the size of the store to say.
   if (s.args.timeout.has_value()) {
     const absl::Duration timeout = DurationOf(*s.args.timeout, "--timeout");
@@ -158,8 +160,8 @@ int Run(const Args& args) {
       {"ready", Ready}, {"deadline", SetDeadline}, {"get", Get},      {"ls", List},
       {"poll", Poll},   {"watch", Watch},          {"health", Health}};
   static Interrupts& interrupts = *new Interrupts(!args.program.empty());
-  Caller caller(args, interrupts);
   try {
+    Caller caller(args, interrupts);
     const int code = commands.at(args.command)(caller);
     // What was called is on its way; the server's farewell is not worth waiting for.
     if (interrupts.code() != 0) Interrupts::EndSoon(code);

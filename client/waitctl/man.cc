@@ -55,9 +55,13 @@ std::string ManPage() {
   for (const ExitDoc& doc : ExitDocs()) {
     absl::StrAppend(&page, ".TP\n.B ", static_cast<int>(doc.code), "\n", Escape(doc.meaning), "\n");
   }
-  return page +
-         ".SH ENVIRONMENT\n.TP\n.B WAITCTL_SERVER\nthe server, where \\-\\-server is not "
-         "given\n.SH SEE ALSO\n.BR waitd (8)\n";
+  page += ".SH ENVIRONMENT\n";
+  for (const CLI::Option* option : app->get_options()) {
+    if (option->get_envname().empty()) continue;
+    absl::StrAppend(&page, ".TP\n.B ", option->get_envname(), "\nwhere ",
+                    Escape(option->get_name()), " is not given\n");
+  }
+  return page + ".SH SEE ALSO\n.BR waitd (8)\n";
 }
 
 }  // namespace waitd::ctl

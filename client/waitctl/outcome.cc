@@ -5,11 +5,11 @@
 
 #include <array>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/transport/convert.h"
 #include "client/waitctl/text.h"
 #include "google/rpc/code.pb.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "waitd/status.h"
 
 namespace waitd::ctl {
@@ -33,15 +33,28 @@ constexpr std::array kDocs = {
     ExitDoc{kTerminated, "terminated"},
 };
 
-// The reason in the status's google.rpc.ErrorInfo.
-std::string ReasonIn(const grpc::Status& status) {
-  google::rpc::Status details;
-  if (!details.ParseFromString(status.error_details())) return "";
-  for (const auto& any : details.details()) {
-    google::rpc::ErrorInfo info;
-    if (any.UnpackTo(&info)) return info.reason();
+// What may help where there is no connection. What TLS took offence at stands only in the text.
+std::string ConnectHint(const std::string& message, const std::string& server) {
+  const auto says = [&](const char* what) { return absl::StrContains(message, what); };
+  if (says("certificate verify failed")) {
+    return "; the server's certificate is not signed by an authority in --ca-file, or not valid "
+           "now";
   }
-  return "";
+  if (says("Hostname Verification")) {
+    return "; the server's certificate is for another host: give --server a name that stands in it";
+  }
+  if (says("security handshaker")) {
+    return "; do --cert-file and --key-file belong together, and is --ca-file whole?";
+  }
+  if (says("handshake failed")) {
+    return absl::StrCat("; is ", server,
+                        " a TLS port? without --ca-file it is spoken to in plain text");
+  }
+  if (says("failed to connect") && (says("Socket closed") || says("Connection reset"))) {
+    return absl::StrCat("; ", server, " hung up: it may want TLS (--ca-file), or a client's ",
+                        "certificate (--cert-file, --key-file)");
+  }
+  return absl::StrCat("; is waitd running at ", server, "? (--server, WAITCTL_SERVER)");
 }
 
 // What may help.
@@ -52,7 +65,13 @@ std::string Hint(const Problem& problem, const std::string& server) {
   if (reason == "EXPIRED") return " (waitctl deadline NAME clear, to begin anew)";
   if (reason == "STALE_DELIVERY") return "; give a longer --ack-timeout";
   if (reason.empty() && problem.code == absl::StatusCode::kUnavailable) {
-    return absl::StrCat("; is waitd running at ", server, "? (--server, WAITCTL_SERVER)");
+    return ConnectHint(problem.message, server);
+  }
+  if (problem.code == absl::StatusCode::kUnauthenticated) {
+    return "; see --token-file, and --cert-file with --key-file";
+  }
+  if (problem.code == absl::StatusCode::kPermissionDenied) {
+    return "; who may is for those to say who run the server";
   }
   return "";
 }
@@ -61,10 +80,7 @@ std::string Hint(const Problem& problem, const std::string& server) {
 
 std::span<const ExitDoc> ExitDocs() { return kDocs; }
 
-Problem::Problem(const grpc::Status& status)
-    : code(static_cast<absl::StatusCode>(status.error_code())),
-      reason(ReasonIn(status)),
-      message(status.error_message()) {}
+Problem::Problem(const grpc::Status& status) : Problem(internal::Read(status)) {}
 
 Problem::Problem(const absl::Status& status)
     : code(status.code()), reason(ReasonOf(status)), message(status.message()) {}

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/engine/status.h"
 #include "client/waitctl/answers.h"
 #include "client/waitctl/countdown.h"
 #include "client/waitctl/outcome.h"
@@ -40,6 +41,7 @@ class Parking {
  private:
   // Once; at the end there is an error to say instead.
   void Tell(const absl::Status& trouble) {
+    if (internal::IsFinal(trouble.code())) return;
     if (caller_.args.json() || absl::Now() >= end_ || std::exchange(told_, true)) return;
     countdown_.Interject(absl::StrCat("waitctl: ", ErrorLine(trouble, caller_.args.server),
                                       "; trying again",

@@ -20,6 +20,25 @@ namespace internal {
 class Connection;
 }
 
+/// By what a client knows the server, and the server it: paths of files; empty: none of these. A
+/// secret stands in a file alone, and what is in one is in no message. A file that is missing,
+/// unreadable or no such thing ends calls as INVALID_ARGUMENT, with its name and what to do.
+struct Credentials {
+  /// The authorities, in PEM form, by one of which the server's certificate has to be signed; the
+  /// address's host has to be named in it. Makes the connection TLS: without it all is plain text.
+  /// Those of the system: /etc/ssl/certs/ca-certificates.crt.
+  std::string ca_file;
+  /// The client's own certificate with those that lead to its authority, and its key, in PEM form:
+  /// both or none, and only with ca_file. All three are looked at every few seconds: the next
+  /// connection uses what was replaced. Move a new file into the place of the old one, so that none
+  /// is read by halves.
+  std::string cert_file;
+  std::string key_file;
+  /// The bearer token that goes along with each stream, as it is in the file by then; white space
+  /// at its end is none of it. Over plain text, too, as to a proxy on the same machine.
+  std::string token_file;
+};
+
 struct ClientOptions {
   /// What this client calls itself, shown to those who look at who waits; empty: its address.
   std::string name;
@@ -29,6 +48,7 @@ struct ClientOptions {
   /// False: a call that does not park ends as UNAVAILABLE when an attempt to connect fails before
   /// any has succeeded, as a call of gRPC does by itself. Waits wait for the server all the same.
   bool wait_for_ready = true;
+  Credentials credentials;
   /// Hears of the connection: OK when the server has welcomed the client, and why when it was lost
   /// or could not be made, each time. On the client's thread; it may stop calls, and never blocks.
   std::function<void(const absl::Status&)> on_state;
@@ -50,6 +70,11 @@ struct ClientOptions {
 /// and beyond the server's bound on waits (--max-wait), in the life of the name that it stood on:
 /// CLOSED when that one is over. What the server can no longer tell about a
 /// call that is no wait is ABORTED with the reason OUTCOME_UNKNOWN.
+///
+/// A client that the server does not know is refused with UNAUTHENTICATED, and what is not for it
+/// to do with PERMISSION_DENIED: nothing is tried again by itself then, and what was under way ends
+/// with that status. The next call connects again, with what is in the files of its credentials by
+/// then.
 ///
 /// Threads:  all functions may be called by anyone at any time. It has one thread of its own, on
 ///           which callbacks and coroutines go on: see Call.

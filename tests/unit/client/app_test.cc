@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -60,6 +62,28 @@ TEST(AppTest, EachFlagIsReadWhereverItStands) {
   EXPECT_TRUE(args.json());
   EXPECT_EQ(args.only_if, "waiting");
   EXPECT_EQ(args.generation, 5U);
+}
+
+TEST(AppTest, FilesOfCredentialsAreFlagsOrVariables) {
+  const std::map<const char*, std::string> variables = {{"WAITCTL_CA_FILE", "a"},
+                                                        {"WAITCTL_CERT_FILE", "b"},
+                                                        {"WAITCTL_KEY_FILE", "c"},
+                                                        {"WAITCTL_TOKEN_FILE", "d"}};
+  const auto given = [](const std::vector<const char*>& words) {
+    const Credentials files = Parsed(words).credentials;
+    return List{files.ca_file, files.cert_file, files.key_file, files.token_file};
+  };
+  const std::vector<const char*> flags = {
+      "--ca-file=1", "get", "x", "--cert-file=2", "--key-file", "3", "--token-file", "4"};
+  EXPECT_EQ(given({"get", "x"}), (List{"", "", "", ""}));
+  EXPECT_EQ(given(flags), (List{"1", "2", "3", "4"}));
+  for (const auto& [name, value] : variables) setenv(name, value.c_str(), 1);
+  EXPECT_EQ(given({"get", "x"}), (List{"a", "b", "c", "d"}));
+  EXPECT_EQ(given(flags), (List{"1", "2", "3", "4"}));
+  unsetenv("WAITCTL_CA_FILE");
+  Args args;
+  EXPECT_NE(ParseOf({"get", "x"}, args).err.find("needs --ca-file"), std::string::npos);
+  for (const auto& [name, value] : variables) unsetenv(name);
 }
 
 TEST(AppTest, NamesAndLabelsAreLiteral) {
@@ -123,6 +147,10 @@ TEST(AppTest, WrongUsageIsOneLineAndExitCode2) {
       {"completion", "tcsh"},
       {"get", "x", "-o", "yaml"},
       {"get", "x", "--server="},
+      {"get", "x", "--ca-file="},
+      {"get", "x", "--ca-file", "a", "--cert-file", "b"},
+      {"get", "x", "--ca-file", "a", "--key-file", "b"},
+      {"get", "x", "--cert-file", "a", "--key-file", "b"},
   };
   for (std::vector<const char*> words : cases) {
     Args args;

@@ -10,9 +10,11 @@ namespace {
 TEST(CompletionTest, EachShellGetsTheCommandsAndTheirFlags) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
     const std::string script = Completion(shell);
-    for (const char* word : {"wait", "poll", "ready", "deadline", "open", "close", "reset", "get",
-                             "ls", "watch", "health", "version", "completion", "must-exist", "need",
-                             "arm-or-extend", "server", "output", "help"}) {
+    for (const char* word :
+         {"wait",       "poll",       "ready",     "deadline",      "open",      "close",
+          "reset",      "get",        "ls",        "watch",         "health",    "version",
+          "completion", "must-exist", "need",      "arm-or-extend", "server",    "output",
+          "help",       "ca-file",    "cert-file", "key-file",      "token-file"}) {
       EXPECT_NE(script.find(word), std::string::npos) << shell << " lacks " << word;
     }
   }

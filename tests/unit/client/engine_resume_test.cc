@@ -218,6 +218,76 @@ TEST_F(ResumeTest, RefusedSessionEndsItsCallsAndBeginsAnew) {
   ASSERT_EQ(stage_.last().operations.size(), 1U);
 }
 
+TEST_F(ResumeTest, RefusedClientConnectsForTheNextCallAloneAndAtItsPace) {
+  for (const StatusCode code : {StatusCode::kUnauthenticated, StatusCode::kPermissionDenied}) {
+    Answered1 first;
+    Answered1 second;
+    Answered1 timer;
+    Stage stage;
+    stage.Submit(first, "a", WaitOptions{});
+    stage.Submit(timer, "", std::monostate(), absl::Hours(2));
+    stage.Settle();
+    stage.BreakOff(Refused(code, "WHY"));
+    EXPECT_EQ(first.code(), code);
+    EXPECT_EQ(ReasonOf(first.answer.status()), "WHY");
+    stage.Pass(absl::Hours(1));
+    EXPECT_EQ(stage.transport.opened, 1) << "nobody has called";
+    EXPECT_FALSE(timer.done());
+
+    stage.Submit(second, "a", WaitOptions{});
+    EXPECT_EQ(stage.transport.woken, 1) << "it has no limit that would wake the thread";
+    stage.engine.OnWoken();
+    stage.Settle();
+    EXPECT_EQ(stage.transport.opened, 2);
+    stage.BreakOff(Refused(code, "WHY"));
+    EXPECT_EQ(second.code(), code);
+    stage.Submit(first, "a", WaitOptions{});
+    stage.Settle();
+    EXPECT_EQ(stage.transport.opened, 2) << "a call in a loop is no flood";
+    stage.Pass(Engine::kBackoffMax);
+    EXPECT_EQ(stage.transport.opened, 3);
+    stage.BreakOff();
+    stage.Pass(Engine::kBackoffMax);
+    EXPECT_EQ(stage.transport.opened, 4) << "what is no refusal is tried again";
+  }
+}
+
+TEST_F(ResumeTest, RefusedOperationEndsAndTheOthersGoOn) {
+  stage_.BeUp();
+  stage_.Submit(one_, "a", WaitOptions{});
+  stage_.Submit(two_, "b", WaitOptions{});
+  stage_.Written();
+  stage_.Written();
+  stage_.Answer(1, Refused(StatusCode::kPermissionDenied, "FORBIDDEN"));
+  EXPECT_EQ(one_.code(), StatusCode::kPermissionDenied);
+  EXPECT_FALSE(two_.done());
+}
+
+TEST(EngineStateTest, RefusalIsToldAsItWasSaid) {
+  std::vector<absl::Status> states;
+  Stage stage({.on_state = [&](const absl::Status& state) { states.push_back(state); }});
+  stage.Settle();
+  stage.engine.OnOpened();
+  stage.engine.OnWritten(false);  // the hello, which nobody wants
+  stage.engine.OnClosed(absl::UnauthenticatedError("no"));
+  stage.Settle();
+  ASSERT_EQ(states.size(), 1U);
+  EXPECT_EQ(states[0], absl::UnauthenticatedError("no"));
+  EXPECT_EQ(stage.transport.broken, 0) << "it would have been cancelled";
+}
+
+TEST(EngineStateTest, StreamThatCannotBeWrittenAndDoesNotEndIsBroken) {
+  Stage stage;
+  Answered1 call;
+  stage.BeUp();
+  stage.Submit(call, "a", ReadyCall({}));
+  stage.engine.OnWritten(false);
+  stage.Pass(Engine::kWelcomeWait - absl::Milliseconds(1));
+  EXPECT_EQ(stage.transport.broken, 0);
+  stage.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(stage.transport.broken, 1);
+}
+
 TEST_F(ResumeTest, WaitThatWasBoundToALifeParksInAnyOfAServerThatKnowsNone) {
   stage_.BeUp();
   stage_.Submit(one_, "a", WaitOptions{});

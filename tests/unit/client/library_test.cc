@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <coroutine>
+#include <fstream>
 #include <future>
 
 #include "client/engine/validate.h"
 #include "client/transport/convert.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 #include "tests/unit/client/fake_server.h"
 #include "waitd/client.h"
 #include "waitd/ephemeral_descriptor.h"
@@ -337,6 +340,29 @@ TEST(ConvertTest, ErrorWithoutACodeIsNoAnswer) {
   EXPECT_EQ(RetryDelayOf(status), absl::Nanoseconds(5));
 }
 
+TEST(ConvertTest, RefusalOfAStreamSaysAllThatItKnows) {
+  EXPECT_TRUE(internal::Read(grpc::Status::OK).ok());
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  info.set_reason("FORBIDDEN");
+  (*info.mutable_metadata())["who"] = "ci";
+  google::rpc::BadRequest request;
+  request.add_field_violations()->set_field("name");
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(2);
+  details.add_details()->PackFrom(request);
+  details.add_details()->PackFrom(info);
+  details.add_details()->PackFrom(retry);
+  const absl::Status status = internal::Read(
+      grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "no", details.SerializeAsString()));
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(status.message(), "no");
+  EXPECT_EQ(ReasonOf(status), "FORBIDDEN");
+  EXPECT_EQ(FieldOf(status), "name");
+  EXPECT_EQ(RetryDelayOf(status), absl::Seconds(2));
+  EXPECT_EQ(DetailOf(status, "who"), "ci");
+}
+
 TEST(ConvertTest, PollKeepsItsTargetsAndTheirResults) {
   const v1::Operation to =
       Converted({.name = {},
@@ -360,6 +386,20 @@ TEST(ConvertTest, PollKeepsItsTargetsAndTheirResults) {
   EXPECT_EQ(result.timeout_cause, TimeoutCause::kDeadline);
   EXPECT_EQ(result.targets.at(0).index, 1U);
   EXPECT_EQ(result.targets.at(0).result.outcome, Outcome::kClosed);
+}
+
+TEST(LibraryStateTest, FileThatIsMissingEndsCallsUntilItIsThere) {
+  FakeServer server(Well);
+  const std::string path = testing::TempDir() + "waitd-token-" + std::to_string(getpid());
+  Client client(server.address(), {.credentials = {.token_file = path}});
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status status = client.Wait("a").Get().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find(path), absl::string_view::npos) << status;
+  }
+  std::ofstream(path) << "token";
+  EXPECT_TRUE(client.Wait("a").Get().ok());
+  unlink(path.c_str());
 }
 
 TEST(LibraryStateTest, ClientThatIsNotToWaitSaysThatNobodyIsThere) {

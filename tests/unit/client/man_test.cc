@@ -13,10 +13,10 @@ namespace {
 TEST(ManTest, ThePageHasEveryCommandFlagAndExitCode) {
   const std::string page = ManPage();
   EXPECT_TRUE(page.starts_with(".TH WAITCTL 1 "));
-  for (const char* part :
-       {".SH NAME\n", ".SH SYNOPSIS\n", ".SH EXIT STATUS\n", ".SS waitctl wait\n",
-        ".SS waitctl completion\n", R"(\-\-must\-exist)", R"(\-m, \-\-message)",
-        R"(\-\-fail\fI [=CODE]\fR)", "WAITCTL_SERVER", ".BR waitd (8)"}) {
+  for (const char* part : {".SH NAME\n", ".SH SYNOPSIS\n", ".SH EXIT STATUS\n",
+                           ".SS waitctl wait\n", ".SS waitctl completion\n", R"(\-\-must\-exist)",
+                           R"(\-m, \-\-message)", R"(\-\-fail\fI [=CODE]\fR)", "WAITCTL_SERVER",
+                           "WAITCTL_TOKEN_FILE", R"(\-\-ca\-file\fI FILE\fR)", ".BR waitd (8)"}) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
   }
   for (const ExitDoc& doc : ExitDocs()) {

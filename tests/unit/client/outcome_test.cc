@@ -77,6 +77,10 @@ TEST(OutcomeTest, AnErrorSaysWhatToDo) {
   EXPECT_EQ(line(grpc::Status(StatusCode::UNAVAILABLE, "why")),
             "why; is waitd running at host:1? (--server, WAITCTL_SERVER)");
   EXPECT_EQ(line(WithReason(StatusCode::UNAVAILABLE, "DRAINING")), "why");
+  EXPECT_EQ(line(WithReason(StatusCode::UNAUTHENTICATED, "NO_CREDENTIALS")),
+            "why; see --token-file, and --cert-file with --key-file");
+  EXPECT_EQ(line(WithReason(StatusCode::PERMISSION_DENIED, "FORBIDDEN")),
+            "why; who may is for those to say who run the server");
 }
 
 TEST(OutcomeTest, AnErrorInJsonIsOneLineThatEveryParserTakes) {
