@@ -92,7 +92,11 @@ void StartLog(const std::string& level, const std::string& format) {
   logger->set_level(spdlog::level::from_str(level));
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
-  gpr_set_log_function([](gpr_log_func_args* args) { spdlog::debug("grpc: {}", args->message); });
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    // After which it aborts: the log's last line has to say why.
+    const bool fatal = std::string_view(args->message).starts_with("assertion failed");
+    spdlog::log(fatal ? spdlog::level::critical : spdlog::level::debug, "grpc: {}", args->message);
+  });
   google::protobuf::SetLogHandler(
       [](google::protobuf::LogLevel /*level*/, const char* /*file*/, int /*line*/,
          const std::string& message) { spdlog::debug("protobuf: {}", message); });

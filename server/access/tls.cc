@@ -111,9 +111,10 @@ grpc_ssl_certificate_config_reload_status TlsCertificates::Fetch(
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
   }
   const grpc_ssl_pem_key_cert_pair pair{certificates.key_.c_str(), certificates.chain_.c_str()};
-  const std::string& client_ca = certificates.client_ca_;
-  *config = grpc_ssl_server_certificate_config_create(
-      client_ca.empty() ? nullptr : client_ca.c_str(), &pair, 1);
+  // gRPC 1.51 insists on some authorities, also where it asks no client for a certificate.
+  const std::string& client_ca =
+      certificates.client_ca_.empty() ? certificates.chain_ : certificates.client_ca_;
+  *config = grpc_ssl_server_certificate_config_create(client_ca.c_str(), &pair, 1);
   certificates.fetched_ = certificates.number_;
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
