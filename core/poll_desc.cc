@@ -15,7 +15,7 @@ Nanos NotNegative(Nanos d) { return std::max(d, Nanos(0)); }
 
 // Under the lock of a place, by who won the claim; the call is its own from now on.
 WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome) {
-  WaitResult& result = waiter.call->result.emplace<WaitResult>();
+  WaitResult& result = waiter.call->result().emplace<WaitResult>();
   result.outcome = outcome;
   result.generation = waiter.place.desc->generation();
   if (how == Claimed::kParked) {
@@ -31,7 +31,7 @@ WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome
 }
 
 PollResult& Finish(Moment& m, PollWaiter& poll, Claimed how, Outcome outcome) {
-  PollResult& result = poll.call->result.emplace<PollResult>();
+  PollResult& result = poll.call->result().emplace<PollResult>();
   result.outcome = outcome;
   if (how == Claimed::kParked) {
     result.parked = NotNegative(m.now.mono - poll.begin);
@@ -488,7 +488,7 @@ bool PollDesc::EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCaus
 }
 
 void PollDesc::Gather(PollWaiter& poll) {
-  auto* const result = std::get_if<PollResult>(&poll.call->result);
+  auto* const result = std::get_if<PollResult>(&poll.call->result());
   if (result == nullptr) return;
   const bool by_target =
       result->outcome == Outcome::kClosed ||
