@@ -73,6 +73,12 @@ PollDesc::Half& PollDesc::Write() {
   return *write_;
 }
 
+void PollDesc::ArmIdle(Instant at) {
+  if (at == kNever) return;
+  if (idle_timer_ == nullptr) idle_timer_ = std::make_unique<DescTimer>(TimerUse::kIdle, *this);
+  env_.timers.Arm(*idle_timer_, at, static_cast<uint32_t>(generation_));
+}
+
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
   const SideState& side = this->side(s);
   if (closing_) return Check::kClosed;
@@ -389,7 +395,7 @@ void PollDesc::AddUnacked(Side s, int by) {
 uint32_t PollDesc::Evict(Moment& m) {
   closing_ = true;
   SyncTimers();
-  env_.timers.Cancel(idle_timer);
+  if (idle_timer_ != nullptr) env_.timers.Cancel(*idle_timer_);
   uint32_t woken = 0;
   for (const Side s : kSides) {
     if (s == Side::kWrite && write_ == nullptr) continue;

@@ -93,10 +93,7 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
     desc.options = std::make_unique<const OpenOptions>(options);
   }
   desc.idle_ttl = options.idle_ttl.value_or(default_idle_ttl);
-  const Instant idle_at = SaturatingAdd(now.mono, desc.idle_ttl);
-  if (idle_at != kNever) {
-    home.env.timers.Arm(desc.idle_timer, idle_at, static_cast<uint32_t>(generation));
-  }
+  desc.ArmIdle(SaturatingAdd(now.mono, desc.idle_ttl));
   step.Changed(home, desc);
   return desc;
 }
