@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/blocks.h"
+#include "core/effect.h"
 #include "core/results.h"
 #include "core/types.h"
 
@@ -16,70 +18,25 @@ namespace waitd::core {
 struct IdRecord;
 class Waiter;
 
-/// Something that others may see once the journal allows it: the answer of an operation, or the
-/// end of a wait.
-///
-/// Threads:  Done runs once, on whichever thread let the effect go, with no lock of the core held.
-/// Lifetime: owned by the caller; the core keeps a pointer from the operation until Done begins,
-///           and none afterwards, so that Done may delete the object.
-class Effect {
- public:
-  virtual ~Effect() = default;
-  virtual void Done() = 0;
-
-  /// Instead of what it was to tell, because that could not be saved; Done follows.
-  virtual void Fail(Reason reason) = 0;
-
- private:
-  friend class EffectList;
-  Effect* next_ = nullptr;
-  uint64_t number_ = 0;  // of the change that must be saved first
-};
-
-/// Effects in the order in which they may leave. Threads: none of its own.
-class EffectList {
- public:
-  bool empty() const { return first_ == nullptr; }
-
-  void Push(Effect& effect, uint64_t number) {
-    effect.number_ = number;
-    effect.next_ = nullptr;
-    if (first_ == nullptr) {
-      first_ = &effect;
-    } else {
-      last_->next_ = &effect;
-    }
-    last_ = &effect;
-  }
-
-  /// Takes the first one, if its number is not above `committed`; else null.
-  Effect* Pop(uint64_t committed) {
-    Effect* const effect = first_;
-    if (effect == nullptr || effect->number_ > committed) return nullptr;
-    first_ = effect->next_;
-    return effect;
-  }
-
- private:
-  Effect* first_ = nullptr;
-  Effect* last_ = nullptr;
-};
-
 /// An operation under way: the place where its answer will stand.
 template <class T>
 class Call : public Effect {
  public:
-  void Fail(Reason reason) final { result = Refusal{.reason = reason}; }
+  using Answer = T;
+
+  void Fail(Reason reason) final { result_ = Refusal{.reason = reason}; }
 
   /// Set before Done.
-  Result<T> result;
+  Result<T>& result() { return result_; }
+  const Result<T>& result() const { return result_; }
+
+ private:
+  Result<T> result_;
 };
 
 /// What every operation that may park shows and keeps, whatever it answers.
-class Parkable {
+class Parkable : public Effect {
  public:
-  virtual ~Parkable() = default;
-
   /// Who waits, to show to others. Called while parked, under a lock: it must be quick.
   virtual std::string_view client() const = 0;
 
@@ -93,13 +50,29 @@ class Parkable {
   IdRecord* record_ = nullptr;  // set when it has an id, and is parked or answered
   uint32_t life_ = 0;           // of *waiter_: a later life is another call's
   uint32_t record_life_ = 0;    // of *record_
-  uint32_t shard_ = 0;          // its home, which has the record, too
+  uint8_t shard_ = 0;           // its home, which has the record, too
   bool absent_ = false;         // the core's own, in the place of one that has gone
 };
 
-/// An operation that may park, and so may be cancelled.
+/// An operation that may park, and so may be cancelled. Many are parked, so its result stands apart
+/// and comes to be when it is first written.
 template <class T>
-class ParkingCall : public Call<T>, public Parkable {};
+class ParkingCall : public Parkable {
+ public:
+  using Answer = T;
+
+  void Fail(Reason reason) final { result() = Refusal{.reason = reason}; }
+
+  /// Set before Done, and not to be read before it is set.
+  Result<T>& result() {
+    if (result_ == nullptr) result_ = MakeRecycled<Result<T>>();
+    return *result_;
+  }
+  const Result<T>& result() const { return *result_; }
+
+ private:
+  Recycled<Result<T>> result_;
+};
 
 /// What makes a repeated call the same call.
 struct Retry {

@@ -15,7 +15,7 @@ Nanos NotNegative(Nanos d) { return std::max(d, Nanos(0)); }
 
 // Under the lock of a place, by who won the claim; the call is its own from now on.
 WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome) {
-  WaitResult& result = waiter.call->result.emplace<WaitResult>();
+  WaitResult& result = waiter.call->result().emplace<WaitResult>();
   result.outcome = outcome;
   result.generation = waiter.place.desc->generation();
   if (how == Claimed::kParked) {
@@ -31,7 +31,7 @@ WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome
 }
 
 PollResult& Finish(Moment& m, PollWaiter& poll, Claimed how, Outcome outcome) {
-  PollResult& result = poll.call->result.emplace<PollResult>();
+  PollResult& result = poll.call->result().emplace<PollResult>();
   result.outcome = outcome;
   if (how == Claimed::kParked) {
     result.parked = NotNegative(m.now.mono - poll.begin);
@@ -71,6 +71,12 @@ const PollDesc::SideState PollDesc::kUntouched;
 PollDesc::Half& PollDesc::Write() {
   if (write_ == nullptr) write_ = std::make_unique<Half>(TimerUse::kWriteSide, *this);
   return *write_;
+}
+
+void PollDesc::ArmIdle(Instant at) {
+  if (at == kNever) return;
+  if (idle_timer_ == nullptr) idle_timer_ = std::make_unique<DescTimer>(TimerUse::kIdle, *this);
+  env_.timers.Arm(*idle_timer_, at, static_cast<uint32_t>(generation_));
 }
 
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
@@ -389,7 +395,7 @@ void PollDesc::AddUnacked(Side s, int by) {
 uint32_t PollDesc::Evict(Moment& m) {
   closing_ = true;
   SyncTimers();
-  env_.timers.Cancel(idle_timer);
+  if (idle_timer_ != nullptr) env_.timers.Cancel(*idle_timer_);
   uint32_t woken = 0;
   for (const Side s : kSides) {
     if (s == Side::kWrite && write_ == nullptr) continue;
@@ -488,7 +494,7 @@ bool PollDesc::EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCaus
 }
 
 void PollDesc::Gather(PollWaiter& poll) {
-  auto* const result = std::get_if<PollResult>(&poll.call->result);
+  auto* const result = std::get_if<PollResult>(&poll.call->result());
   if (result == nullptr) return;
   const bool by_target =
       result->outcome == Outcome::kClosed ||

@@ -189,7 +189,9 @@ class PollDesc {
   uint64_t changed = 0;   ///< the number of its last change in its shard
   uint32_t dirty_at = 0;  ///< its place among those to be saved, from 1; 0: it is none
   bool stored = false;    ///< it was collected to be saved
-  DescTimer idle_timer{TimerUse::kIdle, *this};
+
+  /// Arms the timer of idle_ttl, which is not armed; nothing for kNever.
+  void ArmIdle(Instant at);
 
   /// Whether the fired read timer was armed for both sides.
   bool ServesBoth() const { return read_.serves == static_cast<uint8_t>(Mode::kReadWrite); }
@@ -229,8 +231,11 @@ class PollDesc {
   Kind kind_ = Kind::kExclusive;
   bool closing_ = true;
   Half read_{TimerUse::kReadSide, *this};
-  std::unique_ptr<Half> write_;  // from its first use on, in every life of the slot: few need it
+  // From their first use on, in every life of the slot: few need them.
+  std::unique_ptr<Half> write_;
+  std::unique_ptr<DescTimer> idle_timer_;
 };
+static_assert(sizeof(PollDesc) <= 248, "a name is promised to be small");
 
 }  // namespace waitd::core
 

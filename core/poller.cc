@@ -93,10 +93,7 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
     desc.options = std::make_unique<const OpenOptions>(options);
   }
   desc.idle_ttl = options.idle_ttl.value_or(default_idle_ttl);
-  const Instant idle_at = SaturatingAdd(now.mono, desc.idle_ttl);
-  if (idle_at != kNever) {
-    home.env.timers.Arm(desc.idle_timer, idle_at, static_cast<uint32_t>(generation));
-  }
+  desc.ArmIdle(SaturatingAdd(now.mono, desc.idle_ttl));
   step.Changed(home, desc);
   return desc;
 }
@@ -191,7 +188,7 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
 template <class Args, class T>
 void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
   home.mutex().AssertHeld();
-  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
@@ -199,15 +196,15 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<
   Refusal refusal;
   uint64_t number = 0;
   if (has_id && !Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
     number = Step::NumberFor(home, nullptr);
   } else if (record != nullptr) {
-    call.result = std::get<T>(*record->answer);
+    call.result() = std::get<T>(*record->answer);
     number = Step::NumberFor(home, nullptr);
   } else if (constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
-             !Refuses(kTakesRoom, call.result)) {
+             !Refuses(kTakesRoom, call)) {
     number = Do(step, locks, home, args, call);
-    const T* const result = has_id ? std::get_if<T>(&call.result) : nullptr;
+    const T* const result = has_id ? std::get_if<T>(&call.result()) : nullptr;
     if (result != nullptr) {
       record = &home.ids.Insert(key, content);
       record->state = IdRecord::State::kAnswered;
@@ -234,9 +231,10 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args,
     desc = Resolve(step, home, found, args.name, 0, &args.options, refusal);
   }
   if (desc == nullptr) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
   } else {
-    call.result = OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
+    call.result() =
+        OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
   }
   step.Leave(locks.held());
   return Step::NumberFor(home, desc != nullptr ? desc : found);
@@ -251,9 +249,9 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args
   if (others) found = nullptr;
   PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
   if (desc == nullptr) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
   } else {
-    call.result = CloseResult{desc->Evict(step.moment)};
+    call.result() = CloseResult{desc->Evict(step.moment)};
     step.Changed(home, *desc);
   }
   step.Leave(locks.held());
@@ -267,9 +265,9 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args
   PollDesc* const found = home.Find(args.name);
   PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
   if (desc == nullptr) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
   } else {
-    ResetResult& result = call.result.emplace<ResetResult>();
+    ResetResult& result = call.result().emplace<ResetResult>();
     for (const Side side : kSides) {
       if (!Includes(args.mode, side)) continue;
       result.reset &= desc->Reset(side, &result.forgot);
@@ -286,14 +284,14 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args
   while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
     found = home.Find(args.name);
   }
-  ReadyResult& result = call.result.emplace<ReadyResult>();
+  ReadyResult& result = call.result().emplace<ReadyResult>();
   PollDesc* desc = nullptr;
   // On a name that is not open nobody waits: it is not opened for that.
   if (found != nullptr || args.generation != 0 || args.open_if_missing == nullptr ||
       args.condition != ReadyCondition::kWaiting) {
     Refusal refusal;
     desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-    if (desc == nullptr) call.result = std::move(refusal);
+    if (desc == nullptr) call.result() = std::move(refusal);
   }
   if (desc != nullptr) {
     result.generation = desc->generation();
@@ -324,10 +322,10 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs
   PollDesc* const found = home.Find(args.name);
   PollDesc* desc = nullptr;
   Refusal refusal;
-  SetDeadlineResult& result = call.result.emplace<SetDeadlineResult>();
+  SetDeadlineResult& result = call.result().emplace<SetDeadlineResult>();
   result.decided = step.moment.now.mono;
   if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
-    call.result = Refusal{.reason = Reason::kBadTime};
+    call.result() = Refusal{.reason = Reason::kBadTime};
   } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
              PollDesc::Judge({}, to, args.condition) == DeadlineEffect::kRefused) {
     // A name is not opened for a change that its condition forbids.
@@ -336,7 +334,7 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs
     }
   } else {
     desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-    if (desc == nullptr) call.result = std::move(refusal);
+    if (desc == nullptr) call.result() = std::move(refusal);
   }
   if (desc != nullptr) {
     result.generation = desc->generation();
@@ -355,21 +353,22 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs
 
 // Whether the store has failed, or is full and the operation would need room there. What was done
 // before is answered again meanwhile: that is asked after the id was looked for.
-template <class T>
-bool Poller::Refuses(bool takes_room, Result<T>& result) const {
+template <class C>
+bool Poller::Refuses(bool takes_room, C& call) const {
   // MO[room]: acquire; pairs with FailStore, which goes through the shards afterwards: who saw the
   // former state under a shard's lock has its answer in the line by then.
   const Room room = room_.load(std::memory_order_acquire);
   if (room == Room::kEnough || (room == Room::kFull && !takes_room)) return false;
-  result = Refusal{.reason = room == Room::kFull ? Reason::kLimitDisk : Reason::kStoreFailed};
+  call.result() =
+      Refusal{.reason = room == Room::kFull ? Reason::kLimitDisk : Reason::kStoreFailed};
   return true;
 }
 
-template bool Poller::Refuses(bool, Result<WaitResult>&) const;
-template bool Poller::Refuses(bool, Result<PollResult>&) const;
-template bool Poller::Refuses(bool, Result<AckResult>&) const;
-template bool Poller::Refuses(bool, Result<DescriptorInfo>&) const;
-template bool Poller::Refuses(bool, Result<ListResult>&) const;
+template bool Poller::Refuses(bool, WaitCall&) const;
+template bool Poller::Refuses(bool, PollCall&) const;
+template bool Poller::Refuses(bool, AckCall&) const;
+template bool Poller::Refuses(bool, GetCall&) const;
+template bool Poller::Refuses(bool, ListCall&) const;
 
 uint64_t Poller::waiters() const {
   // Relaxed: a number to show, old as soon as it is read.

@@ -141,8 +141,8 @@ class Poller {
   class Locks;
 
   Shard& shard(size_t index) const { return *shards_[index]; }
-  template <class T>
-  bool Refuses(bool takes_room, Result<T>& result) const;
+  template <class C>
+  bool Refuses(bool takes_room, C& call) const;
   bool StoreFailed() const {
     // MO[room]: acquire; pairs with FailStore.
     return room_.load(std::memory_order_acquire) == Room::kFailed;

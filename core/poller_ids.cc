@@ -94,7 +94,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
   IdRecord* record = nullptr;
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
     step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
@@ -118,7 +118,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   IdRecord* record = nullptr;
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
     step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
@@ -143,7 +143,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   }
   // Decided, and about to leave its places: whoever decided it answers this call, too.
   if (PollCall* const before = std::exchange(record->next, &call); before != nullptr) {
-    before->result = Refusal{.reason = Reason::kTakenOver};
+    before->result() = Refusal{.reason = Reason::kTakenOver};
     step.Answer(home, *before, Step::NumberFor(home, nullptr));
   }
   step.Leave(locks.held());
@@ -156,7 +156,7 @@ void Poller::TakeOver(Step& step, Shard& home, IdRecord& record, W& waiter, C& c
   C& former = *waiter.call;
   ClearAlarm(home, record);
   Replace(home, waiter, call);
-  former.result = Refusal{.reason = Reason::kTakenOver};
+  former.result() = Refusal{.reason = Reason::kTakenOver};
   step.Answer(home, former, Step::NumberFor(home, nullptr));
 }
 
@@ -179,14 +179,14 @@ template void Poller::Replace(Shard&, PollWaiter&, PollCall&);
 template <class C>
 void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call) {
   home.mutex().AssertHeld();
-  using R = std::variant_alternative_t<0, decltype(call.result)>;
+  using R = typename C::Answer;
   if (stale) {
-    call.result = Refusal{.reason = Reason::kStaleDelivery};
+    call.result() = Refusal{.reason = Reason::kStaleDelivery};
   } else {
-    call.result = std::get<R>(*record.answer);
+    call.result() = std::get<R>(*record.answer);
     call.record_ = &record;
     call.record_life_ = record.life;
-    call.shard_ = static_cast<uint32_t>(home.index());
+    call.shard_ = static_cast<uint8_t>(home.index());
     ++record.given;
     if (record.state == State::kKept) {
       ClearAlarm(home, record);
@@ -209,7 +209,7 @@ bool Poller::TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) co
 // A call that came while the poll was leaving its places gets the same.
 void Poller::AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to,
                        uint64_t number) {
-  to.result = from.result;
+  to.result() = from.result();
   if (from.record_ != nullptr && from.record_->life == from.record_life_) {
     to.record_ = from.record_;
     to.record_life_ = from.record_life_;
@@ -227,7 +227,7 @@ void Poller::Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call
   record.poll = waiter.poll;
   call.record_ = &record;
   call.record_life_ = record.life;
-  call.shard_ = static_cast<uint32_t>(home.index());
+  call.shard_ = static_cast<uint8_t>(home.index());
 }
 
 // A wait with an id has ended. One that was cancelled or refused is as if it had never been.
@@ -357,7 +357,7 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
 // Those of a poll's READYs that are of these shards, under their locks.
 void Poller::HandOver(Step& step, ShardSet shards, const PollWaiter& poll) {
   if (poll.call->record_ == nullptr) return;
-  const auto* const result = std::get_if<PollResult>(&poll.call->result);
+  const auto* const result = std::get_if<PollResult>(&poll.call->result());
   if (result == nullptr) return;
   for (const PollResult::Target& target : result->targets) {
     if (!IsReady(target.result)) continue;
@@ -426,12 +426,12 @@ void Poller::GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& r
 }
 
 void Poller::Unwritten(const Now& now, const WaitCall& call, Nanos linger) {
-  const auto* const result = std::get_if<WaitResult>(&call.result);
+  const auto* const result = std::get_if<WaitResult>(&call.result());
   if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
 }
 
 void Poller::Unwritten(const Now& now, const PollCall& call, Nanos linger) {
-  const auto* const result = std::get_if<PollResult>(&call.result);
+  const auto* const result = std::get_if<PollResult>(&call.result());
   if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
 }
 
@@ -470,7 +470,7 @@ void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {
   home.mutex().AssertHeld();
-  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call)) return step.Answer(home, call, 0);
   const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.caller, args.wait_id);
   const auto known = [&]() -> IdRecord* {
     home.mutex().AssertHeld();
@@ -491,12 +491,13 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
   if (record == nullptr) {
     const bool other_life =
         args.generation != 0 && desc != nullptr && desc->generation() != args.generation;
-    call.result = Refusal{.reason = other_life ? Reason::kStaleGeneration : Reason::kOutcomeUnknown,
-                          .generation = desc == nullptr ? 0 : desc->generation()};
+    call.result() =
+        Refusal{.reason = other_life ? Reason::kStaleGeneration : Reason::kOutcomeUnknown,
+                .generation = desc == nullptr ? 0 : desc->generation()};
   } else if (record->state == State::kStale) {
-    call.result = Refusal{.reason = Reason::kStaleDelivery};
+    call.result() = Refusal{.reason = Reason::kStaleDelivery};
   } else {
-    call.result = AckResult{};
+    call.result() = AckResult{};
     if (record->state == State::kPending) {
       ClearAlarm(home, *record);
       record->state = State::kAcked;

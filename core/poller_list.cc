@@ -91,7 +91,7 @@ class Poller::ListHops final : public Effect {
     for (; next_ < kShards; ++next_) {
       Shard& shard = poller_.shard(next_);
       const MutexLock lock(shard.mutex());
-      if (poller_.Refuses(false, call_.result)) break;
+      if (poller_.Refuses(false, call_)) break;
       if (numbers_[next_] <= shard.unsaved.saved) continue;
       shard.line.Push(*this, numbers_[next_]);
       return;
@@ -119,16 +119,16 @@ void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
   {
     const Locks locks(*this, set);
     home.mutex().AssertHeld();
-    if (Refuses(false, call.result)) {
+    if (Refuses(false, call)) {
       step.Answer(home, call, 0);
     } else {
       Refusal refusal;
       PollDesc* const found = home.Find(args.name);
       PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
       if (desc == nullptr) {
-        call.result = std::move(refusal);
+        call.result() = std::move(refusal);
       } else {
-        call.result = Describe(step, *desc, true);
+        call.result() = Describe(step, *desc, true);
       }
       step.Leave(set);
       step.Answer(home, call, Step::NumberFor(home, desc));
@@ -141,7 +141,7 @@ void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
 // is left out.
 void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
   Step step(*this, now);
-  ListResult& result = call.result.emplace<ListResult>();
+  ListResult& result = call.result().emplace<ListResult>();
   auto& hops = *new ListHops(*this, call);  // until its Done
   std::vector<std::string> names;
   std::optional<std::string>

@@ -111,11 +111,11 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
   Locks locks(*this, set);
   home.mutex().AssertHeld();
-  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = well_formed && !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallPoll(step, locks, home, args, content, call)) return;
-  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(true, call)) return step.Answer(home, call, 0);
   PollWaiter& poll = home.polls.Get();
   Bound(step.moment.now, args.timeout, args.retry.sent_ago, poll);
   poll.call = &call;
@@ -128,7 +128,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   if (draining) refusal.reason = Reason::kDraining;
   auto blocked = PollDesc::Blocked::kEnded;
   if (!well_formed || draining || !CheckTargets(args, slot || !park, refusal)) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
   } else {
     OpenTargets(step, args, poll);
     const Waiter* holder = nullptr;
@@ -138,17 +138,17 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
       Refusal double_wait =
           DoubleWait(step.moment.now, *holder, poll.targets[at].desc->generation());
       double_wait.target = at;
-      call.result = std::move(double_wait);
+      call.result() = std::move(double_wait);
     } else if (blocked == PollDesc::Blocked::kEnded) {
       PollDesc::Gather(poll);
-      const PollResult& result = std::get<PollResult>(call.result);
+      const PollResult& result = std::get<PollResult>(call.result());
       if (park && !slot && result.cause == TimeoutCause::kWait) {
-        call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+        call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
     }
   }
-  if (has_id &&
-      (blocked == PollDesc::Blocked::kParked || std::holds_alternative<PollResult>(call.result))) {
+  if (has_id && (blocked == PollDesc::Blocked::kParked ||
+                 std::holds_alternative<PollResult>(call.result()))) {
     const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
     IdRecord& record = home.ids.Insert(key, content);
     record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
@@ -157,19 +157,19 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   if (blocked == PollDesc::Blocked::kParked) {
     call.waiter_ = &poll;
     call.life_ = poll.life();
-    call.shard_ = static_cast<uint32_t>(home.index());
+    call.shard_ = static_cast<uint8_t>(home.index());
     home.Park(poll, WaitMode::kPoll);
     step.Leave(set);
     return;
   }
-  home.CountEnd(call.result);
+  home.CountEnd(call.result());
   HandOver(step, set, poll);
-  uint64_t number = step.Ended(home, poll, call.result);
+  uint64_t number = step.Ended(home, poll, call.result());
   poll.Recycle();
   home.polls.Put(poll);
   if (slot) ReleaseWaiter();
   if (call.record_ != nullptr) {
-    number = std::max(number, Remember(step, home, call, call.result));
+    number = std::max(number, Remember(step, home, call, call.result()));
   }
   step.Leave(set);
   step.Answer(home, call, number);

@@ -83,7 +83,7 @@ void Poller::FireIdle(Step& step, Shard& home, PollDesc& desc, uint32_t sequence
   const Instant since = desc.idle() ? desc.idle_since : now;
   const Instant at = SaturatingAdd(since, desc.idle_ttl);
   if (at > now) {
-    if (at != kNever) home.env.timers.Arm(desc.idle_timer, at, sequence);
+    desc.ArmIdle(at);
     return;
   }
   desc.Evict(step.moment);

@@ -48,9 +48,9 @@ void Poller::Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago,
 // What an ended wait is told instead of its outcome.
 void Poller::Refuse(Waiter& waiter, Reason reason) {
   if (waiter.poll) {
-    static_cast<PollWaiter&>(waiter).call->result = Refusal{.reason = reason};
+    static_cast<PollWaiter&>(waiter).call->result() = Refusal{.reason = reason};
   } else {
-    static_cast<SingleWaiter&>(waiter).call->result = Refusal{.reason = reason};
+    static_cast<SingleWaiter&>(waiter).call->result() = Refusal{.reason = reason};
   }
 }
 
@@ -91,11 +91,11 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
 
 void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, WaitCall& call) {
   home.mutex().AssertHeld();
-  if (Refuses(false, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   if (has_id && RecallWait(step, home, args, content, call)) return;
-  if (Refuses(true, call.result)) return step.Answer(home, call, 0);
+  if (Refuses(true, call)) return step.Answer(home, call, 0);
   const WaitMode mode = WaitModeOf(args.side);
   SingleWaiter& waiter = home.waits.Get();
   Bound(step.moment.now, args.timeout, args.retry.sent_ago, waiter);
@@ -106,7 +106,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   PollDesc* const desc = ResolveWait(step, home, found, args, slot || !park, refusal);
   auto blocked = PollDesc::Blocked::kEnded;
   if (desc == nullptr) {
-    call.result = std::move(refusal);
+    call.result() = std::move(refusal);
   } else {
     waiter.call = &call;
     waiter.ignore_deadline = args.ignore_deadline;
@@ -115,18 +115,18 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
     const Waiter* holder = nullptr;
     blocked = desc->Block(step.moment, waiter, slot, &holder);
     if (blocked == PollDesc::Blocked::kDoubleWait) {
-      call.result = DoubleWait(step.moment.now, *holder, desc->generation());
+      call.result() = DoubleWait(step.moment.now, *holder, desc->generation());
     } else if (blocked == PollDesc::Blocked::kEnded) {
-      const WaitResult& result = std::get<WaitResult>(call.result);
+      const WaitResult& result = std::get<WaitResult>(call.result());
       const bool took = result.outcome == Outcome::kReady && desc->kind() != Kind::kLatch;
       if (took) step.Changed(home, *desc);
       if (park && !slot && result.cause == TimeoutCause::kWait) {
-        call.result = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+        call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
     }
   }
-  if (has_id &&
-      (blocked == PollDesc::Blocked::kParked || std::holds_alternative<WaitResult>(call.result))) {
+  if (has_id && (blocked == PollDesc::Blocked::kParked ||
+                 std::holds_alternative<WaitResult>(call.result()))) {
     IdRecord& record = home.ids.Insert(KeyOf(IdUse::kWait, args.name, args.retry), content);
     record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
     Knows(home, record, waiter, call);
@@ -134,18 +134,18 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   if (blocked == PollDesc::Blocked::kParked) {
     call.waiter_ = &waiter;
     call.life_ = waiter.life();
-    call.shard_ = static_cast<uint32_t>(home.index());
+    call.shard_ = static_cast<uint8_t>(home.index());
     home.Park(waiter, mode);
     step.Leave(locks.held());
     return;
   }
-  home.CountEnd(mode, call.result);
+  home.CountEnd(mode, call.result());
   waiter.Recycle();
   home.waits.Put(waiter);
   if (slot) ReleaseWaiter();
   uint64_t number = Step::NumberFor(home, desc != nullptr ? desc : found);
   if (call.record_ != nullptr) {
-    number = std::max(number, Remember(step, home, call, call.result));
+    number = std::max(number, Remember(step, home, call, call.result()));
   }
   step.Leave(locks.held());
   step.Answer(home, call, number);
@@ -211,8 +211,8 @@ void Poller::Linger(Step& step, Shard& home, W& waiter) {
   CallType& absent = *new AbsentCall<CallType>(former.client());  // until its Done
   absent.absent_ = true;
   Replace(home, waiter, absent);
-  using R = std::variant_alternative_t<0, decltype(former.result)>;
-  former.result = R{.outcome = Outcome::kCancelled};
+  using R = typename CallType::Answer;
+  former.result() = R{.outcome = Outcome::kCancelled};
   step.Answer(home, former, Step::NumberFor(home, nullptr));
   SetAlarm(home, *absent.record_, SaturatingAdd(step.moment.now.mono, options_.linger));
 }

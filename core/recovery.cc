@@ -30,10 +30,7 @@ bool Recovery::Restore(const SavedDesc& saved) {
   desc.Restore(saved);
   desc.stored = true;
   if (!by_generation_.emplace(saved.generation, &desc).second) return false;
-  const Instant idle_at = SaturatingAdd(now_.mono, desc.idle_ttl);
-  if (idle_at != kNever) {
-    home.env.timers.Arm(desc.idle_timer, idle_at, static_cast<uint32_t>(saved.generation));
-  }
+  desc.ArmIdle(SaturatingAdd(now_.mono, desc.idle_ttl));
   return true;
 }
 

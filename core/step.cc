@@ -119,7 +119,7 @@ void Step::Leave(ShardSet shards) {
   while (PollWaiter* const poll = moment.claimed) {
     moment.claimed = std::exchange(poll->next_claimed, detaching_);
     detaching_ = poll;
-    Took(*poll, poll->call->result, true);
+    Took(*poll, poll->call->result(), true);
   }
   LeaveSingles();
   for (ShardSet left = shards; left != 0; left &= left - 1) {
@@ -144,10 +144,10 @@ void Step::LeaveSingles() {
     PollDesc& desc = *waiter.place.desc;
     desc.idle_since = moment.now.mono;
     shard.Unpark(waiter, mode);
-    shard.CountEnd(mode, call.result);
+    shard.CountEnd(mode, call.result());
     uint64_t number = desc.changed;
     if (call.record_ != nullptr) {
-      number = std::max(number, poller_.Remember(*this, shard, call, call.result));
+      number = std::max(number, poller_.Remember(*this, shard, call, call.result()));
     }
     waiter.Recycle();
     shard.waits.Put(waiter);
@@ -162,7 +162,7 @@ void Step::Detach(PollWaiter& poll) {
   if (moment.probe != nullptr) moment.probe->At(Probe::Point::kClaimed);
   const ShardSet shards = poll.shards;
   PollCall& call = *poll.call;
-  const bool linked = poller_.journal_ != nullptr && TellsOfTargets(call.result);
+  const bool linked = poller_.journal_ != nullptr && TellsOfTargets(call.result());
   const ShardSet last = linked ? shards : SetOf(call.shard_);
   const auto unlink = [&](ShardSet set) {
     for (PollWaiter::Target& target : poll.targets) {
@@ -182,7 +182,7 @@ void Step::Detach(PollWaiter& poll) {
   Shard& shard = poller_.shard(call.shard_);
   shard.mutex().AssertHeld();
   shard.Unpark(poll, WaitMode::kPoll);
-  shard.CountEnd(call.result);
+  shard.CountEnd(call.result());
   for (ShardSet left = std::exchange(poll.halves, 0); left != 0; left &= left - 1) {
     Shard& at = poller_.shard(First(left));
     at.mutex().AssertHeld();
@@ -195,7 +195,7 @@ void Step::Detach(PollWaiter& poll) {
   if (call.record_ != nullptr) {
     IdRecord& record = *call.record_;
     PollCall* const next = std::exchange(record.next, nullptr);
-    number = std::max(number, poller_.Remember(*this, shard, call, call.result));
+    number = std::max(number, poller_.Remember(*this, shard, call, call.result()));
     if (next != nullptr) poller_.AnswerToo(*this, shard, call, *next, number);
   }
   Answer(shard, call, number);

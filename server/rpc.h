@@ -84,12 +84,12 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
 
   /// The core has the result.
   void Done() override {
-    if (const auto* refusal = std::get_if<core::Refusal>(&this->result)) {
+    if (const auto* refusal = std::get_if<core::Refusal>(&this->result())) {
       Refuse(ToError(*refusal, T::NameOf(*request_, *refusal)), T::FieldOf(*refusal));
       return;
     }
-    using Result = std::variant_alternative_t<0, decltype(this->result)>;
-    const auto& answer = std::get<Result>(this->result);
+    using Result = typename T::CoreCall::Answer;
+    const auto& answer = std::get<Result>(this->result());
     const core::Now now = context_.clock.Read();
     if constexpr (kParks) {
       if (answer.outcome == core::Outcome::kCancelled) {

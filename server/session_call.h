@@ -131,7 +131,7 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
   void Forget() override { request_ = nullptr; }
 
   void Done() override {
-    if (const auto* const refusal = std::get_if<core::Refusal>(&this->result)) {
+    if (const auto* const refusal = std::get_if<core::Refusal>(&this->result())) {
       // What is refused later, such as by a drain, says nothing of its name.
       const bool known = this->outbox().receiving() && request_ != nullptr;
       const std::string_view name = known ? T::NameOf(*request_, *refusal) : std::string_view();
@@ -147,8 +147,8 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
       server::Write(*error_, *to.mutable_error());
       return;
     }
-    using Result = std::variant_alternative_t<0, decltype(this->result)>;
-    const auto& answer = std::get<Result>(this->result);
+    using Result = typename T::CoreCall::Answer;
+    const auto& answer = std::get<Result>(this->result());
     if constexpr (kParks) {
       if (answer.outcome == core::Outcome::kCancelled) {
         to.mutable_error()->set_code(static_cast<int>(grpc::StatusCode::CANCELLED));
@@ -162,12 +162,12 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
 
   size_t size() const override {
     if constexpr (std::is_same_v<T, WaitMethod>) {
-      const auto* const answer = std::get_if<core::WaitResult>(&this->result);
+      const auto* const answer = std::get_if<core::WaitResult>(&this->result());
       if (answer != nullptr && answer->signal != nullptr)
         return this->kSmall + answer->signal->size();
     } else if constexpr (std::is_same_v<T, PollMethod>) {
       size_t sum = this->kSmall;
-      const auto* const answer = std::get_if<core::PollResult>(&this->result);
+      const auto* const answer = std::get_if<core::PollResult>(&this->result());
       if (answer == nullptr) return sum;
       for (const auto& target : answer->targets) {
         sum += this->kSmall + (target.result.signal == nullptr ? 0 : target.result.signal->size());
@@ -181,6 +181,7 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
   const typename T::Request* request_ = nullptr;
   std::unique_ptr<Error> error_;
 };
+static_assert(sizeof(SessionCall<WaitMethod>) <= 112, "a parked wait is promised to be small");
 
 }  // namespace waitd::server
 

@@ -67,7 +67,7 @@ void BM_BlockUnblock(benchmark::State& state) {
     table.poller.Wait(table.clock.Read(), {.name = name}, wait);
     Call<ReadyCall> ready;
     table.poller.Ready(table.clock.Read(), {.name = name}, ready);
-    benchmark::DoNotOptimize(wait.result);
+    benchmark::DoNotOptimize(wait.result());
   }
 }
 BENCHMARK(BM_BlockUnblock)->Arg(1)->Arg(1'000'000);
@@ -77,13 +77,13 @@ BENCHMARK(BM_BlockUnblock)->Arg(1)->Arg(1'000'000);
 void BM_Wake(benchmark::State& state) {
   const auto batch = static_cast<size_t>(state.range(0));
   Table table(state.range(0));
-  std::vector<Wait> waits(batch);
+  std::vector<Wait> waits;
   while (state.KeepRunningBatch(static_cast<int64_t>(batch))) {
     state.PauseTiming();
+    waits = std::vector<Wait>(batch);
     std::vector<const std::string*> names;
     for (Wait& wait : waits) {
       names.push_back(&table.Next());
-      wait.result = WaitResult{};
       table.poller.Wait(table.clock.Read(), {.name = *names.back()}, wait);
     }
     state.ResumeTiming();
@@ -114,7 +114,7 @@ void BM_SetDeadlineByName(benchmark::State& state) {
         table.clock.Read(),
         {.name = name, .what = SetDeadlineArgs::What::kTimeout, .timeout = std::chrono::hours(1)},
         call);
-    benchmark::DoNotOptimize(call.result);
+    benchmark::DoNotOptimize(call.result());
   }
 }
 BENCHMARK(BM_SetDeadlineByName)->Arg(1)->Arg(1'000'000);
@@ -184,7 +184,7 @@ void BM_LookUp(benchmark::State& state) {
   for (auto _ : state) {
     Call<ResetCall> call;
     table.poller.Reset(table.clock.Read(), {.name = table.Next()}, call);
-    benchmark::DoNotOptimize(call.result);
+    benchmark::DoNotOptimize(call.result());
   }
 }
 BENCHMARK(BM_LookUp)->Arg(1)->Arg(1'000'000);

@@ -14,7 +14,7 @@ SetDeadlineArgs At(std::string_view name, WallTime at, Condition condition = Con
 }
 
 TimeoutCause CauseOf(const std::unique_ptr<TestWait>& wait) {
-  return std::get<WaitResult>(wait->result).cause;
+  return std::get<WaitResult>(wait->result()).cause;
 }
 
 TEST(Deadline, C35_AFutureOneBindsAParkedWait) {
@@ -27,7 +27,7 @@ TEST(Deadline, C35_AFutureOneBindsAParkedWait) {
   t.Advance(Nanos(1));
   EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
   EXPECT_EQ(CauseOf(wait), TimeoutCause::kDeadline);
-  EXPECT_EQ(std::get<WaitResult>(wait->result).late, Nanos(0));
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).late, Nanos(0));
 }
 
 TEST(Deadline, C35_NowOrThePastExpiresAtOnce) {
@@ -39,7 +39,7 @@ TEST(Deadline, C35_NowOrThePastExpiresAtOnce) {
     EXPECT_EQ(set.effect[0], Effect::kExpired);
     EXPECT_EQ(set.woken, 1U);
     EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
-    EXPECT_EQ(std::get<WaitResult>(wait->result).late, Nanos(0));
+    EXPECT_EQ(std::get<WaitResult>(wait->result()).late, Nanos(0));
   }
   Table t;
   Ok(t.Open("a"));
@@ -56,7 +56,7 @@ TEST(Deadline, C36_ExpiredIsAState) {
   for (int i = 0; i < 3; ++i) {
     const auto wait = t.Wait("a");
     EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
-    EXPECT_EQ(std::get<WaitResult>(wait->result).late, Nanos(0)) << "it had just begun";
+    EXPECT_EQ(std::get<WaitResult>(wait->result()).late, Nanos(0)) << "it had just begun";
     EXPECT_FALSE(Ok(t.Reset("a")).reset);
   }
 }

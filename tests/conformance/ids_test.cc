@@ -25,12 +25,12 @@ WaitArgs AckedWait(std::string_view id, Nanos ack_timeout = seconds(5)) {
 
 const WaitResult& ResultOf(const std::unique_ptr<TestWait>& wait) {
   EXPECT_TRUE(wait->done());
-  return std::get<WaitResult>(wait->result);
+  return std::get<WaitResult>(wait->result());
 }
 
 Reason RefusedAs(const std::unique_ptr<TestWait>& wait) {
   EXPECT_TRUE(wait->done());
-  return ReasonOf(wait->result);
+  return ReasonOf(wait->result());
 }
 
 Counters Count(Table& t) { return t.poller().Count(t.now()); }
@@ -103,12 +103,12 @@ TEST_F(Ids, C66_APollIsTakenOver) {
   const auto first = t.Poll(args);
   const auto second = t.Poll(args);
   EXPECT_TRUE(first->done());
-  EXPECT_EQ(ReasonOf(first->result), Reason::kTakenOver);
+  EXPECT_EQ(ReasonOf(first->result()), Reason::kTakenOver);
   Ok(t.Ready("b"));
   EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
   const auto third = t.Poll(args);
   EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
-  EXPECT_EQ(std::get<PollResult>(third->result).targets[0].index, 1U);
+  EXPECT_EQ(std::get<PollResult>(third->result()).targets[0].index, 1U);
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the READY was used once";
 }
 
@@ -136,9 +136,9 @@ TEST(IdsOfPolls, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
   };
   Ok(t.Ready("b", Mode::kRead, "x"));
   EXPECT_EQ(OutcomeOf(first), Outcome::kReady);
-  EXPECT_EQ(ReasonOf(second->result), Reason::kTakenOver) << "by the third";
+  EXPECT_EQ(ReasonOf(second->result()), Reason::kTakenOver) << "by the third";
   EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
-  EXPECT_EQ(*std::get<PollResult>(third->result).targets[0].result.signal, "x");
+  EXPECT_EQ(*std::get<PollResult>(third->result()).targets[0].result.signal, "x");
   t.poller().Unwritten(t.now(), *first, seconds(30));
   t.Advance(seconds(60));
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the third has it";
@@ -453,11 +453,11 @@ TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
                       .ack_timeout = seconds(5),
                       .retry = {.id = "p"}};
   const auto poll = t.Poll(args);
-  const auto& targets = std::get<PollResult>(poll->result).targets;
+  const auto& targets = std::get<PollResult>(poll->result()).targets;
   Ok(Ack("p", targets[0].result.delivery, "a"));
   t.Advance(seconds(5));
   EXPECT_EQ(ReasonOf(Ack("p", targets[1].result.delivery, "b")), Reason::kStaleDelivery);
-  EXPECT_EQ(ReasonOf(t.Poll(args)->result), Reason::kStaleDelivery);
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
   EXPECT_EQ(*t.Try("b").signal, "y");
 }
@@ -488,7 +488,7 @@ TEST_F(HandOffTest, C72_ALatchHasNone) {
   EXPECT_EQ(ReasonOf(t.Get("new")), Reason::kNoDescriptor);
   EXPECT_EQ(
       ReasonOf(t.Poll({.targets = {{.name = "l"}}, .ack_timeout = seconds(1), .retry = {.id = "p"}})
-                   ->result),
+                   ->result()),
       Reason::kBadOptions);
 }
 

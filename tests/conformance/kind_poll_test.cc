@@ -8,7 +8,7 @@ namespace {
 
 const PollResult& Polled(const std::unique_ptr<TestPoll>& poll) {
   EXPECT_TRUE(poll->done());
-  return std::get<PollResult>(poll->result);
+  return std::get<PollResult>(poll->result());
 }
 
 std::vector<uint32_t> Indexes(const PollResult& result) {
@@ -30,10 +30,10 @@ TEST(Fifo, C56_WakesInTheOrderOfArrivalAndSkipsTheCancelled) {
   EXPECT_TRUE(one->done());
   EXPECT_FALSE(three->done());
   EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "3")).woken, 1U);
-  EXPECT_EQ(*std::get<WaitResult>(one->result).signal, "1");
-  EXPECT_EQ(*std::get<WaitResult>(three->result).signal, "3");
-  EXPECT_LT(std::get<WaitResult>(one->result).delivery,
-            std::get<WaitResult>(three->result).delivery);
+  EXPECT_EQ(*std::get<WaitResult>(one->result()).signal, "1");
+  EXPECT_EQ(*std::get<WaitResult>(three->result()).signal, "3");
+  EXPECT_LT(std::get<WaitResult>(one->result()).delivery,
+            std::get<WaitResult>(three->result()).delivery);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kRemembered);
 }
 
@@ -99,7 +99,7 @@ TEST(Timeout, C59a_ZeroOrLessOnlyTries) {
   for (const Nanos timeout : {Nanos(0), Nanos(-1), Nanos::min()}) {
     const auto wait = t.Wait("a", timeout);
     EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
-    EXPECT_EQ(std::get<WaitResult>(wait->result).cause, TimeoutCause::kWait);
+    EXPECT_EQ(std::get<WaitResult>(wait->result()).cause, TimeoutCause::kWait);
     Ok(t.Ready("a"));
     EXPECT_EQ(OutcomeOf(t.Wait("a", timeout)), Outcome::kReady);
   }
@@ -117,11 +117,11 @@ TEST(Timeout, C60_TheEarlierLimitEndsItAndOnlyTheDeadlineExpiresTheSide) {
   Ok(t.In("a", seconds(5)));
   auto wait = t.Wait("a", seconds(1));
   t.Advance(seconds(1));
-  EXPECT_EQ(std::get<WaitResult>(wait->result).cause, TimeoutCause::kWait);
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).cause, TimeoutCause::kWait);
   EXPECT_EQ(Ok(t.Get("a")).side[0].deadline.state, Deadline::State::kArmed);
   wait = t.Wait("a", seconds(10));
   t.Advance(seconds(4));
-  EXPECT_EQ(std::get<WaitResult>(wait->result).cause, TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).cause, TimeoutCause::kDeadline);
   EXPECT_EQ(Ok(t.Get("a")).side[0].deadline.state, Deadline::State::kExpired);
 }
 
@@ -203,9 +203,9 @@ TEST(Poll, C62_BothSidesOfOneName) {
 TEST(Poll, C63_MalformedOnesAreRefused) {
   Table t;
   Ok(t.Open("a"));
-  EXPECT_EQ(ReasonOf(t.Poll(PollArgs{})->result), Reason::kBadPoll);
-  EXPECT_EQ(ReasonOf(t.Poll({{"a"}, {"a"}})->result), Reason::kBadPoll);
-  EXPECT_EQ(ReasonOf(t.Poll({{"a"}}, 2)->result), Reason::kBadPoll);
+  EXPECT_EQ(ReasonOf(t.Poll(PollArgs{})->result()), Reason::kBadPoll);
+  EXPECT_EQ(ReasonOf(t.Poll({{"a"}, {"a"}})->result()), Reason::kBadPoll);
+  EXPECT_EQ(ReasonOf(t.Poll({{"a"}}, 2)->result()), Reason::kBadPoll);
   std::vector<std::string> names;
   for (int i = 0; i < 1001; ++i) names.push_back("n" + std::to_string(i));
   const OpenOptions open;
@@ -215,7 +215,7 @@ TEST(Poll, C63_MalformedOnesAreRefused) {
   EXPECT_FALSE(most->done());
   t.poller().Cancel(t.now(), *most);
   args.targets.push_back({names[1000]});
-  EXPECT_EQ(ReasonOf(t.Poll(args)->result), Reason::kBadPoll);
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kBadPoll);
 }
 
 TEST(Poll, C63_ADoubleWaitLeavesNothingParkedAndOpensNothing) {
@@ -224,12 +224,12 @@ TEST(Poll, C63_ADoubleWaitLeavesNothingParkedAndOpensNothing) {
   Ok(t.Open("free"));
   const auto holder = t.Wait("busy");
   const auto poll = t.Poll({{"free"}, {"busy"}});
-  EXPECT_EQ(ReasonOf(poll->result), Reason::kDoubleWait);
-  EXPECT_EQ(std::get<Refusal>(poll->result).target, 1U);
+  EXPECT_EQ(ReasonOf(poll->result()), Reason::kDoubleWait);
+  EXPECT_EQ(std::get<Refusal>(poll->result()).target, 1U);
   EXPECT_EQ(Ok(t.Get("free")).side[0].waiters, 0U);
   const auto wait = t.Wait("free");
   EXPECT_FALSE(wait->done());
-  EXPECT_EQ(ReasonOf(t.Poll({{"missing"}, {"free"}})->result), Reason::kNoDescriptor);
+  EXPECT_EQ(ReasonOf(t.Poll({{"missing"}, {"free"}})->result()), Reason::kNoDescriptor);
   Ok(t.Close("busy"));
   Ok(t.Close("free"));
   EXPECT_EQ(OutcomeOf(holder), Outcome::kClosed);
@@ -239,8 +239,8 @@ TEST(Poll, C63_AnExclusiveSideWithAPollTakesNoOtherWaiter) {
   Table t;
   for (const char* name : {"a", "b", "c"}) Ok(t.Open(name));
   const auto poll = t.Poll({{"a"}, {"b"}}, 2);
-  EXPECT_EQ(ReasonOf(t.Wait("a")->result), Reason::kDoubleWait);
-  EXPECT_EQ(ReasonOf(t.Poll({{"c"}, {"b"}})->result), Reason::kDoubleWait);
+  EXPECT_EQ(ReasonOf(t.Wait("a")->result()), Reason::kDoubleWait);
+  EXPECT_EQ(ReasonOf(t.Poll({{"c"}, {"b"}})->result()), Reason::kDoubleWait);
   EXPECT_EQ(Ok(t.Get("a")).side[0].waiters, 1U);
   EXPECT_EQ(Ok(t.Get("c")).side[0].waiters, 0U);
   Ok(t.Ready("a"));
@@ -324,15 +324,15 @@ TEST(MaxWait, C65_BoundsWhatNothingElseBounds) {
   t.Advance(hours(24) - Nanos(1));
   EXPECT_FALSE(plain->done() || ignoring->done() || poll->done());
   t.Advance(Nanos(1));
-  EXPECT_EQ(std::get<WaitResult>(plain->result).cause, TimeoutCause::kMaxWait);
-  EXPECT_EQ(std::get<WaitResult>(ignoring->result).cause, TimeoutCause::kMaxWait);
+  EXPECT_EQ(std::get<WaitResult>(plain->result()).cause, TimeoutCause::kMaxWait);
+  EXPECT_EQ(std::get<WaitResult>(ignoring->result()).cause, TimeoutCause::kMaxWait);
   EXPECT_EQ(Polled(poll).cause, TimeoutCause::kMaxWait);
   EXPECT_FALSE(longer->done());
   EXPECT_FALSE(bound->done()) << "a deadline can end it";
   t.Advance(hours(6));
-  EXPECT_EQ(std::get<WaitResult>(bound->result).cause, TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<WaitResult>(bound->result()).cause, TimeoutCause::kDeadline);
   t.Advance(hours(18));
-  EXPECT_EQ(std::get<WaitResult>(longer->result).cause, TimeoutCause::kWait);
+  EXPECT_EQ(std::get<WaitResult>(longer->result()).cause, TimeoutCause::kWait);
 }
 
 TEST(MaxWait, C65_CountsAgainWhenTheDeadlineIsClearedAndWakesNobodyInTheClear) {
@@ -347,7 +347,7 @@ TEST(MaxWait, C65_CountsAgainWhenTheDeadlineIsClearedAndWakesNobodyInTheClear) {
   t.Advance(hours(23) - Nanos(1));
   EXPECT_FALSE(early->done());
   t.Advance(Nanos(1));
-  EXPECT_EQ(std::get<WaitResult>(early->result).cause, TimeoutCause::kMaxWait);
+  EXPECT_EQ(std::get<WaitResult>(early->result()).cause, TimeoutCause::kMaxWait);
   Ok(t.In("a", hours(48)));
   const auto late = t.Wait("a");
   t.Advance(hours(30));
@@ -355,8 +355,8 @@ TEST(MaxWait, C65_CountsAgainWhenTheDeadlineIsClearedAndWakesNobodyInTheClear) {
   EXPECT_EQ(Ok(t.Clear("a")).woken, 0U);
   EXPECT_FALSE(late->done());
   t.RunTimers();
-  EXPECT_EQ(std::get<WaitResult>(late->result).cause, TimeoutCause::kMaxWait);
-  EXPECT_EQ(std::get<WaitResult>(late->result).late, Nanos(0));
+  EXPECT_EQ(std::get<WaitResult>(late->result()).cause, TimeoutCause::kMaxWait);
+  EXPECT_EQ(std::get<WaitResult>(late->result()).late, Nanos(0));
 }
 
 TEST(MaxWait, C65_ForEverWhenThereIsNone) {

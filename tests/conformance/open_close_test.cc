@@ -41,7 +41,7 @@ TEST(Open, C2_RecycledSlotShowsNothingOfItsFormerLife) {
     const auto wait = t.Wait("a", side);
     EXPECT_FALSE(wait->done());
     Ok(t.Ready("a", side == Side::kRead ? Mode::kRead : Mode::kWrite));
-    const auto& result = std::get<WaitResult>(wait->result);
+    const auto& result = std::get<WaitResult>(wait->result());
     EXPECT_EQ(result.signal, nullptr);
     EXPECT_EQ(result.coalesced, 0U);
     EXPECT_EQ(result.delivery, 1U);
@@ -96,7 +96,7 @@ TEST(Open, C5_MustCreateAndOtherKindsAreRefused) {
   EXPECT_EQ(Ok(t.Get("b")).kind, Kind::kExclusive);
   const OpenOptions latch{.kind = Kind::kLatch};
   const OpenOptions any;
-  EXPECT_EQ(ReasonOf(t.Wait({.name = "a", .open_if_missing = &latch})->result),
+  EXPECT_EQ(ReasonOf(t.Wait({.name = "a", .open_if_missing = &latch})->result()),
             Reason::kKindMismatch);
   EXPECT_EQ(Ok(t.Ready({.name = "a", .open_if_missing = &any})).effect, ReadyEffect::kRemembered);
 }
@@ -129,13 +129,13 @@ TEST(Close, C8_TheNameIsFreeAndTheOldGenerationNeverOpens) {
   const uint64_t old = Ok(t.Open("a")).descriptor.generation;
   Ok(t.Close("a"));
   const OpenOptions open;
-  EXPECT_EQ(ReasonOf(t.Wait("a")->result), Reason::kNoDescriptor);
+  EXPECT_EQ(ReasonOf(t.Wait("a")->result()), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Ready("a")), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.In("a", seconds(1))), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Reset("a")), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Get("a")), Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Close("a")), Reason::kNoDescriptor);
-  EXPECT_EQ(ReasonOf(t.Wait({.name = "a", .generation = old, .open_if_missing = &open})->result),
+  EXPECT_EQ(ReasonOf(t.Wait({.name = "a", .generation = old, .open_if_missing = &open})->result()),
             Reason::kNoDescriptor);
   EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .generation = old, .open_if_missing = &open})),
             Reason::kNoDescriptor);
@@ -172,9 +172,9 @@ TEST(Close, C9_C10_RacingReadyAndWaitEndsEveryWaitOnce) {
     waiter.join();
     ASSERT_EQ(first.answers, 1);
     ASSERT_EQ(late.answers, 1);
-    const Outcome outcome = std::get<WaitResult>(first.result).outcome;
+    const Outcome outcome = std::get<WaitResult>(first.result()).outcome;
     ASSERT_TRUE(outcome == Outcome::kReady || outcome == Outcome::kClosed);
-    if (const auto* refusal = std::get_if<Refusal>(&late.result)) {
+    if (const auto* refusal = std::get_if<Refusal>(&late.result())) {
       ASSERT_EQ(refusal->reason, Reason::kNoDescriptor);
     }
     ASSERT_EQ(poller.waiters(), 0U);

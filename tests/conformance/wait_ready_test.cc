@@ -11,7 +11,7 @@ TEST(Order, C13_AnExpiredDeadlineGoesBeforeReadyWhichStays) {
   Ok(t.In("a", seconds(-1)));
   const auto wait = t.Wait("a");
   EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
-  EXPECT_EQ(std::get<WaitResult>(wait->result).cause, TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).cause, TimeoutCause::kDeadline);
   EXPECT_EQ(Ok(t.Get("a")).side[0].state, SemaphoreState::kReady);
 }
 
@@ -37,7 +37,7 @@ TEST(Order, C14_AfterTheDeadlineMovesTheNextWaitGetsThatReadyOnce) {
     Ok(clear ? t.Clear("a") : t.In("a", hours(1)));
     const auto wait = t.Wait("a");
     EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
-    EXPECT_EQ(*std::get<WaitResult>(wait->result).signal, "kept");
+    EXPECT_EQ(*std::get<WaitResult>(wait->result()).signal, "kept");
     const auto next = t.Wait("a");
     EXPECT_FALSE(next->done());
     Ok(t.Close("a"));
@@ -93,11 +93,11 @@ TEST(Settle, C16_AWaitsOwnInstantGoesFirstWhereItCameFirst) {
   Ok(t.In("a", seconds(2)));
   t.Pass(seconds(5));
   Ok(t.Ready("a"));
-  EXPECT_EQ(std::get<WaitResult>(early->result).cause, TimeoutCause::kWait);
-  EXPECT_EQ(std::get<WaitResult>(early->result).late, seconds(4));
-  EXPECT_EQ(std::get<WaitResult>(tied->result).cause, TimeoutCause::kDeadline);
-  EXPECT_EQ(std::get<WaitResult>(late->result).cause, TimeoutCause::kDeadline);
-  EXPECT_EQ(std::get<WaitResult>(late->result).late, seconds(3));
+  EXPECT_EQ(std::get<WaitResult>(early->result()).cause, TimeoutCause::kWait);
+  EXPECT_EQ(std::get<WaitResult>(early->result()).late, seconds(4));
+  EXPECT_EQ(std::get<WaitResult>(tied->result()).cause, TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<WaitResult>(late->result()).cause, TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<WaitResult>(late->result()).late, seconds(3));
 }
 
 TEST(Settle, C16_AReadyPassesByAWaitWhoseOwnTimeIsOver) {
@@ -131,8 +131,8 @@ TEST(Wait, C17_ParkThenReady) {
   EXPECT_EQ(ready.effect, ReadyEffect::kWoke);
   EXPECT_EQ(ready.woken, 1U);
   EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
-  EXPECT_EQ(std::get<WaitResult>(wait->result).parked, milliseconds(30));
-  EXPECT_EQ(std::get<WaitResult>(wait->result).ready_time, t.now().wall);
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).parked, milliseconds(30));
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).ready_time, t.now().wall);
   EXPECT_EQ(Ok(t.Get("a")).side[0].state, SemaphoreState::kNil);
 }
 
@@ -153,7 +153,7 @@ TEST(Wait, C19_ReadySaturates) {
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kCoalesced);
   const auto wait = t.Wait("a");
   EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
-  EXPECT_EQ(std::get<WaitResult>(wait->result).coalesced, 5U);
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).coalesced, 5U);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
 }
 
@@ -177,7 +177,7 @@ TEST(Wait, C21_TwoReadysOneParkedWait) {
   const auto wait = t.Wait("a");
   EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "first")).effect, ReadyEffect::kWoke);
   EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "second")).effect, ReadyEffect::kRemembered);
-  EXPECT_EQ(*std::get<WaitResult>(wait->result).signal, "first");
+  EXPECT_EQ(*std::get<WaitResult>(wait->result()).signal, "first");
   EXPECT_EQ(*t.Try("a").signal, "second");
 }
 
@@ -190,7 +190,7 @@ TEST(Wait, C23_ASecondWaitOnAnExclusiveSideIsRefused) {
   t.Pass(seconds(3));
   const auto second = t.Wait("a");
   ASSERT_TRUE(second->done());
-  const Refusal& refusal = std::get<Refusal>(second->result);
+  const Refusal& refusal = std::get<Refusal>(second->result());
   EXPECT_EQ(refusal.reason, Reason::kDoubleWait);
   EXPECT_EQ(refusal.waiter, "10.0.0.1:5");
   EXPECT_EQ(refusal.waiting_since, began);
@@ -332,7 +332,7 @@ TEST(Reset, C34_ClosesALatch) {
   const auto wait = t.Wait("a");
   EXPECT_FALSE(wait->done());
   Ok(t.Ready("a"));
-  EXPECT_EQ(std::get<WaitResult>(wait->result).delivery, 2U) << "a latch counts its openings";
+  EXPECT_EQ(std::get<WaitResult>(wait->result()).delivery, 2U) << "a latch counts its openings";
 }
 
 TEST(Ready, C44a_ConditionsThatDoNotHoldChangeNothing) {

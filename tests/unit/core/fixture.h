@@ -168,16 +168,16 @@ class Table {
   WaitResult Try(std::string_view name, Side side = Side::kRead) {
     const auto call = Wait({.name = name, .side = side, .timeout = Nanos(0)});
     EXPECT_TRUE(call->done());
-    return std::get<WaitResult>(call->result);
+    return std::get<WaitResult>(call->result());
   }
 
  private:
   template <class C, class Start>
-  decltype(C::result) Ask(Start start) {
+  Result<typename C::Answer> Ask(Start start) {
     Answered<C> call;
     start(call);
     EXPECT_TRUE(call.done());
-    return std::move(call.result);
+    return std::move(call.result());
   }
 
   std::vector<Instant> alarms_;
@@ -210,7 +210,7 @@ Outcome OutcomeOf(const C& call) {
           return Outcome::kCancelled;
         }
       },
-      call->result);
+      call->result());
 }
 
 }  // namespace waitd::core

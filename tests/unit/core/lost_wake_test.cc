@@ -126,8 +126,8 @@ TEST_P(LostWake, C22_AWaitDoesNotParkPastIt) {
     Intrude(machine, other);
     EXPECT_EQ(other.ended_first, &waiter.place);
   }
-  ASSERT_TRUE(std::holds_alternative<WaitResult>(call.result));
-  EXPECT_EQ(std::get<WaitResult>(call.result).outcome, Expected());
+  ASSERT_TRUE(std::holds_alternative<WaitResult>(call.result()));
+  EXPECT_EQ(std::get<WaitResult>(call.result()).outcome, Expected());
   EXPECT_FALSE(waiter.place.standing() && blocked == PollDesc::Blocked::kEnded);
   EXPECT_EQ(machine.a.side(Side::kRead).places, 0U);
   if (when == When::kClaimed) {
@@ -138,7 +138,7 @@ TEST_P(LostWake, C22_AWaitDoesNotParkPastIt) {
                 ReadyEffect::kRemembered);
     }
     Intrude(machine, late);
-    EXPECT_EQ(std::get<WaitResult>(call.result).outcome, Expected());
+    EXPECT_EQ(std::get<WaitResult>(call.result()).outcome, Expected());
     EXPECT_EQ(late.ended_first, nullptr);
   } else {
     EXPECT_FALSE(machine.a.side(Side::kRead).ready) << "a READY was used once, or never came";
@@ -176,8 +176,8 @@ TEST_P(LostWake, C22_APollOverTwoShardsDoesNotParkPastIt) {
     Intrude(machine, other);
     EXPECT_EQ(other.claimed, &poll);
   }
-  ASSERT_TRUE(std::holds_alternative<PollResult>(call.result));
-  EXPECT_EQ(std::get<PollResult>(call.result).outcome, Expected());
+  ASSERT_TRUE(std::holds_alternative<PollResult>(call.result()));
+  EXPECT_EQ(std::get<PollResult>(call.result()).outcome, Expected());
   if (when == When::kClaimed) {
     // It still stands on the other shard's target; a Ready there takes its place for empty.
     EXPECT_TRUE(poll.targets[1].standing());
@@ -185,7 +185,7 @@ TEST_P(LostWake, C22_APollOverTwoShardsDoesNotParkPastIt) {
     EXPECT_EQ(machine.b.Unblock(late, Side::kRead, nullptr, ReadyCondition::kAlways).effect,
               ReadyEffect::kRemembered);
     EXPECT_EQ(late.claimed, nullptr);
-    EXPECT_EQ(std::get<PollResult>(call.result).outcome, Expected());
+    EXPECT_EQ(std::get<PollResult>(call.result()).outcome, Expected());
   }
 }
 

@@ -200,8 +200,8 @@ TEST(Limits, EachAtItsValueAndOneAbove) {
   EXPECT_EQ(ReasonOf(t.Ready({.name = "d", .open_if_missing = &open})), Reason::kLimitDescriptors);
   const auto one = t.Wait("a");
   const auto two = t.Poll({{"b"}});
-  EXPECT_EQ(ReasonOf(t.Wait("c")->result), Reason::kLimitWaiters);
-  EXPECT_EQ(ReasonOf(t.Poll({{"c"}})->result), Reason::kLimitWaiters);
+  EXPECT_EQ(ReasonOf(t.Wait("c")->result()), Reason::kLimitWaiters);
+  EXPECT_EQ(ReasonOf(t.Poll({{"c"}})->result()), Reason::kLimitWaiters);
   EXPECT_EQ(t.Try("c").outcome, Outcome::kTimedOut) << "a try parks nowhere";
   Ok(t.Ready("c"));
   EXPECT_EQ(OutcomeOf(t.Wait("c")), Outcome::kReady) << "nor does a wait that finds a READY";
@@ -210,7 +210,7 @@ TEST(Limits, EachAtItsValueAndOneAbove) {
   EXPECT_FALSE(three->done());
   t.poller().Cancel(t.now(), *three);
   PollArgs args{.targets = {{"c"}, {"x"}, {"y"}}, .open_if_missing = &open};
-  EXPECT_EQ(ReasonOf(t.Poll(args)->result), Reason::kLimitDescriptors);
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kLimitDescriptors);
   EXPECT_EQ(Ok(t.List({})).descriptors.size(), 2U) << "and opened nothing";
   Ok(t.Close("b"));
   Ok(t.Close("c"));
@@ -250,16 +250,16 @@ TEST(Drain, RefusesNewWaitsAndEndsTheParkedOnes) {
   for (int i = 0; i < 600; ++i) waits.push_back(t.Wait("a"));
   const auto poll = t.Poll({{"a"}, {"b"}});
   t.poller().RefuseWaits();
-  EXPECT_EQ(ReasonOf(t.Wait("a")->result), Reason::kDraining);
-  EXPECT_EQ(ReasonOf(t.Poll({{"a"}})->result), Reason::kDraining);
+  EXPECT_EQ(ReasonOf(t.Wait("a")->result()), Reason::kDraining);
+  EXPECT_EQ(ReasonOf(t.Poll({{"a"}})->result()), Reason::kDraining);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kWoke) << "others go on";
   EXPECT_EQ(OutcomeOf(waits[0]), Outcome::kReady);
   t.poller().EndWaits(t.now());
   for (size_t i = 1; i < waits.size(); ++i) {
     ASSERT_TRUE(waits[i]->done());
-    EXPECT_EQ(ReasonOf(waits[i]->result), Reason::kDraining);
+    EXPECT_EQ(ReasonOf(waits[i]->result()), Reason::kDraining);
   }
-  EXPECT_EQ(ReasonOf(poll->result), Reason::kDraining);
+  EXPECT_EQ(ReasonOf(poll->result()), Reason::kDraining);
   EXPECT_EQ(t.poller().waiters(), 0U);
   EXPECT_EQ(t.poller().Count(t.now()).waiters[0], 0U);
 }

@@ -217,9 +217,9 @@ class Both {
         continue;
       }
       if (call.wait) {
-        CompareResult<WaitResult>(call.wait->result, call.model->refused, call.model->result);
+        CompareResult<WaitResult>(call.wait->result(), call.model->refused, call.model->result);
       } else {
-        CompareResult<PollResult>(call.poll->result, call.model->refused, call.model->polled);
+        CompareResult<PollResult>(call.poll->result(), call.model->refused, call.model->polled);
       }
       std::swap(calls_[i], calls_.back());
       calls_.pop_back();

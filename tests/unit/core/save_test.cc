@@ -86,8 +86,8 @@ WaitArgs WaitWith(std::string_view name, std::string_view id, Nanos sent_ago = N
 
 const WaitResult& ResultOf(const std::unique_ptr<TestWait>& call) {
   EXPECT_TRUE(call->done());
-  EXPECT_TRUE(std::holds_alternative<WaitResult>(call->result));
-  return std::get<WaitResult>(call->result);
+  EXPECT_TRUE(std::holds_alternative<WaitResult>(call->result()));
+  return std::get<WaitResult>(call->result());
 }
 
 // A Ready that is saved, and its answer.
@@ -96,7 +96,7 @@ ReadyResult SavedReady(World& w, const ReadyArgs& args) {
   w.poller().Ready(w.t().now(), args, call);
   w.Save();
   EXPECT_TRUE(call.done());
-  return Ok(call.result);
+  return Ok(call.result());
 }
 
 void SavedOpen(World& w, std::string_view name, Kind kind = Kind::kExclusive) {
@@ -139,7 +139,7 @@ TEST(Save, AnEffectIsLetGoOnlyWhenItIsSaved) {
   w.Save();
   EXPECT_TRUE(first.done() && second.done() && get.done() && list.done());
   EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
-  EXPECT_EQ(Ok(second.result).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(Ok(second.result()).effect, ReadyEffect::kRemembered);
   // What tells of nothing unsaved waits for nothing.
   Answered<GetCall> saved;
   Answered<ListCall> saved_list;
@@ -158,7 +158,7 @@ TEST(Save, ARefusalWaitsForWhatItTellsOf) {
   const auto wait = t.Wait("a");  // NO_DESCRIPTOR, and the close is not saved
   EXPECT_FALSE(wait->done());
   w.Save();
-  EXPECT_EQ(ReasonOf(wait->result), Reason::kNoDescriptor);
+  EXPECT_EQ(ReasonOf(wait->result()), Reason::kNoDescriptor);
 }
 
 TEST(Save, ATimeoutWaitsForItsDeadlineAndNotForItself) {
@@ -198,7 +198,7 @@ TEST(Save, AReadyADeadlineAndTheGenerationSurvive) {
                           .timeout = seconds(10)},
                          set);
   w.Save();
-  const Deadline before = Ok(set.result).deadline[1];
+  const Deadline before = Ok(set.result()).deadline[1];
   w.Crash(seconds(3));
   const DescriptorInfo info = Ok(w.t().Get("a"));
   EXPECT_EQ(info.kind, Kind::kFifo);
@@ -267,11 +267,11 @@ TEST(Save, ARetryAfterACrashGetsTheSameAnswer) {
   w.poller().Ready(w.t().now(), {.name = "a", .signal = Bytes("one"), .retry = {"r1", seconds(1)}},
                    again);
   EXPECT_TRUE(again.done());
-  EXPECT_EQ(Ok(again.result).effect, ReadyEffect::kWoke);
+  EXPECT_EQ(Ok(again.result()).effect, ReadyEffect::kWoke);
   EXPECT_EQ(Ok(w.t().Get("a")).side[0].state, SemaphoreState::kNil);
   // Its time is that of before the crash.
   w.t().Advance(std::chrono::minutes(11));
-  EXPECT_EQ(ReasonOf(w.t().Wait(WaitWith("a", "w1", std::chrono::minutes(11)))->result),
+  EXPECT_EQ(ReasonOf(w.t().Wait(WaitWith("a", "w1", std::chrono::minutes(11)))->result()),
             Reason::kOutcomeUnknown);
 }
 
@@ -292,7 +292,7 @@ TEST(Save, AHandOffIsTakenBackAtItsInstantAcrossACrash) {
   EXPECT_EQ(Ok(w.t().Get("a")).side[0].returned, 1U);
   Answered<AckCall> late;
   w.poller().Ack(w.t().now(), {.name = "a", .wait_id = "w1", .delivery = delivery}, late);
-  EXPECT_EQ(ReasonOf(late.result), Reason::kStaleDelivery);
+  EXPECT_EQ(ReasonOf(late.result()), Reason::kStaleDelivery);
   auto second = w.t().Wait({.name = "a", .timeout = Nanos(0)});
   w.Save();
   EXPECT_EQ(ResultOf(second).attempt, 2U);
@@ -315,7 +315,7 @@ TEST(Save, AnAckSurvives) {
   Answered<AckCall> again;
   w.poller().Ack(w.t().now(), ack, again);
   EXPECT_TRUE(again.done());
-  EXPECT_TRUE(std::holds_alternative<AckResult>(again.result));
+  EXPECT_TRUE(std::holds_alternative<AckResult>(again.result()));
   EXPECT_EQ(Ok(w.t().Get("a")).side[0].returned, 0U);
 }
 
@@ -402,8 +402,8 @@ TEST(Save, APollsReadyAndItsOutcomeAreOneChange) {
     auto again =
         w.t().Poll({.targets = {{near}, {far}}, .need = need, .retry = {"p1", seconds(1)}});
     ASSERT_TRUE(again->done());
-    EXPECT_EQ(Ok(again->result).targets.size(), need);
-    EXPECT_EQ(*Ok(again->result).targets.back().result.signal, "far");
+    EXPECT_EQ(Ok(again->result()).targets.size(), need);
+    EXPECT_EQ(*Ok(again->result()).targets.back().result.signal, "far");
   }
 }
 
@@ -464,14 +464,14 @@ TEST(Save, AFailedStoreAnswersNothingAsDone) {
   w.poller().List(w.t().now(), {}, list);
   w.poller().FailStore(w.t().now());
   EXPECT_TRUE(ready.done() && parked->done() && list.done());
-  EXPECT_EQ(ReasonOf(ready.result), Reason::kStoreFailed);
-  EXPECT_EQ(ReasonOf(parked->result), Reason::kStoreFailed);
-  EXPECT_EQ(ReasonOf(list.result), Reason::kStoreFailed);
+  EXPECT_EQ(ReasonOf(ready.result()), Reason::kStoreFailed);
+  EXPECT_EQ(ReasonOf(parked->result()), Reason::kStoreFailed);
+  EXPECT_EQ(ReasonOf(list.result()), Reason::kStoreFailed);
   EXPECT_EQ(ReasonOf(w.t().Ready(near)), Reason::kStoreFailed);
   EXPECT_EQ(ReasonOf(w.t().Get(near)), Reason::kStoreFailed);
   EXPECT_EQ(ReasonOf(w.t().List({})), Reason::kStoreFailed);
   EXPECT_EQ(ReasonOf(w.t().Close(near)), Reason::kStoreFailed);
-  EXPECT_EQ(ReasonOf(w.t().Poll({{near}})->result), Reason::kStoreFailed);
+  EXPECT_EQ(ReasonOf(w.t().Poll({{near}})->result()), Reason::kStoreFailed);
   EXPECT_EQ(w.poller().waiters(), 0U);
 }
 
@@ -485,13 +485,13 @@ TEST(Save, AFullDiskRefusesWhatNeedsRoomAndKeepsWhatIsThere) {
   // What was done is answered again, and a wait that is parked may be taken over.
   Answered<ReadyCall> again;
   w.poller().Ready(w.t().now(), {.name = "b", .retry = {"r1"}}, again);
-  EXPECT_EQ(Ok(again.result).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(Ok(again.result()).effect, ReadyEffect::kRemembered);
   auto parked = w.t().Wait({.name = "a", .timeout = seconds(1), .retry = {"w1"}});
-  EXPECT_EQ(ReasonOf(former->result), Reason::kTakenOver);
+  EXPECT_EQ(ReasonOf(former->result()), Reason::kTakenOver);
   EXPECT_EQ(ReasonOf(w.t().Ready("a")), Reason::kLimitDisk);
   EXPECT_EQ(ReasonOf(w.t().Open("c")), Reason::kLimitDisk);
-  EXPECT_EQ(ReasonOf(w.t().Wait("b")->result), Reason::kLimitDisk);
-  EXPECT_EQ(ReasonOf(w.t().Poll({{"b"}})->result), Reason::kLimitDisk);
+  EXPECT_EQ(ReasonOf(w.t().Wait("b")->result()), Reason::kLimitDisk);
+  EXPECT_EQ(ReasonOf(w.t().Poll({{"b"}})->result()), Reason::kLimitDisk);
   Ok(w.t().Get("a"));
   Answered<CloseCall> close;
   w.poller().Close(w.t().now(), {.name = "b"}, close);
@@ -609,10 +609,10 @@ class CrashRun {
     }
     for (Waiter& w : waiters_) {
       if (w.wait != nullptr && w.wait->done()) {
-        Note(w, w.wait->result);
+        Note(w, w.wait->result());
         w.wait.reset();
       } else if (w.poll != nullptr && w.poll->done()) {
-        if (const auto* const result = std::get_if<PollResult>(&w.poll->result)) {
+        if (const auto* const result = std::get_if<PollResult>(&w.poll->result())) {
           for (const auto& target : result->targets) Arrived(target.result);
           w.open = false;
         }

@@ -50,7 +50,7 @@ class Worker {
     for (unsigned times = random_() % 2 + 1; times > 0; --times) {
       Answered<ReadyCall> call;
       poller_.Ready(clock_.Read(), args, call);
-      effect = Ok(call.result).effect;
+      effect = Ok(call.result()).effect;
     }
     if (effect != ReadyEffect::kCoalesced) ++accepted;
   }
@@ -86,7 +86,7 @@ class Worker {
 
   static const WaitResult* ReadyOf(const TestWait* call) {
     if (call == nullptr) return nullptr;
-    const auto* const result = std::get_if<WaitResult>(&call->result);
+    const auto* const result = std::get_if<WaitResult>(&call->result());
     return result != nullptr && result->outcome == Outcome::kReady ? result : nullptr;
   }
 
@@ -97,7 +97,7 @@ class Worker {
     const WaitResult* const ready = one != nullptr ? one : two;
     if (ready == nullptr) {
       const auto* const result =
-          std::get_if<WaitResult>(second == nullptr ? &call.result : &second->result);
+          std::get_if<WaitResult>(second == nullptr ? &call.result() : &second->result());
       return result != nullptr && result->outcome == Outcome::kTimedOut;
     }
     if (one != nullptr && two != nullptr) {
@@ -109,7 +109,7 @@ class Worker {
       AnsweredAck ack;
       poller_.Ack(clock_.Read(),
                   {.name = args.name, .wait_id = args.retry.id, .delivery = ready->delivery}, ack);
-      if (std::holds_alternative<AckResult>(ack.result)) kept.insert(*ready->signal);
+      if (std::holds_alternative<AckResult>(ack.result())) kept.insert(*ready->signal);
       return true;
     }
     bool written = false;
@@ -167,7 +167,7 @@ TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
     for (bool more = true; more;) {
       Parked<WaitCall> call;
       poller.Wait(later, {.name = NameOf(static_cast<uint64_t>(n)), .timeout = Nanos(0)}, call);
-      const auto& result = Ok(call.result);
+      const auto& result = Ok(call.result());
       more = result.outcome == Outcome::kReady;
       if (more) found.insert(*result.signal);
     }

@@ -102,7 +102,7 @@ class Worker {
                   {.name = name, .signal = Bytes(id), .open_if_missing = &fifo_, .retry = {id}},
                   call);
     call.Await();
-    if (Ok(call.result).effect == ReadyEffect::kWoke) seen_.Add(id);
+    if (Ok(call.result()).effect == ReadyEffect::kWoke) seen_.Add(id);
   }
 
   void Wait(const std::string& id) {
@@ -136,7 +136,7 @@ class Worker {
   void End(C& call) {
     if (random_() % 4 == 0) poller_.Abandon(clock_.Read(), call);
     call.Await();
-    const auto* const result = std::get_if<0>(&call.result);
+    const auto* const result = std::get_if<0>(&call.result());
     if (result == nullptr || result->outcome != Outcome::kReady) return;
     ++got;
     if (random_() % 3 == 0) {
@@ -205,11 +205,11 @@ TEST(StressSave, WhatIsWrittenIsWholeAtEveryMomentI15) {
     restored.poller().Get(clock.Read(), {name}, back);
     // Who still lingers there is not stored.
     const auto ready = [](const Answered<GetCall>& call) {
-      return Ok(call.result).side[0].state == SemaphoreState::kReady;
+      return Ok(call.result()).side[0].state == SemaphoreState::kReady;
     };
     EXPECT_EQ(ready(back), ready(live)) << name;
-    EXPECT_EQ(Ok(back.result).side[0].returned, Ok(live.result).side[0].returned) << name;
-    EXPECT_EQ(Ok(back.result).generation, Ok(live.result).generation);
+    EXPECT_EQ(Ok(back.result()).side[0].returned, Ok(live.result()).side[0].returned) << name;
+    EXPECT_EQ(Ok(back.result()).generation, Ok(live.result()).generation);
   }
 }
 

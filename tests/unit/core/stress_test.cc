@@ -29,7 +29,7 @@ class Counted : public Base {
   explicit Counted(Tally& tally) : tally_(tally) {}
   void Done() override {
     EXPECT_FALSE(ending_.exchange(true)) << "ended twice";
-    if (const auto* wait = std::get_if<0>(&this->result)) {
+    if (const auto* wait = std::get_if<0>(&this->result())) {
       if constexpr (requires { wait->targets; }) {
         if (wait->outcome == Outcome::kReady) tally_.handed_out += wait->targets.size();
       } else {
@@ -101,7 +101,7 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
         case 8: {
           Answered<ReadyCall> call;
           poller.Ready(now, {.name = name, .open_if_missing = &fifo}, call);
-          const ReadyEffect effect = Ok(call.result).effect;
+          const ReadyEffect effect = Ok(call.result()).effect;
           if (effect != ReadyEffect::kCoalesced) ++tally.accepted;
           break;
         }

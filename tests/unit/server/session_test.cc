@@ -106,7 +106,7 @@ class SessionTest : public testing::Test {
       void Done() override {}
     } call;
     poller_.Get(clock_.now, {name}, call);
-    return std::get<core::DescriptorInfo>(call.result).side[0].state ==
+    return std::get<core::DescriptorInfo>(call.result()).side[0].state ==
            core::SemaphoreState::kReady;
   }
 

@@ -64,7 +64,7 @@ class TimerThreadTest : public testing::Test {
         clock_.Read(),
         {.name = "a", .what = core::SetDeadlineArgs::What::kTimeout, .timeout = timeout, .at = {}},
         moved);
-    EXPECT_TRUE(std::get<core::SetDeadlineResult>(moved.result).applied);
+    EXPECT_TRUE(std::get<core::SetDeadlineResult>(moved.result()).applied);
   }
 
   const core::RealClock clock_{};
@@ -80,7 +80,7 @@ TEST_F(TimerThreadTest, EndsAWaitWhenItIsDueAndNotBefore) {
   Park(wait, milliseconds(20));
   ASSERT_TRUE(wait.Await());
   EXPECT_GE(clock_.Read().mono - begin, milliseconds(20));
-  EXPECT_EQ(std::get<core::WaitResult>(wait.result).cause, core::TimeoutCause::kWait);
+  EXPECT_EQ(std::get<core::WaitResult>(wait.result()).cause, core::TimeoutCause::kWait);
 }
 
 TEST_F(TimerThreadTest, AnAlarmBeforeTheStartIsNotLost) {
@@ -97,7 +97,7 @@ TEST_F(TimerThreadTest, AnEarlierInstantWakesAThreadThatSleepsTowardsAFarOne) {
   Park(wait, std::nullopt);
   SetDeadline(milliseconds(5));
   ASSERT_TRUE(wait.Await());
-  EXPECT_EQ(std::get<core::WaitResult>(wait.result).cause, core::TimeoutCause::kDeadline);
+  EXPECT_EQ(std::get<core::WaitResult>(wait.result()).cause, core::TimeoutCause::kDeadline);
 }
 
 TEST_F(TimerThreadTest, AnInstantCenturiesAwayDoesNotSpinNorEnd) {
@@ -106,7 +106,7 @@ TEST_F(TimerThreadTest, AnInstantCenturiesAwayDoesNotSpinNorEnd) {
   Wait wait;
   Park(wait, milliseconds(5));
   ASSERT_TRUE(wait.Await());
-  EXPECT_EQ(std::get<core::WaitResult>(wait.result).cause, core::TimeoutCause::kWait);
+  EXPECT_EQ(std::get<core::WaitResult>(wait.result()).cause, core::TimeoutCause::kWait);
 }
 
 TEST_F(TimerThreadTest, StopsWhileItSleeps) {

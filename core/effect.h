@@ -1,0 +1,61 @@
+#ifndef WAITD_CORE_EFFECT_H_
+#define WAITD_CORE_EFFECT_H_
+
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace waitd::core {
+
+/// Something that others may see once the journal allows it: the answer of an operation, or the
+/// end of a wait.
+///
+/// Threads:  Done runs once, on whichever thread let the effect go, with no lock of the core held.
+/// Lifetime: owned by the caller; the core keeps a pointer from the operation until Done begins,
+///           and none afterwards, so that Done may delete the object.
+class Effect {
+ public:
+  virtual ~Effect() = default;
+  virtual void Done() = 0;
+
+  /// Instead of what it was to tell, because that could not be saved; Done follows.
+  virtual void Fail(Reason reason) = 0;
+
+ private:
+  friend class EffectList;
+  Effect* next_ = nullptr;
+  uint64_t number_ = 0;  // of the change that must be saved first
+};
+
+/// Effects in the order in which they may leave. Threads: none of its own.
+class EffectList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+
+  void Push(Effect& effect, uint64_t number) {
+    effect.number_ = number;
+    effect.next_ = nullptr;
+    if (first_ == nullptr) {
+      first_ = &effect;
+    } else {
+      last_->next_ = &effect;
+    }
+    last_ = &effect;
+  }
+
+  /// Takes the first one, if its number is not above `committed`; else null.
+  Effect* Pop(uint64_t committed) {
+    Effect* const effect = first_;
+    if (effect == nullptr || effect->number_ > committed) return nullptr;
+    first_ = effect->next_;
+    return effect;
+  }
+
+ private:
+  Effect* first_ = nullptr;
+  Effect* last_ = nullptr;
+};
+
+}  // namespace waitd::core
+
+#endif  // WAITD_CORE_EFFECT_H_
