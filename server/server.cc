@@ -4,6 +4,7 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -136,6 +137,16 @@ void AwaitAll(Context& context, AsyncService& service, grpc::ServerCompletionQue
   Await<ListMethod, &S::RequestListPollDescriptors>(context, service, queue);
 }
 
+// Takes out what the library puts into each server once it is linked.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& each) { return each->name() == "proto_server_reflection"; });
+  }
+};
+
 // Lets the sessions look after their streams, now and then, as long as it is not stopped.
 class Ticker final : public Event {
  public:
@@ -253,7 +264,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Server::Parts::Credenti
     std::vector<std::string> paths = {options.tls_cert_file, options.tls_key_file};
     if (!options.tls_client_ca_file.empty()) paths.push_back(options.tls_client_ca_file);
     status = files.Add(std::move(paths), [this](const std::vector<std::string>& contents) {
-      return certificates.Set(contents[0], contents[1], contents.size() > 2 ? contents[2] : "");
+      std::optional<std::string> client_ca;
+      if (contents.size() > 2) client_ca = contents[2];
+      return certificates.Set(contents[0], contents[1], std::move(client_ca));
     });
   }
   if (!status.ok()) return status;
@@ -295,8 +308,9 @@ bool Server::Start(std::string* error) {
     return false;
   }
   grpc::EnableDefaultHealthCheckService(true);
-  if (p.options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
+  if (!p.options.reflection) builder.SetOption(std::make_unique<NoReflection>());
   SetArguments(builder, p.options);
   int port = 0;
   builder.AddListeningPort(asked, *std::move(credentials), &port);

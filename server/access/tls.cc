@@ -38,7 +38,8 @@ absl::StatusOr<Certificate> FirstOf(const std::string& text, const char* what) {
   return absl::InvalidArgumentError(absl::StrCat(what, " has no certificate in PEM form"));
 }
 
-absl::Status Check(const std::string& chain, const std::string& key, const std::string& client_ca) {
+absl::Status Check(const std::string& chain, const std::string& key,
+                   const std::optional<std::string>& client_ca) {
   const absl::StatusOr<Certificate> own = FirstOf(chain, "the certificate file");
   if (!own.ok()) return own.status();
   const Key its_key(PEM_read_bio_PrivateKey(Open(key).get(), nullptr, NoPassword, nullptr));
@@ -52,8 +53,8 @@ absl::Status Check(const std::string& chain, const std::string& key, const std::
   if (X509_cmp_current_time(X509_get0_notAfter(own->get())) < 0) {
     return absl::InvalidArgumentError("the certificate has expired");
   }
-  if (client_ca.empty()) return absl::OkStatus();
-  return FirstOf(client_ca, "the file of the clients' authorities").status();
+  if (!client_ca.has_value()) return absl::OkStatus();
+  return FirstOf(*client_ca, "the file of the clients' authorities").status();
 }
 
 // gRPC offers credentials that ask for their certificates in C only.
@@ -80,7 +81,8 @@ class CredentialsOfC final : public grpc::ServerCredentials {
 
 }  // namespace
 
-absl::Status TlsCertificates::Set(std::string chain, std::string key, std::string client_ca) {
+absl::Status TlsCertificates::Set(std::string chain, std::string key,
+                                  std::optional<std::string> client_ca) {
   if (absl::Status status = Check(chain, key, client_ca); !status.ok()) return status;
   const core::MutexLock lock(mutex_);
   chain_ = std::move(chain);
@@ -94,7 +96,7 @@ std::shared_ptr<grpc::ServerCredentials> TlsCertificates::Credentials() {
   bool ask_clients = false;
   {
     const core::MutexLock lock(mutex_);
-    ask_clients = !client_ca_.empty();
+    ask_clients = client_ca_.has_value();
   }
   auto* const options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
       ask_clients ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
@@ -112,8 +114,7 @@ grpc_ssl_certificate_config_reload_status TlsCertificates::Fetch(
   }
   const grpc_ssl_pem_key_cert_pair pair{certificates.key_.c_str(), certificates.chain_.c_str()};
   // gRPC 1.51 insists on some authorities, also where it asks no client for a certificate.
-  const std::string& client_ca =
-      certificates.client_ca_.empty() ? certificates.chain_ : certificates.client_ca_;
+  const std::string client_ca = certificates.client_ca_.value_or(certificates.chain_);
   *config = grpc_ssl_server_certificate_config_create(client_ca.c_str(), &pair, 1);
   certificates.fetched_ = certificates.number_;
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,9 +22,9 @@ namespace waitd::server {
 /// Threads:  any. Lifetime: outlives the server that has its credentials.
 class TlsCertificates {
  public:
-  /// PEM texts; `client_ca` is empty when clients need no certificate. An error says what is wrong
-  /// with them, and then the former ones stay.
-  absl::Status Set(std::string chain, std::string key, std::string client_ca);
+  /// PEM texts; without `client_ca` clients need no certificate. An error says what is wrong with
+  /// them, and then the former ones stay.
+  absl::Status Set(std::string chain, std::string key, std::optional<std::string> client_ca);
 
   /// After the first Set. Whether clients need a certificate is settled by it.
   std::shared_ptr<grpc::ServerCredentials> Credentials();
@@ -35,7 +36,7 @@ class TlsCertificates {
   core::Mutex mutex_;
   std::string chain_ ABSL_GUARDED_BY(mutex_);
   std::string key_ ABSL_GUARDED_BY(mutex_);
-  std::string client_ca_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> client_ca_ ABSL_GUARDED_BY(mutex_);
   uint64_t number_ ABSL_GUARDED_BY(mutex_) = 0;   // of what is set
   uint64_t fetched_ ABSL_GUARDED_BY(mutex_) = 0;  // what gRPC has
 };
