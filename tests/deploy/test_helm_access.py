@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 import yaml
 from certificates import Authority, token_line
-from test_helm import (BIN, CHART, VALUE_SETS, faults, one, outcomes_of_test_pod, pod_spec, run,
+from test_helm import (BIN, CHART, ROOT, VALUE_SETS, faults, one, outcomes_of_test_pod, pod_spec, run,
                        until, waiters)
 from test_helm import helm, pod  # noqa: F401  fixtures
 
@@ -220,6 +220,14 @@ def test_the_notes_say_what_is_open_and_how_to_connect(helm):
     assert "for clients with a certificate" in text and "(auth.mode: mtls)" in text
     assert "--cert-file client.crt --key-file client.key" in text
     assert "IDENTITY ci/ wait,ready,open" in text
+
+
+def test_the_values_in_the_readme_install(helm):
+    text = (ROOT / "deploy/README.md").read_text()
+    values = yaml.safe_load(re.search(r"```yaml\n(# access\.yaml\n.*?)```", text, re.DOTALL)[1])
+    objects = helm.objects(values)
+    assert not any(faults(objects))
+    assert one(objects, "Certificate")["spec"]["issuerRef"]["name"] == "waits"
 
 
 # From here on what was rendered is run.
