@@ -12,9 +12,13 @@ const modules = fileURLToPath(new URL('../../node_modules', import.meta.url));
 const objects = JSON.parse(readFileSync(0, 'utf8'));
 const faults = objects.map(() => []);
 
+const operators = {
+  'cert-manager.io': '@kubernetes-models/cert-manager',
+  'monitoring.coreos.com': '@kubernetes-models/prometheus-operator',
+};
+
 function moduleOf(apiVersion) {
-  const operator = apiVersion.startsWith('monitoring.coreos.com/');
-  return `${operator ? '@kubernetes-models/prometheus-operator' : 'kubernetes-models'}/${apiVersion}`;
+  return `${operators[apiVersion.split('/')[0]] ?? 'kubernetes-models'}/${apiVersion}`;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'waitd-objects-'));

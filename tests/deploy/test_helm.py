@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tarfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 
@@ -125,7 +126,8 @@ def test_every_rendered_object_is_valid(helm):
     rendered = [(values, each) for values in VALUE_SETS for each in helm.objects(values)]
     kinds = {each["kind"] for _, each in rendered}
     assert kinds == {"StatefulSet", "Service", "ConfigMap", "ServiceAccount", "PodDisruptionBudget",
-                     "NetworkPolicy", "ServiceMonitor", "PodMonitor", "PrometheusRule", "Pod"}
+                     "NetworkPolicy", "ServiceMonitor", "PodMonitor", "PrometheusRule", "Pod",
+                     "Certificate"}
     found = faults([each for _, each in rendered])
     wrong = [(values, each["kind"], fault)
              for (values, each), fault in zip(rendered, found, strict=True) if fault]
@@ -133,7 +135,7 @@ def test_every_rendered_object_is_valid(helm):
 
 
 def broken(objects):
-    """Each with one fault that an API server would refuse."""
+    """Each with one fault that an API server would refuse. There is one of each kind."""
 
     def change(kind, path, value=None):
         object_ = copy.deepcopy(one(objects, kind))
@@ -167,11 +169,18 @@ def broken(objects):
         change("ServiceMonitor", ("spec", "selector")),
         change("Pod", ("spec", "containers", 0, "command"), "waitctl"),
         change("ServiceAccount", ("kind",), "ServiceAcount"),
+        change("Certificate", ("spec", "secretName")),
+        change("Certificate", ("spec", "dnsName"), ["a"]),
+        change("Certificate", ("spec", "issuerRef", "name")),
+        change("Certificate", ("spec", "privateKey", "algorithm"), "ecdsa"),
+        change("Certificate", ("spec", "usages", 2), "server"),
     ]
 
 
 def test_broken_objects_are_refused_by_what_validates(helm):
-    objects = broken(helm.objects("service-monitor-values.yaml"))
+    objects = helm.objects("service-monitor-values.yaml")
+    objects.append(one(helm.objects("cert-manager-values.yaml"), "Certificate"))
+    objects = broken(objects)
     found = faults(objects)
     assert all(found), [each for each, fault in zip(objects, found, strict=True) if not fault]
 
@@ -209,7 +218,34 @@ def test_broken_objects_are_refused_by_what_validates(helm):
     ({"extraEnv": [{"name": "WAITD_STORE", "value": "memory"}]}, "extraEnv"),
     ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "commonLabels"),
     ({"podAnnotations": {"a": True}}, "podAnnotations"),
-    ({"tls": {"enabled": True}}, "tls"),
+    ({"config": {"maxHeldBytes": 0}}, "maxHeldBytes"),
+    ({"config": {"maxRate": -1}}, "maxRate"),
+    ({"config": {"maxConnectionAge": "a day"}}, "maxConnectionAge"),
+    ({"config": {"reflection": "no"}}, "reflection"),
+    ({"config": {"insecure": True}}, "insecure"),
+    ({"config": {"auth": "token"}}, "auth"),
+    ({"extraArgs": ["--insecure"]}, "extraArgs"),
+    ({"extraArgs": ["--tls-cert-file=/a"]}, "extraArgs"),
+    ({"extraArgs": ["--tls_key-file=/a"]}, "extraArgs"),
+    ({"extraArgs": ["--tls-client-ca-file=/a"]}, "extraArgs"),
+    ({"extraArgs": ["--auth", "none"]}, "extraArgs"),
+    ({"extraArgs": ["--token-file=/a"]}, "extraArgs"),
+    ({"extraArgs": ["--acl-file=/a"]}, "extraArgs"),
+    ({"tls": {"secret": "a"}}, "secret"),
+    ({"tls": {"enabled": "yes"}}, "enabled"),
+    ({"tls": {"secretName": "A Secret"}}, "secretName"),
+    ({"tls": {"clientCa": {"key": "../waitd"}}}, "key"),
+    ({"tls": {"clientCa": {"key": ".."}}}, "key"),
+    ({"tls": {"certManager": {"issuer": "a"}}}, "issuer"),
+    ({"tls": {"certManager": {"duration": "90d"}}}, "duration"),
+    ({"tls": {"certManager": {"dnsNames": ["no name"]}}}, "dnsNames"),
+    ({"tls": {"certManager": {"clusterDomain": ".local"}}}, "clusterDomain"),
+    ({"auth": {"mode": "basic"}}, "mode"),
+    ({"auth": {"tokens": {"ci": "secret"}}}, "tokens"),
+    ({"auth": {"tokens": {"key": ""}}}, "key"),
+    ({"auth": {"acl": ["ci * wait"]}}, "acl"),
+    ({"test": {"name": "a\nb"}}, "name"),
+    ({"test": {"credentialsSecret": "a/b"}}, "credentialsSecret"),
     ({"probes": {"liveness": {"httpGet": {}}}}, "httpGet"),
 ])
 def test_the_schema_refuses(helm, values, said):
@@ -255,10 +291,13 @@ def test_the_chart_knows_each_option_of_waitd_and_its_default():
     text = run(BIN / "waitd", "--help").stdout
     options = dict(re.findall(r"^  --([a-z-]+)(?:=\S+)?\n      .*?(?: \[([^]]*)\])?$", text,
                               re.MULTILINE))
-    by_the_chart = {"listen-address", "metrics-address", "data-dir", "check-store", "config"}
+    by_the_chart = {"listen-address", "metrics-address", "data-dir", "check-store", "config",
+                    "tls-cert-file", "tls-key-file", "tls-client-ca-file", "auth", "token-file",
+                    "acl-file", "insecure"}
     config = yaml.safe_load((CHART / "values.yaml").read_text())["config"]
     named = {re.sub("[A-Z]", lambda each: "-" + each[0].lower(), key): str(value)
              for key, value in config.items()}
+    named["reflection"] = named["reflection"].lower()
     assert set(named) == set(options) - by_the_chart
 
     def same(text):
@@ -458,56 +497,110 @@ def free_ports(count):
     return ports
 
 
+class Volumes:
+    """The volumes of pods, in a folder, as the kubelet makes them: what is of a ConfigMap or a Secret
+    is found by links, of which one is replaced when there is something new."""
+
+    def __init__(self, folder, objects, secrets):
+        self.folder, self.objects, self.secrets = folder, objects, secrets
+        self.made = {}
+
+    def _files(self, volume):
+        if "configMap" in volume:
+            data = one(self.objects, "ConfigMap", volume["configMap"]["name"])["data"]
+        else:
+            data = self.secrets.get(volume["secret"]["secretName"])
+            # The kubelet would wait for one that has to be there.
+            assert data is not None or volume["secret"].get("optional"), volume
+        source = volume.get("secret", volume.get("configMap"))
+        items = source.get("items", [{"key": key, "path": key} for key in data or {}])
+        missing = {each["key"] for each in items} - set(data or {})
+        assert not missing or source.get("optional"), missing
+        return {each["path"]: data[each["key"]] for each in items if each["key"] in (data or {})}
+
+    def folder_of(self, volume):
+        path = self.folder / volume["name"]
+        if volume["name"] not in self.made:
+            self.made[volume["name"]] = volume
+            path.mkdir()
+            if "configMap" in volume or "secret" in volume:
+                self._write(volume)
+        return path
+
+    def _write(self, volume):
+        path, files = self.folder / volume["name"], self._files(volume)
+        there = path / f"..{time.monotonic_ns()}"
+        there.mkdir()
+        for name, text in files.items():
+            (there / name).write_text(text)
+            if not (path / name).is_symlink():
+                (path / name).symlink_to(f"..data/{name}")
+        (path / "..data_tmp").symlink_to(there.name)
+        (path / "..data_tmp").rename(path / "..data")
+
+    def update(self, objects=None):
+        """Objects or secrets have changed."""
+        self.objects = objects or self.objects
+        for volume in self.made.values():
+            if "configMap" in volume or "secret" in volume:
+                self._write(volume)
+
+    def sandbox(self, spec, container, claims=()):
+        """A container, as arguments of bwrap."""
+        user = spec["securityContext"].get("runAsUser", 12345)
+        group = spec["securityContext"].get("runAsGroup", 12345)
+        words = ["--unshare-user", "--uid", str(user), "--gid", str(group), "--cap-drop", "ALL",
+                 "--die-with-parent", "--tmpfs", "/", "--ro-bind", "/usr", "/usr",
+                 "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+                 "--proc", "/proc", "--dev", "/dev", "--ro-bind", BIN, "/opt/bin",
+                 "--clearenv", "--setenv", "PATH", "/opt/bin"]
+        for each in container.get("env", []):
+            words += ["--setenv", each["name"], each.get("value", "")]
+        volumes = {each["name"]: each for each in spec.get("volumes", [])}
+        for each in claims:
+            volumes[each["metadata"]["name"]] = {"name": each["metadata"]["name"]}
+        for mount in container.get("volumeMounts", []):
+            assert "subPath" not in mount, "it would stay as it was"
+            words += ["--ro-bind" if mount.get("readOnly") else "--bind",
+                      self.folder_of(volumes[mount["name"]]), mount["mountPath"]]
+        # The names that are the cluster's to resolve.
+        hosts = self.folder / "hosts"
+        names = [each["metadata"]["name"] for each in self.objects if each["kind"] == "Service"]
+        hosts.write_text("".join(f"127.0.0.1 {name}.ns.svc\n" for name in names))
+        # Which gRPC's own resolver reads, and then asks a name server for IPv6, for seconds.
+        words += ["--ro-bind", hosts, "/etc/hosts", "--setenv", "GRPC_DNS_RESOLVER", "native"]
+        if container["securityContext"]["readOnlyRootFilesystem"]:
+            words += ["--remount-ro", "/"]
+        return words
+
+
 class Pod:
     """A waitd as the pod would run it: its file, arguments, variables, user and mounts, without
     capabilities, and with nothing but the mounts to write to. Other than there, the ports are free
-    ones."""
+    ones. `secrets`: the namespace's, by name."""
 
-    def __init__(self, helm, folder, values):
+    def __init__(self, helm, folder, values, secrets=None):
         grpc, metrics = free_ports(2)
-        values = {**values, "ports": {"grpc": grpc, "metrics": metrics}}
-        self.objects = helm.objects(values)
+        self.values = {**values, "ports": {"grpc": grpc, "metrics": metrics},
+                       "service": {**values.get("service", {}), "port": grpc}}
+        self.objects = helm.objects(self.values)
+        self.volumes = Volumes(folder, self.objects, secrets or {})
         self.spec = pod_spec(self.objects)
         self.container, = self.spec["containers"]
+        claims = one(self.objects, "StatefulSet")["spec"].get("volumeClaimTemplates", [])
         self.log = folder / "log"
         self.address = f"127.0.0.1:{grpc}"
         self.metrics = f"http://127.0.0.1:{metrics}"
         read_end, write_end = os.pipe()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                ["bwrap", "--info-fd", str(write_end), *self.sandbox(folder), "--",
+                ["bwrap", "--info-fd", str(write_end),
+                 *self.volumes.sandbox(self.spec, self.container, claims), "--",
                  *self.container["command"], *self.container["args"]],
                 stderr=log, pass_fds=[write_end])
         os.close(write_end)
         with os.fdopen(read_end) as info:
             self.pid = json.load(info)["child-pid"]
-
-    def sandbox(self, folder):
-        """The container, as arguments of bwrap."""
-        user = self.spec["securityContext"].get("runAsUser", 12345)
-        group = self.spec["securityContext"].get("runAsGroup", 12345)
-        words = ["--unshare-user", "--uid", str(user), "--gid", str(group), "--cap-drop", "ALL",
-                 "--die-with-parent", "--tmpfs", "/", "--ro-bind", "/usr", "/usr",
-                 "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
-                 "--proc", "/proc", "--dev", "/dev", "--ro-bind", BIN, "/opt/bin",
-                 "--clearenv", "--setenv", "PATH", "/opt/bin"]
-        for each in self.container.get("env", []):
-            words += ["--setenv", each["name"], each.get("value", "")]
-        volumes = {each["name"]: each for each in self.spec["volumes"]}
-        for each in one(self.objects, "StatefulSet")["spec"].get("volumeClaimTemplates", []):
-            volumes[each["metadata"]["name"]] = each
-        for mount in self.container["volumeMounts"]:
-            source = folder / mount["name"]
-            source.mkdir()
-            if "configMap" in volumes[mount["name"]]:
-                name = volumes[mount["name"]]["configMap"]["name"]
-                for file, text in one(self.objects, "ConfigMap", name)["data"].items():
-                    (source / file).write_text(text)
-            words += ["--ro-bind" if mount.get("readOnly") else "--bind", source,
-                      mount["mountPath"]]
-        if self.container["securityContext"]["readOnlyRootFilesystem"]:
-            words += ["--remount-ro", "/"]
-        return words
 
     def ready(self):
         until(lambda: " ready " in self.log.read_text() or self.process.poll() is not None)
@@ -515,11 +608,21 @@ class Pod:
 
     def probe(self, which):
         """Whether it would succeed: the call that the kubelet makes."""
+        if "httpGet" in self.container[which]:
+            return self._http_probe(**self.container[which]["httpGet"])
         grpc = self.container[which]["grpc"]
         address = f"127.0.0.1:{grpc['port']}"
         done = run(BIN / "waitctl", "--server", address, "health", grpc["service"], code=None)
         assert "unknown" not in done.stderr, done.stderr
         return done.returncode == 0
+
+    @staticmethod
+    def _http_probe(path, port):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return 200 <= answer.status < 400
+        except urllib.error.URLError:
+            return False
 
     def ctl(self, *words, code=0):
         return run(BIN / "waitctl", "--server", self.address, *words, code=code)
@@ -536,10 +639,10 @@ class Pod:
 def pod(helm, tmp_path):
     started = []
 
-    def start(values):
+    def start(values, secrets=None):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Pod(helm, folder, values))
+        started.append(Pod(helm, folder, values, secrets))
         started[-1].ready()
         return started[-1]
 
@@ -550,7 +653,11 @@ def pod(helm, tmp_path):
             each.process.wait()
 
 
-@pytest.mark.parametrize("name", VALUE_SETS)
+OPEN_VALUE_SETS = [name for name in VALUE_SETS
+                   if "tls" not in yaml.safe_load((CHART / "ci" / name).read_text())]
+
+
+@pytest.mark.parametrize("name", OPEN_VALUE_SETS)
 def test_waitd_runs_with_what_is_rendered_and_answers_the_probes(pod, name):
     values = yaml.safe_load((CHART / "ci" / name).read_text())
     running = pod(values)
@@ -589,39 +696,44 @@ def test_a_drain_ends_within_the_grace_and_the_readiness_probe_first(pod):
     parked.communicate()
 
 
+def waiters(running):
+    """How many waits are parked, which the metrics tell everybody."""
+    with urllib.request.urlopen(f"{running.metrics}/metrics", timeout=10) as answer:
+        found = re.findall(r"^waitd_waiters\{.*\} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return sum(map(float, found))
+
+
 def run_test_pod(running, wait_first):
     """The containers of helm test, as a pod of restartPolicy Never runs them; their exit codes."""
+    return [code for code, _ in outcomes_of_test_pod(running, wait_first)]
+
+
+def outcomes_of_test_pod(running, wait_first):
+    """The same, with what each said on stderr."""
     test = one(running.objects, "Pod")
     assert test["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    service = one(running.objects, "Service", "rel-waitd")
-    asked = f"rel-waitd.ns.svc:{service['spec']['ports'][0]['port']}"
 
     def start(container):
-        env = {each["name"]: each["value"] for each in container["env"]}
-        assert env == {"WAITCTL_SERVER": asked}
-        # The name is the cluster's to resolve.
-        env = {"WAITCTL_SERVER": running.address, "PATH": str(BIN)}
-        return subprocess.Popen([shutil.which(container["command"][0], path=str(BIN)),
-                                 *container["command"][1:]], env=env, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+        return subprocess.Popen(["bwrap", *running.volumes.sandbox(test["spec"], container), "--",
+                                 *container["command"]], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
 
     for container in test["spec"]["initContainers"]:
         process = start(container)
-        process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60)
         if process.returncode != 0:
-            return [process.returncode]
+            return [(process.returncode, said)]
     wait, ready = test["spec"]["containers"]
     assert (wait["name"], ready["name"]) == ("wait", "ready")
     first, second = (wait, ready) if wait_first else (ready, wait)
     processes = [start(first)]
     if wait_first:
-        until(lambda: "helm-test" in running.ctl("ls", "--waiting").stdout)
+        until(lambda: waiters(running) == 1)
     else:
         processes[0].wait(60)
     processes.append(start(second))
-    for process in processes:
-        process.communicate(timeout=60)
-    return [process.returncode for process in processes]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    return [(process.returncode, each) for process, each in zip(processes, said, strict=True)]
 
 
 @pytest.mark.parametrize("wait_first", [True, False])

@@ -18,6 +18,7 @@ import urllib.request
 
 import pytest
 import seccomp
+from certificates import Authority, token_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ["WAITD_BIN_DIR"]).resolve()
@@ -62,6 +63,52 @@ def test_the_stop_timeout_is_longer_than_the_drain():
     assert int(stop.removesuffix("s")) > int(drain[1])
 
 
+def drop_in():
+    """The example for TLS and tokens in the unit's first comment."""
+    lines = re.findall(r"^#   (.*)$", UNIT.read_text(), re.M)
+    assert lines[0] == "[Service]"
+    return "\n".join(lines) + "\n"
+
+
+def test_the_readme_has_the_same_drop_in_and_systemd_takes_it(tmp_path):
+    assert f"```ini\n{drop_in()}```\n" in (ROOT / "deploy/README.md").read_text()
+    text = UNIT.read_text().replace("[Install]", drop_in() + "\n[Install]")
+    done = verify(tmp_path, text)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (tmp_path / "waitd.service").write_text(text)
+    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager",
+                   tmp_path / "waitd.service")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_waitd_serves_with_the_drop_in(start, tmp_path):
+    """With the variables that it sets, and the credentials where systemd would put them."""
+    credentials, configured = tmp_path / "credentials", tmp_path / "etc"
+    for folder in (credentials, configured):
+        folder.mkdir()
+    authority = Authority(tmp_path / "ca")
+    for name, text in {**authority.sign("DNS:localhost"), "tokens": token_line("ci", "t")}.items():
+        (credentials / name).write_text(text)
+    (configured / "acl").write_text("ci * wait,ready,open\n")
+    loaded = re.findall(r"^LoadCredential=([^:]+):/etc/waitd/(\S+)$", drop_in(), re.M)
+    assert {each[0] for each in loaded} == {path.name for path in credentials.iterdir()}
+    env = dict(each.split("=", 1) for line in re.findall(r"^Environment=(.*)$", drop_in(), re.M)
+               for each in line.split())
+    env = {name: value.replace("%d", str(credentials)).replace("/etc/waitd", str(configured))
+           for name, value in env.items()}
+    env["WAITD_LISTEN_ADDRESS"] = env["WAITD_LISTEN_ADDRESS"].replace(":7411", ":0")
+    process = start(listen=(), **env)
+    log = tmp_path / "log"
+    while " ready " not in log.read_text():
+        assert process.poll() is None, log.read_text()
+    port = re.search(r"listen=0.0.0.0:(\d+)", log.read_text())[1]
+    (tmp_path / "token").write_text("t\n")
+    done = subprocess.run(
+        [BIN / "waitctl", "--server", f"localhost:{port}", "--ca-file", tmp_path / "ca/ca.crt",
+         "--token-file", tmp_path / "token", "ready", "a"], timeout=60, check=False)
+    assert done.returncode == 0
+
+
 def test_what_must_not_restart_does_not_and_the_rest_does():
     assert settings("Restart") == ["on-failure"]
     assert settings("RestartPreventExitStatus") == ["2"]
@@ -84,10 +131,11 @@ def start(tmp_path):
     """Starts waitd with a word before it and variables; kills what is left of it."""
     started = []
 
-    def begin(*before, flags=(), pass_fds=(), **env):
+    socket_of_ours = ("--listen-address", f"unix:{tmp_path}/run/waitd.sock")
+
+    def begin(*before, flags=(), pass_fds=(), listen=socket_of_ours, **env):
         process = subprocess.Popen(
-            [*before, BIN / "waitd", "--listen-address", f"unix:{tmp_path}/run/waitd.sock",
-             "--metrics-address", "127.0.0.1:0", *flags],
+            [*before, BIN / "waitd", *listen, "--metrics-address", "127.0.0.1:0", *flags],
             env={**os.environ, "STATE_DIRECTORY": f"{tmp_path}/state", **env},
             stderr=(tmp_path / "log").open("w"), pass_fds=pass_fds)
         started.append(process)

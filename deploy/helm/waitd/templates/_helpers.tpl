@@ -56,11 +56,35 @@ metrics-address = 0.0.0.0:{{ int .Values.ports.metrics }}
 {{- if ne .Values.config.store "memory" }}
 data-dir = /var/lib/waitd/data
 {{- end }}
+{{- if .Values.tls.enabled }}
+tls-cert-file = /run/waitd/tls/tls.crt
+tls-key-file = /run/waitd/tls/tls.key
+{{- with .Values.tls.clientCa }}
+{{- if .secretName }}
+tls-client-ca-file = /run/waitd/client-ca/{{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.auth }}
+auth = {{ .mode }}
+{{- if eq .mode "token" }}
+token-file = /run/waitd/tokens/{{ .tokens.key }}
+{{- end }}
+{{- if ne .mode "none" }}
+acl-file = /run/waitd/acl/acl
+{{- end }}
+{{- end }}
+{{- if or (not .Values.tls.enabled) (eq .Values.auth.mode "none") }}
+# Others can reach it, and it would not start without this: what keeps them out is not waitd.
+insecure = true
+{{- end }}
 {{- range $name, $value := .Values.config }}
 {{- if kindIs "string" $value }}
 {{- with $value }}
 {{ kebabcase $name }} = {{ . }}
 {{- end }}
+{{- else if kindIs "bool" $value }}
+{{ kebabcase $name }} = {{ $value }}
 {{- else }}
 {{ kebabcase $name }} = {{ int64 $value }}
 {{- end }}
@@ -104,11 +128,20 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* Of a list of the root, what is asked for, liveness or readiness, and how often. */}}
 {{- define "waitd.probe" -}}
+{{- $root := first . }}
+{{- $asked := index . 1 }}
+{{- if $root.Values.tls.enabled -}}
+httpGet:
+  path: {{ eq $asked "liveness" | ternary "/healthz" "/readyz" }}
+  port: {{ int $root.Values.ports.metrics }}
+{{- else -}}
 grpc:
-  port: {{ int .port }}
-  service: {{ .service }}
-{{- range $name, $value := .probe }}
+  port: {{ int $root.Values.ports.grpc }}
+  service: waitd-{{ $asked }}
+{{- end }}
+{{- range $name, $value := last . }}
 {{ $name }}: {{ int $value }}
 {{- end }}
 {{- end }}
@@ -132,13 +165,91 @@ metricRelabelings:
 {{- end }}
 {{- end }}
 
-{{/* A container of helm test, all but its command. */}}
+{{- define "waitd.tlsSecretName" -}}
+{{- .Values.tls.secretName | default (printf "%s-tls" (include "waitd.fullname" .)) }}
+{{- end }}
+
+{{/* What is read again when it changes: volumes as a whole, for a subPath stays as it was. And no more
+of a Secret than is needed, for that of the authorities may have their key. */}}
+{{- define "waitd.accessVolumes" -}}
+{{- with .Values.tls }}
+{{- if .enabled }}
+- name: tls
+  secret:
+    secretName: {{ include "waitd.tlsSecretName" $ | quote }}
+    items:
+      - key: tls.crt
+        path: tls.crt
+      - key: tls.key
+        path: tls.key
+{{- end }}
+{{- if .clientCa.secretName }}
+- name: client-ca
+  secret:
+    secretName: {{ .clientCa.secretName | quote }}
+    items:
+      - key: {{ .clientCa.key | quote }}
+        path: {{ .clientCa.key | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.auth }}
+{{- if eq .mode "token" }}
+- name: tokens
+  secret:
+    secretName: {{ .tokens.secretName | quote }}
+    items:
+      - key: {{ .tokens.key | quote }}
+        path: {{ .tokens.key | quote }}
+{{- end }}
+{{- if ne .mode "none" }}
+- name: acl
+  configMap:
+    name: {{ include "waitd.fullname" $ }}-acl
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the gRPC ports are said to speak, a line of each. */}}
+{{- define "waitd.appProtocol" -}}
+{{- with .Values.service.appProtocol | default (.Values.tls.enabled | ternary "" "kubernetes.io/h2c") }}
+appProtocol: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* How waitctl gets in, as files of a Secret of test.credentialsSecret's form below a folder: lines of
+"VARIABLE FILE". */}}
+{{- define "waitd.credentials" -}}
+{{- if .Values.tls.enabled }}
+WAITCTL_CA_FILE ca.crt
+{{- end }}
+{{- if .Values.tls.clientCa.secretName }}
+WAITCTL_CERT_FILE tls.crt
+WAITCTL_KEY_FILE tls.key
+{{- end }}
+{{- if eq .Values.auth.mode "token" }}
+WAITCTL_TOKEN_FILE token
+{{- end }}
+{{- end }}
+
+{{/* A container of helm test, all but its command. The folder's name is what waitctl says when a file is
+missing in it. */}}
 {{- define "waitd.testContainer" -}}
 image: {{ include "waitd.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 env:
   - name: WAITCTL_SERVER
     value: {{ include "waitd.fullname" . }}.{{ .Release.Namespace }}.svc:{{ int .Values.service.port }}
+  {{- $credentials := include "waitd.credentials" . | trim }}
+  {{- range $credentials | splitList "\n" | compact }}
+  - name: {{ splitList " " . | first }}
+    value: /run/test.credentialsSecret/{{ splitList " " . | last }}
+  {{- end }}
+{{- if $credentials }}
+volumeMounts:
+  - name: credentials
+    mountPath: /run/test.credentialsSecret
+    readOnly: true
+{{- end }}
 securityContext:
   {{- include "waitd.securityContext" . | nindent 2 }}
 resources:
