@@ -553,3 +553,19 @@ def clean_environment(extra=None):
     told where its store is finds no place for it, and least of all the user's own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WAITD_")}
     return {**kept, "STATE_DIRECTORY": "/dev/null/none", **(extra or {})}
+
+
+SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--store=memory"]
+
+
+def assert_refused_at_start(waitd, arguments, env=None, mention=None):
+    """It exits with 2, and says why in one line, which is returned."""
+    result = subprocess.run([waitd, *arguments], env=clean_environment(env), text=True,
+                            capture_output=True, timeout=CALL_LIMIT_S, check=False)
+    assert result.returncode == 2, result
+    assert not result.stdout, result
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].strip(), result
+    if mention:
+        assert mention in lines[0], result
+    return lines[0]

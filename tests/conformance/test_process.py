@@ -16,8 +16,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal import decoder, encoder
 from grpc.health.v1 import health_pb2
 from harness import (
-    CALL_LIMIT_S, CLOSED, EXCLUSIVE, FIFO, READ, READY, REMEMBERED, WOKE, WRITE,
-    clean_environment, eventually, options, refusal_of, refused)
+    CALL_LIMIT_S, CLOSED, EXCLUSIVE, FIFO, READ, READY, REMEMBERED, SOMEWHERE, WOKE, WRITE,
+    assert_refused_at_start, clean_environment, eventually, options, refusal_of, refused)
 from waitd.v1 import waitd_pb2 as pb
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -232,21 +232,6 @@ def test_sigint_drains_too(start):
     server = start("--drain-timeout=1h")
     server.process.send_signal(signals.SIGINT)
     assert server.exit_code() == 0
-
-
-def assert_refused_at_start(waitd, arguments, env=None, mention=None):
-    """It exits with 2, and says why in one line."""
-    result = subprocess.run([waitd, *arguments], env=clean_environment(env), text=True,
-                            capture_output=True, timeout=CALL_LIMIT_S, check=False)
-    assert result.returncode == 2, result
-    assert not result.stdout, result
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].strip(), result
-    if mention:
-        assert mention in lines[0], result
-
-
-SOMEWHERE = ["--listen-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--store=memory"]
 
 
 @pytest.mark.parametrize("flag", [
