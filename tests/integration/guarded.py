@@ -81,10 +81,10 @@ class Guarded(rpc.WaitServiceServicer, admin_pb2_grpc.AdminServiceServicer):
             refuse(context, grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN", "not for you")
 
     def Session(self, messages, context):
+        cut, sequence = self._cut, 0  # before it is seen, after which a test may cut it
         self._check(context, "Session")
         next(messages)  # the hello
         yield pb.SessionResponse(welcome=pb.SessionWelcome(resume_token="t"))
-        cut, sequence = self._cut, 0
         # Read by a thread of its own, so that this one can end the stream.
         arrived, came = [], threading.Condition()
 
