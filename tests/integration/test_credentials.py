@@ -10,8 +10,8 @@ from conftest import BIN, until
 from guarded import Authority, Guarded
 
 TOKEN = "s3cret-of-the-test"
-# Each goes its own way: a call of its own, a session, and another service.
-COMMANDS = [("get", "x"), ("ready", "x"), ("wait", "x"), ("backup",)]
+# Each goes its own way: a call of its own, a session, and other services.
+COMMANDS = [("get", "x"), ("ready", "x"), ("wait", "x"), ("backup",), ("health",)]
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +171,6 @@ def test_each_call_carries_the_token(plain, tls, keys, token, words):
         server.seen.clear()
         run(server, *files, *words)
         assert {sent for _, sent, _ in server.seen} == {None}
-
-
-def test_health_carries_the_token(plain, token):
-    """This server has no such service; who it was that asked is said before."""
-    _, err = run(plain, "--token-file", token, "health", code=5)
-    assert "waitctl: " in err
 
 
 def test_a_token_that_has_changed_goes_with_the_next_call(guarded, token):
