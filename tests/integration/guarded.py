@@ -53,6 +53,10 @@ class Guarded(rpc.WaitServiceServicer, admin_pb2_grpc.AdminServiceServicer):
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
         rpc.add_WaitServiceServicer_to_server(self, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self, self._server)
+        # grpcio has no stub of it; its answer is SERVING.
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+            "grpc.health.v1.Health",
+            {"Check": grpc.unary_unary_rpc_method_handler(self._health)}),))
         self.port = (self._server.add_secure_port(address, credentials) if credentials
                      else self._server.add_insecure_port(address))
         self._server.start()
@@ -81,10 +85,10 @@ class Guarded(rpc.WaitServiceServicer, admin_pb2_grpc.AdminServiceServicer):
             refuse(context, grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN", "not for you")
 
     def Session(self, messages, context):
+        cut, sequence = self._cut, 0  # before it is seen, after which a test may cut it
         self._check(context, "Session")
         next(messages)  # the hello
         yield pb.SessionResponse(welcome=pb.SessionWelcome(resume_token="t"))
-        cut, sequence = self._cut, 0
         # Read by a thread of its own, so that this one can end the stream.
         arrived, came = [], threading.Condition()
 
@@ -133,6 +137,10 @@ class Guarded(rpc.WaitServiceServicer, admin_pb2_grpc.AdminServiceServicer):
     def ListPollDescriptors(self, request, context):
         self._check(context, "List")
         return pb.ListPollDescriptorsResponse()
+
+    def _health(self, _request, context):
+        self._check(context, "Health")
+        return b"\x08\x01"
 
     def Backup(self, request, context):
         self._check(context, "Backup")
