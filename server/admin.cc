@@ -48,8 +48,15 @@ Admin::~Admin() {
 }
 
 std::string Admin::Start(const std::string& address, std::string* error) {
-  const char* options[] = {
-      "listening_ports", address.c_str(), "num_threads", "2", "enable_keep_alive", "no", nullptr};
+  const char* options[] = {"listening_ports",
+                           address.c_str(),
+                           "num_threads",
+                           "8",
+                           "request_timeout_ms",
+                           "2000",
+                           "enable_keep_alive",
+                           "no",
+                           nullptr};
   // What it would write to stderr in its own form; what matters of it is said below.
   mg_callbacks callbacks{};
   callbacks.log_message = [](const mg_connection* /*connection*/, const char* /*message*/) {

@@ -622,11 +622,11 @@ def test_a_good_client_is_never_refused_while_rules_change(guarded, team):
     and again, now and then wrong. In each good version another name is shown to another client."""
     guard = guarded(rules=ALL_CALLS)
     boss = guard.client("boss")
-    for version in range(6):
+    for version in range(4):
         boss.open(f"mark/{version}/x")
     with SessionClient(guard.server.address, who={"token": token_of("boss")}) as session:
         with Working(hands_over(boss, f"{team}/1"), hands_over(session, f"{team}/2")) as working:
-            for version in range(0, 6, 2):
+            for version in range(0, 4, 2):
                 replace(guard.rules, f"{ALL_CALLS}only-list mark/{version}/ list\n")
                 shown = get(f"mark/{version}/x")
                 eventually(lambda shown=shown: not kind_of(guard("only-list", shown)),
@@ -675,7 +675,8 @@ def test_a_right_that_is_taken_away_is_gone_at_once(guarded, team):
     guard.client("boss").reset(team)
     guard.client("boss").ready(team, b"x")
     assert session(wait(team)).signal.data == b"x"
-    replace(guard.rules, ALL_CALLS)
+    with guard.rules.open("r+", encoding="utf-8") as file:  # in place, and of the same length
+        file.write(f"{ALL_CALLS}b ")
     eventually(lambda: kind_of(guard("a", get(team))) == MISSING, "nor to look")
     assert kind_of(session(wait(team, 0))) == MISSING
 
@@ -695,14 +696,3 @@ def test_a_token_is_replaced(guarded, team):
     assert kind_of(in_a_hello(guard.client("a"), ready(team))) == UNKNOWN
     assert session(ready(team)).effect == REMEMBERED
     assert answer(guard.bearer("new"), wait(team)).ready_by == "a", "it is the same identity"
-
-
-def test_files_that_are_written_in_place_are_read_again(guarded, team):
-    guard = guarded(rules=ALL_CALLS)
-    guard.client("boss").open(team)
-    guard.rules.write_text(f"{ALL_CALLS}a team/ list\n", encoding="utf-8")
-    eventually(lambda: not kind_of(guard("a", get(team))), "one more may look")
-    with guard.rules.open("r+", encoding="utf-8") as file:
-        file.write(f"{ALL_CALLS}b team/ list\n")
-    eventually(lambda: not kind_of(guard("b", get(team))), "another one")
-    assert kind_of(guard("a", get(team))) == MISSING

@@ -23,12 +23,13 @@ REASONS = ["BAD_NAME", "BAD_MODE", "BAD_TIME", "BAD_KIND", "BAD_LABELS", "BAD_PA
            "KIND_MISMATCH", "DOUBLE_WAIT", "STALE_GENERATION", "LIMIT_DESCRIPTORS",
            "LIMIT_WAITERS", "LIMIT_SESSIONS", "LIMIT_UNACKED", "DRAINING", "BAD_ID", "BAD_SESSION",
            "ID_REUSED", "OUTCOME_UNKNOWN", "TAKEN_OVER", "STALE_DELIVERY", "LIMIT_DISK",
-           "STORE_FAILED", "NO_STORE", "NO_BACKUP_DIR", "BACKUP_FAILED", "LIMIT_BACKUPS"]
+           "STORE_FAILED", "NO_STORE", "NO_BACKUP_DIR", "BACKUP_FAILED", "LIMIT_BACKUPS",
+           "LIMIT_MEMORY", "LIMIT_RATE", "NO_CREDENTIALS", "FORBIDDEN"]
 METHODS = ["OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline",
            "Poll", "Ack", "GetPollDescriptor", "ListPollDescriptors"]
 CODES = ["OK", "Canceled", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
          "ResourceExhausted", "FailedPrecondition", "Aborted", "Unimplemented", "Internal",
-         "Unavailable"]
+         "Unavailable", "Unauthenticated", "PermissionDenied"]
 
 
 def product(**labels):
@@ -43,6 +44,7 @@ ZERO_AT_START = {
     "waitd_descriptors": product(kind=["exclusive", "fifo", "latch"]),
     "waitd_waiters": product(mode=MODES),
     "waitd_oldest_waiter_seconds": [{}],
+    "waitd_held_bytes": [{}],
     "waitd_timers": [{}],
     "waitd_waits_total": product(mode=MODES, outcome=OUTCOMES),
     "waitd_ready_total": product(mode=SIDES, effect=EFFECTS),
@@ -61,7 +63,8 @@ ZERO_AT_START = {
     "waitd_timeout_lateness_seconds_count": [{}],
 }
 NOT_ZERO = {
-    "waitd_limit": product(resource=["descriptors", "waiters", "payload_bytes"]),
+    "waitd_limit": product(resource=["descriptors", "waiters", "payload_bytes", "held_bytes",
+                                     "outcomes", "sessions"]),
     "process_start_time_seconds": [{}],
     "process_virtual_memory_bytes": [{}],
     "process_resident_memory_bytes": [{}],

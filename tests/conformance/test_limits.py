@@ -1,0 +1,378 @@
+"""Limits: what is refused at each, what goes on all the same, and how it is seen. What else is
+known of them stands in test_process.py and test_sessions.py."""
+
+import contextlib
+import time
+from concurrent import futures
+
+import grpc
+import pytest
+from access import replace, token_of, tokens
+from harness import (
+    BY_WAIT, FIFO, LATCH, READY, REMEMBERED, WOKE, Client, check_refusal, eventually, options,
+    refusal_of, refused)
+from session import SessionClient, SessionError, Stream, hello
+from waitd.v1 import waitd_pb2 as pb
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+CARRIERS = {"unary": Client, "session": SessionClient}
+
+
+def refusals(server, reason):
+    return server.metrics()("waitd_refusals_total", reason=reason)
+
+
+@pytest.fixture(params=CARRIERS)
+def connect(request):
+    """connect(server, ...): a client, once of unary calls and once of a session."""
+    with contextlib.ExitStack() as clients:
+        def one(server, **who):
+            if request.param == "session":
+                return clients.enter_context(SessionClient(server.address, who=who))
+            return clients.enter_context(server.client(**who))
+        yield one
+
+
+def seen(server, said, reason, resource, limit, count=1):
+    """A refusal says which limit it was, and is counted. RetryInfo is looked at with each."""
+    assert said.metadata["limit"] == str(limit), said
+    assert refusals(server, reason) == count
+    assert server.metrics()("waitd_limit", resource=resource) == limit
+
+
+# Numbers
+
+
+def test_the_limit_of_descriptors_is_seen(start, connect, name):
+    server = start("--max-descriptors=2")
+    c = connect(server)
+    for number in range(2):
+        c.open(f"{name}/{number}")
+    said = refusal_of(c.start_open(f"{name}/2"), "RESOURCE_EXHAUSTED", "LIMIT_DESCRIPTORS")
+    seen(server, said, "LIMIT_DESCRIPTORS", "descriptors", 2)
+    refusal_of(c.start_ready(f"{name}/2", open_if_missing=options()), "RESOURCE_EXHAUSTED",
+               "LIMIT_DESCRIPTORS")
+    assert refusals(server, "LIMIT_DESCRIPTORS") == 2
+    assert c.ready(f"{name}/0").effect == REMEMBERED and c.takes(f"{name}/0")
+    c.close(f"{name}/0")
+    assert c.open(f"{name}/2").created
+
+
+def test_the_limit_of_waiters_is_seen(start, connect, name):
+    server = start("--max-waiters=2")
+    c = connect(server)
+    c.open(name, kind=FIFO)
+    calls = [c.park(name, count=count) for count in (1, 2)]
+    said = refusal_of(c.start_wait(name, wait_id="w"), "RESOURCE_EXHAUSTED", "LIMIT_WAITERS")
+    seen(server, said, "LIMIT_WAITERS", "waiters", 2)
+    assert not any(call.done() for call in calls)
+    assert c.ready(name, b"x").effect == WOKE and calls[0].result().signal.data == b"x"
+    again = c.park(name, wait_id="w", count=2)
+    assert c.ready(name).effect == WOKE and calls[1].result().outcome == READY
+    assert c.ready(name, b"y").effect == WOKE and again.result().signal.data == b"y"
+
+
+def test_the_limit_of_sessions_is_seen(start, name):
+    server = start("--max-sessions=1")
+    with server.client() as c, Stream(c.channel, hello()) as one:
+        one.welcome()
+        with Stream(c.channel, hello()) as two:
+            said = check_refusal(two.ended(), EXHAUSTED, "LIMIT_SESSIONS")
+        seen(server, said, "LIMIT_SESSIONS", "sessions", 1)
+        one.send((1, pb.OpenPollDescriptorRequest(name=name)))
+        assert one.results(1)[1].open.created, "the one that is there goes on"
+        c.ready(name)
+        assert c.takes(name), "and so do calls"
+
+
+# Memory
+
+HELD_BYTES_MAX, SIGNAL = 100_000, bytes(10_000)
+
+
+def held(server):
+    return server.metrics()("waitd_held_bytes")
+
+
+def fill(c, name, limit=100):
+    """Signals, each on a name of its own, until one is refused: how many were taken, and what the
+    refusal said."""
+    for number in range(limit):
+        try:
+            c.ready(f"{name}/{number}", SIGNAL, open_if_missing=options(kind=FIFO))
+        except grpc.RpcError as error:
+            return number, check_refusal(error, EXHAUSTED, "LIMIT_MEMORY")
+    raise AssertionError(f"{limit} signals, and none was refused")
+
+
+def test_the_limit_of_held_memory(start, connect, name):
+    server = start(f"--max-held-bytes={HELD_BYTES_MAX}")
+    c = connect(server)
+    c.open(name, kind=FIFO)
+    parked = c.park(name)
+    count, said = fill(c, name)
+    assert 5 <= count <= 10
+    seen(server, said, "LIMIT_MEMORY", "held_bytes", HELD_BYTES_MAX)
+    assert count * len(SIGNAL) <= held(server) <= HELD_BYTES_MAX
+    with refused("RESOURCE_EXHAUSTED", "LIMIT_MEMORY"):
+        c.ready(f"{name}/missing", SIGNAL, open_if_missing=options())
+    assert not c.is_open(f"{name}/missing"), "a refused call did nothing"
+    # What needs no memory goes on, and what is held stays.
+    assert c.ready(name).effect == WOKE and parked.result().outcome == READY
+    assert c.wait(name, 0.001).timeout_cause == BY_WAIT
+    assert c.ready(name).effect == REMEMBERED and c.takes(name)
+    assert all(c.side(f"{name}/{number}").payload_bytes >= len(SIGNAL) for number in range(count))
+    for number in range(3):
+        assert c.wait(f"{name}/{number}").signal.data == SIGNAL
+    eventually(lambda: held(server) <= HELD_BYTES_MAX - 2 * len(SIGNAL), "some is free again")
+    assert c.ready(f"{name}/0", SIGNAL).effect == REMEMBERED
+    assert c.wait(f"{name}/0").signal.data == SIGNAL
+    for number in range(3, count):
+        assert c.wait(f"{name}/{number}").signal.data == SIGNAL
+    eventually(lambda: held(server) == 0, "nothing is held any more")
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "coalesce", "take"])
+def test_held_memory_is_free_again(start, name, how):
+    """Many times what may be held at once, one after another."""
+    server = start(f"--max-held-bytes={HELD_BYTES_MAX}")
+    with server.client() as c:
+        for _ in range(30):
+            c.ready(name, SIGNAL, open_if_missing=options(kind=FIFO))
+            if how == "close":
+                c.close(name)
+            elif how == "reset":
+                c.reset(name)
+            elif how == "take":
+                assert c.takes(name)
+        if how == "coalesce":
+            assert len(SIGNAL) <= held(server) < 2 * len(SIGNAL)
+            c.reset(name)
+        eventually(lambda: held(server) == 0, "nothing is held any more")
+
+
+def test_outcomes_hold_memory(start, name):
+    """Until they are forgotten, here for others; what they hold is what their waits got."""
+    server = start(f"--max-held-bytes={HELD_BYTES_MAX}", "--max-outcomes=5")
+    with server.client() as c:
+        c.open(name, kind=FIFO)
+        for number in range(30):
+            c.ready(name, SIGNAL)
+            assert c.wait(name, wait_id=f"w{number}").signal.data == SIGNAL
+        assert held(server) >= len(SIGNAL)
+        assert c.wait(name, wait_id="w29").signal.data == SIGNAL
+
+
+def test_one_signal_that_many_hold_is_held_once(start, name):
+    """A latch hands the same one to all."""
+    server = start(f"--max-held-bytes={HELD_BYTES_MAX}")
+    with server.client() as c, Stream(c.channel, hello()) as one:
+        one.welcome()
+        c.open(name, kind=LATCH)
+        one.send(*((number, pb.WaitRequest(name=name)) for number in range(1, 101)))
+        c.await_parked(name, 100)
+        assert c.ready(name, SIGNAL).woken == 100
+        found = one.results(100)
+        assert {result.wait.signal.data for result in found.values()} == {SIGNAL}
+        eventually(lambda: held(server) < 2 * len(SIGNAL), "what was on its way is no more")
+        one.half_close()
+        assert one.ended() is None
+
+
+def test_what_was_held_counts_after_a_restart(start, name):
+    server = start("--store=rocksdb", f"--max-held-bytes={HELD_BYTES_MAX}")
+    with server.client() as c:
+        count, _ = fill(c, name)
+    server.kill()
+    server.start()
+    with server.client() as c:
+        assert held(server) >= count * len(SIGNAL)
+        with refused("RESOURCE_EXHAUSTED", "LIMIT_MEMORY"):
+            c.ready(f"{name}/more", SIGNAL, open_if_missing=options())
+        for number in range(count):
+            assert c.wait(f"{name}/{number}").signal.data == SIGNAL
+        eventually(lambda: held(server) == 0, "nothing is held any more")
+        assert c.ready(f"{name}/0", SIGNAL).effect == REMEMBERED
+
+
+# Rate
+
+RATE, STORM = 20, 400
+
+
+@pytest.fixture
+def metered(start, tmp_path):
+    """A server that lets each of two identities do so much in a second."""
+    replace(tmp_path / "tokens", tokens("a", "b"))
+    replace(tmp_path / "acl", "".join(f"{one} * wait,ready,deadline,open,list\n" for one in "ab"))
+    return start("--auth=token", f"--token-file={tmp_path}/tokens", f"--acl-file={tmp_path}/acl",
+                 f"--max-rate={RATE}")
+
+
+def who(identity):
+    return {"token": token_of(identity)}
+
+
+def storm(c, name):
+    """Far more Readys than may be at once: which were refused, and by what."""
+    calls = [c.start_ready(name, open_if_missing=options(kind=FIFO)) for _ in range(STORM)]
+    errors = [call.exception() for call in calls]
+    return [number for number, error in enumerate(errors) if error], [
+        check_refusal(error, EXHAUSTED, "LIMIT_RATE") for error in errors if error]
+
+
+def test_the_rate_of_one_identity(metered, connect, name):
+    """A burst of as many is taken, what is over it refused; others do not feel it."""
+    a = connect(metered, **who("a"))
+    which, said = storm(a, f"{name}/a")
+    assert which and STORM - len(which) >= RATE
+    assert which[0] >= RATE or isinstance(a, Client) and not isinstance(a, SessionClient)
+    assert {one.metadata["limit"] for one in said} == {str(RATE)}
+    assert refusals(metered, "LIMIT_RATE") == len(said)
+    b = connect(metered, **who("b"))
+    b.open(f"{name}/b", kind=FIFO)
+    for _ in range(RATE // 2 - 1):
+        assert b.ready(f"{name}/b").effect == REMEMBERED
+        assert b.wait(f"{name}/b").outcome == READY
+    assert refusals(metered, "LIMIT_RATE") == len(said)
+
+    def taken():
+        error = a.start_ready(f"{name}/a").exception()
+        return error is None or check_refusal(error, EXHAUSTED, "LIMIT_RATE") is None
+    eventually(taken, "in time it may go on")
+
+
+def test_all_connections_of_an_identity_are_one(metered, name):
+    """Unary calls and the operations of sessions count together."""
+    with contextlib.ExitStack() as clients:
+        each = [clients.enter_context(kind) for kind in (
+            metered.client(**who("a")), metered.client(**who("a")),
+            SessionClient(metered.address, who=who("a")))]
+        calls = [c.start_ready(f"{name}/{number}", open_if_missing=options())
+                 for _ in range(STORM // 3) for number, c in enumerate(each)]
+        done = sum(call.exception() is None for call in calls)
+        assert RATE <= done < len(calls)
+
+
+def test_what_rate_refuses_is_not_done(metered, name):
+    """What was asked for is there as often as it was not refused."""
+    with metered.client(**who("a")) as a, metered.client(**who("b")) as b:
+        b.open(name, kind=FIFO)
+        calls = [a.start_wait(name, wait_id=f"w{number}") for number in range(STORM)]
+
+        def parked():
+            metrics = metered.metrics()
+            count = metrics("waitd_waiters", mode="read")
+            return count if metrics("waitd_refusals_total", reason="LIMIT_RATE") + count == STORM \
+                else None
+        count = eventually(parked, "each is parked or refused")
+        assert RATE <= count < STORM
+        assert b.close(name).woken == count
+        assert sum(call.exception() is None for call in calls) == count
+
+
+def test_acks_and_cancels_are_not_counted(metered, name):
+    """They let go of what others wait for."""
+    with metered.client(**who("a")) as a, metered.client(**who("b")) as b, Stream(
+            a.channel, hello()) as one:
+        one.welcome()
+        b.open(name, kind=FIFO)
+        b.ready(name)
+        delivery = a.wait(name, wait_id="w", ack_timeout=1000).delivery
+        one.send((1, pb.WaitRequest(name=name)))
+        eventually(lambda: metered.metrics()("waitd_waiters", mode="read") == 1, "it is parked")
+        readys = ((number, pb.ReadyRequest(name=f"{name}/{number}"))
+                  for number in range(2, STORM + 2))
+        acks = ((number, pb.AckRequest(name=name, wait_id="w", delivery=delivery))
+                for number in range(STORM + 2, 2 * STORM + 2))
+        cancels = ((number, 1) for number in range(2 * STORM + 2, 3 * STORM + 2))
+        one.send(*readys, *acks, *cancels)
+        found = one.results(3 * STORM + 1)
+        said = [SessionError(found[number].error) for number in range(2, STORM + 2)]
+        assert [each.error.reason for each in said].count("LIMIT_RATE") >= STORM - 2 * RATE
+        assert all(found[number].HasField("ack") for number in range(STORM + 2, 2 * STORM + 2))
+        assert found[1].error.code == grpc.StatusCode.CANCELLED.value[0]
+        calls = [a.start_ack(name, "w", delivery) for _ in range(STORM)]
+        assert all(call.exception() is None for call in calls)
+
+
+# Connections
+
+AGES = ["--max-connection-age=300ms", "--max-connection-age-grace=100ms"]
+
+
+class Repeated:
+    """A wait that comes again with its id for as long as its connection is taken from it."""
+
+    def __init__(self, c, name, wait_id):
+        self._c, self._name, self._id = c, name, wait_id
+        self.attempts = 0
+        self.begin = time.monotonic()
+
+    def result(self):
+        while True:
+            ago = time.monotonic() - self.begin if self.attempts else None
+            self.attempts += 1
+            call = self._c.start_wait(self._name, wait_id=self._id, first_sent_ago=ago)
+            error = call.exception()
+            if error is None:
+                return call.result()
+            assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+
+
+def test_a_wait_with_an_id_outlives_its_connections(start, name):
+    server = start(*AGES)
+    with server.client() as c, futures.ThreadPoolExecutor() as threads:
+        waits = [Repeated(c, name, f"w{number}") for number in range(3)]
+        c.open(name, kind=FIFO)
+        results = [threads.submit(one.result) for one in waits]
+        for number, one in enumerate(waits):
+            eventually(lambda one=one, number=number: one.attempts > 2 + number,
+                       "its connection was taken from it")
+            eventually(lambda number=number: server.metrics()("waitd_waiters", mode="read") ==
+                       len(waits) - number, "all are parked")
+            with server.client() as sender:
+                assert sender.ready(name, b"%d" % number).effect == WOKE
+            eventually(lambda number=number: sum(each.done() for each in results) == number + 1,
+                       "one has it")
+        assert {each.result().signal.data for each in results} == {b"0", b"1", b"2"}
+        with server.client() as taker:
+            assert not taker.takes(name)
+
+
+def test_a_session_outlives_its_connections(start, name):
+    server = start(*AGES)
+    with SessionClient(server.address, linger=None) as c:
+        c.open(name, kind=FIFO)
+        for number in range(3):
+            call = c.start_wait(name)
+            streams = c.session.streams
+            eventually(lambda streams=streams: c.session.streams > streams,
+                       "its connection was taken from it")
+            assert not call.done()
+            c.ready(name, b"%d" % number)
+            assert call.result().signal.data == b"%d" % number
+        assert c.session.resumed >= 3 and not c.session.anew
+
+
+def states_of(client):
+    """The states that a client's connection goes through from here on."""
+    states = []
+    client.channel.subscribe(states.append)
+    return states
+
+
+def test_an_idle_connection_goes_and_one_with_a_wait_stays(start, name):
+    server = start("--max-connection-idle=200ms")
+    with server.client() as waiting, server.client() as idle:
+        waiting.open(name)
+        states = states_of(waiting)
+        call = waiting.park(name)
+        for _ in range(2):
+            gone = states_of(idle)
+            idle.ready(f"{name}/other", open_if_missing=options())
+            eventually(lambda gone=gone: grpc.ChannelConnectivity.READY in gone and
+                       gone[-1] == grpc.ChannelConnectivity.IDLE, "it goes")
+        assert grpc.ChannelConnectivity.IDLE not in states[1:] and not call.done()
+        assert idle.ready(name, b"x").effect == WOKE
+        assert call.result().signal.data == b"x"
