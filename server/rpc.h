@@ -27,11 +27,19 @@ struct Context {
   RpcMetrics& metrics;
   Gate& gate;
   SignalLimits signals;
+  const std::atomic<bool>& store_failed;
   /// Calls that were let in and have an event to come. Relaxed: a number to look at now and then.
   std::atomic<uint64_t> calls{0};
   /// Set when waitd ends: who comes now is sent away, and not waited for. Relaxed: those who just
   /// missed it are waited for, too.
   std::atomic<bool> closed{false};
+
+  /// What those are told.
+  Error SentAway() const {
+    const bool failed = store_failed.load(std::memory_order_relaxed);
+    const auto reason = failed ? core::Reason::kStoreFailed : core::Reason::kDraining;
+    return ToError(core::Refusal{.reason = reason}, {});
+  }
 };
 
 /// An event that a completion queue hands back.
@@ -133,7 +141,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
     began_ = context_.clock.Read();
     context_.metrics.Started(T::kMethod);
     if (context_.closed.load(std::memory_order_relaxed)) {
-      Refuse(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}), {});
+      Refuse(context_.SentAway(), {});
       return;
     }
     counted_ = true;

@@ -219,7 +219,7 @@ struct Server::Parts {
                  core::Nanos(absl::ToInt64Nanoseconds(given.linger))),
         core_metrics(poller, clock, given),
         store_metrics(committer, given),
-        context{poller, clock, rpc_metrics, gate, SignalLimitsOf(given)},
+        context{poller, clock, rpc_metrics, gate, SignalLimitsOf(given), failed},
         admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
               [this] {
                 return !draining.load(std::memory_order_relaxed) &&
@@ -379,8 +379,7 @@ void Server::Stop() {
          std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  const auto why = store_failed() ? core::Reason::kStoreFailed : core::Reason::kDraining;
-  p.sessions.EndAll(ToError(core::Refusal{.reason = why}, {}));
+  p.sessions.EndAll(p.context.SentAway());
   p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();

@@ -52,7 +52,7 @@ void SessionStream::Arrived(bool ok) {
   began_ = context_.clock.Read().mono;
   context_.metrics.Started(Method::kSession);
   if (context_.closed.load(std::memory_order_relaxed)) {
-    End(ToError(core::Refusal{.reason = core::Reason::kDraining}, {}));
+    End(context_.SentAway());
     return;
   }
   Read();
