@@ -857,17 +857,17 @@ def test_a_waiter_shows_the_last_four_of_its_id(c, name, wait_id, hint):
 
 
 def test_C76_idleness_does_not_run_while_a_hand_off_or_a_returned_token_stands(c, name):
-    c.open(name, kind=FIFO, idle_ttl=0.05)
+    c.open(name, kind=FIFO, idle_ttl=0.4)
     c.ready(name)
-    answer = c.wait(name, wait_id="w1", ack_timeout=0.3)
-    c.elapse(0.2)
+    answer = c.wait(name, wait_id="w1", ack_timeout=2)
+    c.elapse(0.8)
     assert c.side(name).unacked == 1
     eventually(lambda: c.side(name).returned == 1, "it is taken back")
-    c.elapse(0.2)
+    c.elapse(0.8)
     assert c.side(name).returned == 1
     answer = c.wait(name, wait_id="w2", ack_timeout=100)
     c.ack(name, "w2", answer.delivery)
-    c.elapse(0.2)
+    c.elapse(0.8)
     assert not c.is_open(name), "nothing stands any more"
 
 
@@ -883,7 +883,7 @@ def test_hand_offs_and_outcomes_are_counted(start, name):
         assert now() == [0, 0, 0, 0, 0]
         c.open(name, kind=FIFO)
         c.ready(name)
-        c.wait(name, wait_id="w1", ack_timeout=0.3)
+        c.wait(name, wait_id="w1", ack_timeout=1)
         assert now() == [1, 0, 1, 0, 0]
         eventually(lambda: server.metrics()("waitd_returned") == 1, "it is taken back")
         assert server.metrics()("waitd_unacked") == 0
