@@ -601,6 +601,18 @@ def test_other_machines_are_let_in_with_the_word_for_it(start, name):
         assert c.open(name).created
 
 
+def test_reflection_can_be_turned_off(start, name):
+    server = start("--reflection=false")
+    with server.client() as c:
+        for version in ("v1alpha", "v1"):
+            call = c.channel.stream_stream(
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+            with pytest.raises(grpc.RpcError) as caught:
+                next(call(iter([b"\x3a\x01*"]), timeout=CALL_LIMIT_S))
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert c.open(name).created
+
+
 def test_metrics_can_be_turned_off(start, name):
     server = start("--metrics-address=none")
     assert "metrics=none" in server.await_log("listen=")
