@@ -30,7 +30,7 @@ IDENTITIES = {
     "10.1.2.3": ["IP:10.1.2.3"],
 }
 RULES = f"{BOSS} * {ALL_NAMES},admin\n" + "".join(
-    f"{identity} team/ {ALL_NAMES}\n" for identity in IDENTITIES)
+    f"{identity} team/ {ALL_NAMES}\n" for identity in [*IDENTITIES, "t"])
 
 
 class Tls:
@@ -207,15 +207,14 @@ def test_a_token_does_not_count_where_certificates_do(tls, name):
 
 def test_a_token_goes_with_a_certificate(own, tmp_path, name):
     """Where both are asked for, the certificate opens the door and the token says who it is."""
+    name = f"team/{name}"
     replace(tmp_path / "tokens", tokens("t"))
     tls = own(f"--token-file={tmp_path}/tokens", auth="token")
-    replace(tls.rules, f"t * {ALL_NAMES}\n")
     certificate = tls.authority.issue("URI:spiffe://test/a")
     with tls.client(certificate, token=token_of("t")) as client, tls.client(certificate) as nobody:
         get = pb.GetPollDescriptorRequest(name=name)
         assert kind_of(answer(nobody, get)) == UNKNOWN
-        eventually(lambda: not kind_of(answer(client, pb.OpenPollDescriptorRequest(name=name))),
-                   "the rules hold")
+        client.open(name)
         client.ready(name)
         assert client.wait(name).ready_by == "t"
     with Client(tls.server.address, tls.authority.credentials(), token_of("t")) as client:
@@ -248,7 +247,8 @@ def test_a_token_by_tls(own, tmp_path, name):
     credentials = tls.authority.credentials()
     with Client(tls.server.address, credentials, token_of("t")) as client, Client(
             tls.server.address, credentials) as nobody:
-        assert kind_of(answer(client, ready(f"team/{name}"))) == MISSING
+        assert client.open(f"team/{name}").created
+        assert kind_of(answer(client, ready(name))) == MISSING
         assert kind_of(answer(nobody, ready(f"team/{name}"))) == UNKNOWN
 
 
