@@ -13,7 +13,7 @@ from access import (
     in_sessions, kind_of, ready, replace, token_of, tokens, wait)
 from certificates import HERE, Authority
 from harness import (
-    CALL_LIMIT_S, FIFO, SOMEWHERE, WOKE, Client, Server, assert_refused_at_start,
+    CALL_LIMIT_S, FIFO, READY, SOMEWHERE, WOKE, Client, Server, assert_refused_at_start,
     eventually)
 from session import SessionClient
 from waitd.v1 import waitd_pb2 as pb
@@ -30,7 +30,7 @@ IDENTITIES = {
     "10.1.2.3": ["IP:10.1.2.3"],
 }
 RULES = f"{BOSS} * {ALL_NAMES},admin\n" + "".join(
-    f"{identity} team/ {ALL_NAMES}\n" for identity in IDENTITIES)
+    f"{identity} team/ {ALL_NAMES}\n" for identity in [*IDENTITIES, "t"])
 
 
 class Tls:
@@ -207,15 +207,14 @@ def test_a_token_does_not_count_where_certificates_do(tls, name):
 
 def test_a_token_goes_with_a_certificate(own, tmp_path, name):
     """Where both are asked for, the certificate opens the door and the token says who it is."""
+    name = f"team/{name}"
     replace(tmp_path / "tokens", tokens("t"))
     tls = own(f"--token-file={tmp_path}/tokens", auth="token")
-    replace(tls.rules, f"t * {ALL_NAMES}\n")
     certificate = tls.authority.issue("URI:spiffe://test/a")
     with tls.client(certificate, token=token_of("t")) as client, tls.client(certificate) as nobody:
         get = pb.GetPollDescriptorRequest(name=name)
         assert kind_of(answer(nobody, get)) == UNKNOWN
-        eventually(lambda: not kind_of(answer(client, pb.OpenPollDescriptorRequest(name=name))),
-                   "the rules hold")
+        client.open(name)
         client.ready(name)
         assert client.wait(name).ready_by == "t"
     with Client(tls.server.address, tls.authority.credentials(), token_of("t")) as client:
@@ -226,6 +225,31 @@ def test_other_machines_are_let_in_by_tls_and_auth(own, name):
     tls = own(listen="0.0.0.0:0")
     with tls.client() as c:
         assert c.open(name).created
+
+
+def test_tls_without_client_certificates(own, name):
+    """The server shows its certificate, and asks nobody for theirs."""
+    tls = own(auth="none", ask_clients=False)
+    with Client(tls.server.address, tls.authority.credentials()) as c:
+        c.open(name)
+        c.ready(name, b"x")
+        assert c.wait(name).signal.data == b"x"
+        new = tls.renew().der()
+        eventually(lambda: tls.presented() == new, "the new one is shown")
+        assert not c.takes(name)
+    with Client(tls.server.address) as plain:
+        assert kind_of(answer(plain, wait(name, 0))) == UNREACHABLE
+
+
+def test_a_token_by_tls(own, tmp_path, name):
+    replace(tmp_path / "tokens", tokens("t"))
+    tls = own(f"--token-file={tmp_path}/tokens", auth="token", ask_clients=False)
+    credentials = tls.authority.credentials()
+    with Client(tls.server.address, credentials, token_of("t")) as client, Client(
+            tls.server.address, credentials) as nobody:
+        assert client.open(f"team/{name}").created
+        assert kind_of(answer(client, ready(name))) == MISSING
+        assert kind_of(answer(nobody, ready(f"team/{name}"))) == UNKNOWN
 
 
 # Files that are wrong
@@ -239,7 +263,7 @@ def refused_with_tls(waitd, tls, flags, mention):
 
 @pytest.mark.parametrize("flag, wrong", [
     *((flag, wrong) for flag in ("cert", "key", "client-ca") for wrong in ("absent", "no PEM")),
-    *((flag, "empty") for flag in ("cert", "key")),
+    *((flag, "empty") for flag in ("cert", "key", "client-ca")),
     ("cert", "another's"), ("key", "another's"), ("cert", "expired")])
 def test_wrong_files_are_refused_at_start(waitd, tls, tmp_path, flag, wrong):
     path, flags = tmp_path / "wrong", []
@@ -330,3 +354,19 @@ def test_the_authorities_of_clients_change(own, tmp_path, name):
         assert call.result().signal.data == b"x"
         # So that the server's own state can be asked for to the end.
         replace(tls.clients, tls.authority.file.read_text(encoding="ascii"))
+
+
+def test_an_empty_file_of_authorities_is_not_taken(own, name):
+    """As it is while somebody writes it: it is not the wish to ask nobody."""
+    tls = own()
+    with tls.client() as c:
+        c.open(name)
+        call = c.park(name)
+        replace(tls.clients, "")
+        said = tls.server.await_log(f"(not taken|read again).*{tls.clients}")
+        with Client(tls.server.address, tls.authority.credentials()) as stranger:
+            assert kind_of(answer(stranger, wait(name, 0))) == UNREACHABLE
+        with tls.client() as client:
+            assert client.ready(name).effect == WOKE
+        assert call.result().outcome == READY
+        assert "not taken" in said

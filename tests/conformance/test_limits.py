@@ -132,22 +132,17 @@ def test_the_limit_of_held_memory(start, connect, name):
     eventually(lambda: held(server) == 0, "nothing is held any more")
 
 
-@pytest.mark.parametrize("how", ["close", "reset", "coalesce", "take"])
-def test_held_memory_is_free_again(start, name, how):
+def test_held_memory_is_free_again(start, name):
     """Many times what may be held at once, one after another."""
     server = start(f"--max-held-bytes={HELD_BYTES_MAX}")
     with server.client() as c:
-        for _ in range(30):
-            c.ready(name, SIGNAL, open_if_missing=options(kind=FIFO))
-            if how == "close":
-                c.close(name)
-            elif how == "reset":
-                c.reset(name)
-            elif how == "take":
-                assert c.takes(name)
-        if how == "coalesce":
-            assert len(SIGNAL) <= held(server) < 2 * len(SIGNAL)
-            c.reset(name)
+        ends = {"close": c.close, "reset": c.reset, "take": c.takes, "coalesce": lambda _: True}
+        for how, end in ends.items():
+            for _ in range(30):
+                c.ready(name, SIGNAL, open_if_missing=options(kind=FIFO))
+                assert end(name) is not False, how
+        assert len(SIGNAL) <= held(server) < 2 * len(SIGNAL)
+        c.reset(name)
         eventually(lambda: held(server) == 0, "nothing is held any more")
 
 
@@ -169,10 +164,10 @@ def test_one_signal_that_many_hold_is_held_once(start, name):
     with server.client() as c, Stream(c.channel, hello()) as one:
         one.welcome()
         c.open(name, kind=LATCH)
-        one.send(*((number, pb.WaitRequest(name=name)) for number in range(1, 101)))
-        c.await_parked(name, 100)
-        assert c.ready(name, SIGNAL).woken == 100
-        found = one.results(100)
+        one.send(*((number, pb.WaitRequest(name=name)) for number in range(1, 11)))
+        c.await_parked(name, 10)
+        assert c.ready(name, SIGNAL).woken == 10
+        found = one.results(10)
         assert {result.wait.signal.data for result in found.values()} == {SIGNAL}
         eventually(lambda: held(server) < 2 * len(SIGNAL), "what was on its way is no more")
         one.half_close()
@@ -298,7 +293,7 @@ def test_acks_and_cancels_are_not_counted(metered, name):
 
 # Connections
 
-AGES = ["--max-connection-age=300ms", "--max-connection-age-grace=100ms"]
+AGES = ["--max-connection-age=200ms", "--max-connection-age-grace=50ms"]
 
 
 class Repeated:
