@@ -41,6 +41,7 @@ struct MethodBase {
   using CoreCall = Call;
   using Args = Arguments;
   static constexpr Method kMethod = kNumber;
+  static constexpr bool kGivesBack = false;  ///< it only lets go of what is held: no limit stops it
   static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
     return request.name();
   }
@@ -128,6 +129,7 @@ struct PollMethod
 
 struct AckMethod
     : MethodBase<v1::AckRequest, v1::AckResponse, core::AckCall, core::AckArgs, Method::kAck> {
+  static constexpr bool kGivesBack = true;
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
   static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
     poller.Ack(now, args, call);

@@ -164,8 +164,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
 
   Fault Enter(Visitor* visitor) {
     if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
-    // An Ack only gives back what is held.
-    if (std::is_same_v<T, AckMethod>) return std::nullopt;
+    if (T::kGivesBack) return std::nullopt;
     return context_.gate.Charge(*visitor, began_.mono);
   }
 

@@ -248,7 +248,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   using Call = SessionCall<T>;
   const Caller caller{visitor_, client_, context_.signals, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
-  if (!std::is_same_v<T, AckMethod>) {
+  if (!T::kGivesBack) {
     if (Fault fault = context_.gate.Charge(visitor_, batch.now)) {
       Fail(id, batch, *std::move(fault));
       return;
@@ -260,7 +260,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   }
   bool parks = false;
   if constexpr (Call::kParks) parks = MayPark(parsed->args);
-  if (auto error = OverLimit(parks, std::is_same_v<T, AckMethod>, batch)) {
+  if (auto error = OverLimit(parks, T::kGivesBack, batch)) {
     Fail(id, batch, *std::move(error));
     return;
   }
@@ -285,8 +285,8 @@ void Session::NoteEphemeral(std::string_view name) {
   ephemeral_.emplace(name);
 }
 
-std::optional<Error> Session::OverLimit(bool parks, bool acknowledges, Batch& batch) const {
-  if (!acknowledges && batch.unacked_full) {
+std::optional<Error> Session::OverLimit(bool parks, bool gives_back, Batch& batch) const {
+  if (!gives_back && batch.unacked_full) {
     return Error{.reason = "LIMIT_UNACKED",
                  .message = absl::StrCat(context_.unacked_max,
                                          " results are not acknowledged; send acked_sequence"),

@@ -171,7 +171,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   template <class T>
   void PrepareAs(uint64_t id, const typename T::Request& request, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
-  std::optional<Error> OverLimit(bool parks, bool acknowledges, Batch& batch) const;
+  std::optional<Error> OverLimit(bool parks, bool gives_back, Batch& batch) const;
   void Measure(Batch& batch) const;
   void NoteEphemeral(std::string_view name);
   void Run(Batch& batch);

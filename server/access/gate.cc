@@ -109,7 +109,12 @@ absl::Status Gate::Watch(FileWatch& files, const std::string& token_file,
 
 Fault Gate::Admit(const grpc::ServerContextBase& call, Visitor* visitor) {
   if (mode_ == AuthMode::kNone) return std::nullopt;
-  Refresh(visitor);
+  std::shared_ptr<const Tokens> tokens;
+  {
+    const core::MutexLock lock(mutex_);
+    visitor->rules = rules_;
+    tokens = tokens_;
+  }
   if (mode_ == AuthMode::kMtls) {
     visitor->identity = IdentityOf(call);
     if (visitor->identity.empty()) {
@@ -123,11 +128,6 @@ Fault Gate::Admit(const grpc::ServerContextBase& call, Visitor* visitor) {
       return NoCredentials(
           "this server wants a token; send metadata `authorization: Bearer TOKEN`, as waitctl "
           "does with --token-file");
-    }
-    std::shared_ptr<const Tokens> tokens;
-    {
-      const core::MutexLock lock(mutex_);
-      tokens = tokens_;
     }
     const std::string* const identity = tokens->Find(token);
     if (identity == nullptr) return NoCredentials("the token is not one of this server's");
