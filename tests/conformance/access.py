@@ -1,10 +1,10 @@
 """In which words the tests of access speak: who comes, what each asks for, and what stands."""
 
-import hashlib
 import os
 import threading
 
 import grpc
+from credentials import token_line
 from google.protobuf import empty_pb2
 from harness import CALL_LIMIT_S, FIFO, WRITE, Refusal, duration, eventually, options
 from session import FIELDS, SessionError, Stream, hello, result_of
@@ -31,13 +31,9 @@ def token_of(identity):
     return f"token-of-{identity}-which-nobody-else-knows"
 
 
-def hash_of(token):
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def tokens(*identities):
     """The text of a token file."""
-    return "".join(f"{one} {hash_of(token_of(one))}\n" for one in identities)
+    return "".join(token_line(one, token_of(one)) for one in identities)
 
 
 def replace(path, text):

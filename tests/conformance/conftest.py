@@ -32,6 +32,7 @@ def _generate_stubs():
     grpc.__path__.append(str(_GENERATED / "grpc"))
 
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 # Before the tests are imported: they import the stubs.
 _generate_stubs()
 

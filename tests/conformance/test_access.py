@@ -6,8 +6,9 @@ import grpc
 import pytest
 from access import (
     DENIED, MISSING, RIGHTS, UNKNOWN, Operations, Scene, Working, answer, every_call, hands_over,
-    hash_of, in_a_hello, in_sessions, kind_of, of_a_right, poll, ready, replace, that_open,
+    in_a_hello, in_sessions, kind_of, of_a_right, poll, ready, replace, that_open,
     token_of, tokens, wait)
+from credentials import hash_of
 from harness import (
     CALL_LIMIT_S, COALESCED, FIFO, KINDS, LATCH, READY, REMEMBERED, SOMEWHERE, WRITE, Server,
     assert_refused_at_start, duration, eventually, refusal_of, refused)

@@ -11,7 +11,7 @@ import pytest
 from access import (
     DENIED, MISSING, UNKNOWN, Scene, Working, answer, every_call, hands_over, in_a_hello,
     in_sessions, kind_of, ready, replace, token_of, tokens, wait)
-from certificates import HERE, Authority
+from credentials import HERE, Authority
 from harness import (
     CALL_LIMIT_S, FIFO, READY, SOMEWHERE, WOKE, Client, Server, assert_refused_at_start,
     eventually)

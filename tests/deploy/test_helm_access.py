@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 import yaml
-from certificates import Authority, token_line
+from credentials import Authority, token_line
 from test_helm import (BIN, CHART, ROOT, VALUE_SETS, faults, one, outcomes_of_test_pod, pod_spec, run,
                        until, waiters)
 from test_helm import helm, pod  # noqa: F401  fixtures
@@ -37,15 +37,15 @@ def clients(tmp_path_factory):
 @pytest.fixture
 def secrets(authority, clients):
     """Those of the namespace, for all value sets: tls.key and the rest as their makers name them."""
-    server = authority.sign(f"DNS:{SERVICE}", "DNS:localhost")
-    helm_test = clients.sign("URI:spiffe://example.org/helm", "DNS:helm")
+    server = authority.issue(f"DNS:{SERVICE}", "DNS:localhost").secret()
+    helm_test = clients.issue("URI:spiffe://example.org/helm", "DNS:helm").secret()
     return {
         "waitd-certificate": server,
-        "rel-waitd-tls": {**server, "ca.crt": authority.certificate},
-        "clients": {"authorities.pem": clients.certificate, "tls.key": "not for waitd"},
+        "rel-waitd-tls": {**server, "ca.crt": authority.file.read_text()},
+        "clients": {"authorities.pem": clients.file.read_text(), "tls.key": "not for waitd"},
         "waitd-tokens": {"tokens.txt": token_line("helm", "t-helm") + token_line("ci", "t-ci")
                          + token_line("watcher", "t-watcher")},
-        "helm-test": {"ca.crt": authority.certificate, "token": "t-helm\n", **helm_test},
+        "helm-test": {"ca.crt": authority.file.read_text(), "token": "t-helm\n", **helm_test},
     }
 
 
@@ -287,18 +287,19 @@ def test_tokens_without_tls_work_where_a_mesh_has_it(pod, secrets, tmp_path):
 
 def test_a_new_certificate_is_served_without_a_restart(pod, secrets, authority, tmp_path):
     running = pod(values_of("tls-secret-values.yaml"), secrets)
-    caller = Caller(tmp_path / "0", running, ca_file=authority.certificate)
+    caller = Caller(tmp_path / "0", running, ca_file=authority.file.read_text())
     parked = subprocess.Popen(caller.command("wait", "a", "--timeout", "1m"),
                               stdout=subprocess.PIPE)
     until(lambda: waiters(running) == 1)
     assert served(running) == der(secrets["waitd-certificate"])
-    secrets["waitd-certificate"] = authority.sign(f"DNS:{SERVICE}", "DNS:localhost")
+    secrets["waitd-certificate"] = authority.issue(f"DNS:{SERVICE}", "DNS:localhost").secret()
     running.volumes.update()
     until(lambda: served(running) == der(secrets["waitd-certificate"]))
     assert [code for code, _ in outcomes_of_test_pod(running, wait_first=False)] == [0, 0]
     # A key that does not fit is not taken, and said to be.
     good = secrets["waitd-certificate"]
-    secrets["waitd-certificate"] = {**good, "tls.key": authority.sign("DNS:a")["tls.key"]}
+    other = authority.issue("DNS:a").secret()
+    secrets["waitd-certificate"] = {**good, "tls.key": other["tls.key"]}
     running.volumes.update()
     until(lambda: "not taken" in running.log.read_text())
     assert served(running) == der(good)
@@ -312,7 +313,8 @@ def test_tokens_and_rules_change_without_a_restart(pod, helm, secrets, authority
     running = pod(values, secrets)
 
     def caller(token):
-        return Caller(tmp_path / "0", running, ca_file=authority.certificate, token_file=token)
+        return Caller(tmp_path / "0", running, ca_file=authority.file.read_text(),
+                      token_file=token)
 
     ci, stranger = caller("t-ci"), caller("t-new")
     ci("ready", "build/1", "--data", "1")
@@ -321,7 +323,7 @@ def test_tokens_and_rules_change_without_a_restart(pod, helm, secrets, authority
     ci("ready", "other/1", code=4)
     assert "not one of this server's" in stranger("ready", "other/1", code=6).stderr
     # Health asks for no token.
-    Caller(tmp_path / "0", running, ca_file=authority.certificate)("health", "waitd-readiness")
+    Caller(tmp_path / "0", running, ca_file=authority.file.read_text())("health", "waitd-readiness")
 
     secrets["waitd-tokens"]["tokens.txt"] += token_line("new", "t-new")
     running.volumes.update()
@@ -344,8 +346,8 @@ def test_only_clients_with_a_certificate_of_their_authority_connect(pod, secrets
     running = pod(values_of("mtls-values.yaml"), secrets)
 
     def caller(signer, uri):
-        pair = signer.sign(f"URI:{uri}")
-        return Caller(tmp_path / "0", running, ca_file=authority.certificate,
+        pair = signer.issue(f"URI:{uri}").secret()
+        return Caller(tmp_path / "0", running, ca_file=authority.file.read_text(),
                       cert_file=pair["tls.crt"], key_file=pair["tls.key"])
 
     ci = caller(clients, "spiffe://example.org/ci")
@@ -353,7 +355,7 @@ def test_only_clients_with_a_certificate_of_their_authority_connect(pod, secrets
     assert ci("wait", "build/1").stdout == "1"
     caller(clients, "spiffe://example.org/nobody")("ready", "build/1", code=4)
     caller(authority, "spiffe://example.org/ci")("get", "build/1", code=5)
-    Caller(tmp_path / "0", running, ca_file=authority.certificate)("get", "build/1", code=5)
+    Caller(tmp_path / "0", running, ca_file=authority.file.read_text())("get", "build/1", code=5)
     # The probes need none.
     assert running.probe("livenessProbe") and running.probe("readinessProbe")
 
@@ -361,7 +363,7 @@ def test_only_clients_with_a_certificate_of_their_authority_connect(pod, secrets
 def test_a_drain_ends_the_readiness_by_http_and_not_the_liveness(pod, secrets, authority, tmp_path):
     values = {**values_of("tls-secret-values.yaml"), "config": {"drainTimeout": "5s"}}
     running = pod(values, secrets)
-    caller = Caller(tmp_path / "0", running, ca_file=authority.certificate)
+    caller = Caller(tmp_path / "0", running, ca_file=authority.file.read_text())
     parked = subprocess.Popen(caller.command("wait", "a"), stderr=subprocess.PIPE)
     until(lambda: waiters(running) == 1)
     running.terminate()

@@ -18,7 +18,7 @@ import urllib.request
 
 import pytest
 import seccomp
-from certificates import Authority, token_line
+from credentials import Authority, token_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ["WAITD_BIN_DIR"]).resolve()
@@ -87,7 +87,8 @@ def test_waitd_serves_with_the_drop_in(start, tmp_path):
     for folder in (credentials, configured):
         folder.mkdir()
     authority = Authority(tmp_path / "ca")
-    for name, text in {**authority.sign("DNS:localhost"), "tokens": token_line("ci", "t")}.items():
+    files = {**authority.issue("DNS:localhost").secret(), "tokens": token_line("ci", "t")}
+    for name, text in files.items():
         (credentials / name).write_text(text)
     (configured / "acl").write_text("ci * wait,ready,open\n")
     loaded = re.findall(r"^LoadCredential=([^:]+):/etc/waitd/(\S+)$", drop_in(), re.M)
@@ -104,7 +105,7 @@ def test_waitd_serves_with_the_drop_in(start, tmp_path):
     port = re.search(r"listen=0.0.0.0:(\d+)", log.read_text())[1]
     (tmp_path / "token").write_text("t\n")
     done = subprocess.run(
-        [BIN / "waitctl", "--server", f"localhost:{port}", "--ca-file", tmp_path / "ca/ca.crt",
+        [BIN / "waitctl", "--server", f"localhost:{port}", "--ca-file", authority.file,
          "--token-file", tmp_path / "token", "ready", "a"], timeout=60, check=False)
     assert done.returncode == 0
 

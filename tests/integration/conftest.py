@@ -21,7 +21,7 @@ subprocess.run(
     check=True)
 # The folder grpc is grpcio's package; the stubs of health go beside it under another name.
 os.rename(os.path.join(STUBS, "grpc"), os.path.join(STUBS, "grpc_stubs"))
-sys.path.insert(0, STUBS)
+sys.path[:0] = [STUBS, str(ROOT / "tests/tools")]
 
 import grpc  # noqa: E402
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402

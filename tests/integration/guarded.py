@@ -2,37 +2,12 @@
 if all went well, by those who may."""
 
 import concurrent.futures
-import subprocess
 import threading
 
 import grpc
 from conftest import admin_pb2, admin_pb2_grpc, pb, rpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
-
-
-def openssl(folder, *words):
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-class Authority:
-    """Makes certificates, NAME.pem with NAME.key, in a folder."""
-
-    def __init__(self, folder, name="ca"):
-        self._folder, self._name = folder, name
-        openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-subj", f"/CN={name}", "-days", "2", "-keyout", f"{name}.key",
-                "-out", f"{name}.pem")
-        self.file = folder / f"{name}.pem"
-
-    def sign(self, name, hosts="DNS:localhost,IP:127.0.0.1", days=2):
-        openssl(self._folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        (self._folder / f"{name}.ext").write_text(f"subjectAltName={hosts}\n")
-        openssl(self._folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{self._name}.pem",
-                "-CAkey", f"{self._name}.key", "-CAcreateserial", "-days", str(days),
-                "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-        return self._folder / f"{name}.pem", self._folder / f"{name}.key"
 
 
 def refuse(context, code, reason, message):

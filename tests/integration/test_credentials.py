@@ -7,7 +7,8 @@ import subprocess
 import grpc
 import pytest
 from conftest import BIN, until
-from guarded import Authority, Guarded
+from credentials import HERE, Authority
+from guarded import Guarded
 
 TOKEN = "s3cret-of-the-test"
 # Each goes its own way: a call of its own, a session, and other services.
@@ -18,13 +19,13 @@ COMMANDS = [("get", "x"), ("ready", "x"), ("wait", "x"), ("backup",), ("health",
 def keys(tmp_path_factory):
     """Certificates: of two authorities, two servers, two clients and somebody else's client."""
     folder = tmp_path_factory.mktemp("keys")
-    ours, theirs = Authority(folder), Authority(folder, "other-ca")
-    ours.sign("server")
-    ours.sign("elsewhere", "DNS:elsewhere.example")
-    ours.sign("expired", days=-1)
-    ours.sign("one", "DNS:one")
-    ours.sign("two", "DNS:two")
-    theirs.sign("stranger", "DNS:stranger")
+    ours, theirs = Authority(folder, "ca"), Authority(folder, "other-ca")
+    ours.issue(*HERE, stem="server")
+    ours.issue("DNS:elsewhere.example", stem="elsewhere")
+    ours.issue(*HERE, days=-1, stem="expired")
+    ours.issue("DNS:one", stem="one")
+    ours.issue("DNS:two", stem="two")
+    theirs.issue("DNS:stranger", stem="stranger")
     return folder
 
 

@@ -1,5 +1,6 @@
-"""Certificates for a test, made by openssl in a directory of the test's own."""
+"""What clients and servers show in tests: certificates, made by openssl, and tokens."""
 
+import hashlib
 import ssl
 import subprocess
 
@@ -23,29 +24,36 @@ class Certificate:
     def __init__(self, file, key):
         self.file, self.key = file, key
 
+    def secret(self):
+        """As Kubernetes has it, in a Secret of type kubernetes.io/tls."""
+        return {"tls.crt": self.file.read_text(encoding="ascii"),
+                "tls.key": self.key.read_text(encoding="ascii")}
+
     def der(self):
         """As it goes over the wire."""
         return ssl.PEM_cert_to_DER_cert(self.file.read_text(encoding="ascii"))
 
 
 class Authority:
-    """One that signs certificates. file: its own."""
+    """One that signs certificates, in a directory that is made if it is missing. file: its own."""
 
     def __init__(self, directory, name="authority"):
+        directory.mkdir(exist_ok=True)
         self._directory, self._name, self._count = directory, name, 0
         self.file, self._key = directory / f"{name}.pem", directory / f"{name}.key"
         _openssl("req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.file, "-days", 2,
                  "-subj", f"/CN={name}")
 
-    def issue(self, *names, days=2, common_name="somebody"):
+    def issue(self, *names, days=2, common_name=None, stem=None):
         """A certificate. names: subject alternative ones, as URI:... or DNS:...; days: for how long
-        it is good from now on, -1: it has expired."""
+        it is good from now on, -1: it has expired; stem: of its files, STEM.pem and STEM.key, and
+        its common name, too, if none is given."""
         self._count += 1
-        path = self._directory / f"{self._name}-{self._count}"
+        path = self._directory / (stem or f"{self._name}-{self._count}")
         one = Certificate(path.with_suffix(".pem"), path.with_suffix(".key"))
         request = path.with_suffix(".csr")
         _openssl("req", "-new", *_NEW_KEY, "-keyout", one.key, "-out", request,
-                 "-subj", f"/CN={common_name}")
+                 "-subj", f"/CN={common_name or stem or 'somebody'}")
         alternatives = f"subjectAltName={','.join(names)}\n" if names else ""
         _openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self._key,
                  "-days", days, "-out", one.file, "-extfile", "/dev/stdin",
@@ -58,3 +66,12 @@ class Authority:
             return grpc.ssl_channel_credentials(self.file.read_bytes())
         return grpc.ssl_channel_credentials(self.file.read_bytes(), certificate.key.read_bytes(),
                                             certificate.file.read_bytes())
+
+
+def hash_of(token):
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token_line(identity, token):
+    """Of waitd's file of tokens."""
+    return f"{identity} {hash_of(token)}\n"

@@ -1,0 +1,6 @@
+"""What the tests here share with others stands in tests/tools."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
