@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <optional>
 
 #include "absl/flags/flag.h"
@@ -15,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "server/read_file.h"
 
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:7411",
           "where gRPC is served: HOST:PORT (port 0: any free one) or unix:PATH; other machines may "
@@ -362,14 +362,11 @@ std::optional<std::string> SetFromAround(const std::function<const char*(const c
   }
   const std::string path = absl::GetFlag(FLAGS_config);
   if (!path.empty()) {
-    std::ifstream file(path);
-    if (!file) return absl::StrCat("cannot read the configuration file ", path);
-    std::string text;
-    for (std::string line; std::getline(file, line);) text += line + '\n';
-    if (file.bad()) return absl::StrCat("cannot read the configuration file ", path);
+    const absl::StatusOr<std::string> text = ReadFile(path);
+    if (!text.ok()) return absl::StrCat("cannot read the configuration file ", path);
     std::vector<std::pair<std::string, std::string>> settings;
     std::string error;
-    if (!ParseConfig(text, &settings, &error)) return absl::StrCat(path, ": ", error);
+    if (!ParseConfig(*text, &settings, &error)) return absl::StrCat(path, ": ", error);
     for (const auto& [name, value] : settings) {
       if (name == "config") return absl::StrCat(path, ": config cannot name another file");
       if (auto fault = Set(name, value, path)) return fault;

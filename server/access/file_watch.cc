@@ -2,12 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <stop_token>
 #include <utility>
@@ -15,18 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/read_file.h"
 
 namespace waitd::server {
 namespace {
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string contents{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.is_open() && !file.bad()) return contents;
-  return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ",
-                                          errno == 0 ? "it is no file" : std::strerror(errno)));
-}
 
 absl::StatusOr<std::vector<std::string>> ReadAll(const std::vector<std::string>& paths) {
   std::vector<std::string> all;

@@ -571,6 +571,16 @@ def test_a_file_that_is_not_there_is_refused_at_start(waitd, tmp_path, absent):
                          f"--acl-file={tmp_path}/acl"], tmp_path / absent, None)
 
 
+@pytest.mark.parametrize("folder", ["tokens", "acl"])
+def test_a_folder_in_place_of_a_file_is_refused_at_start(waitd, tmp_path, folder):
+    replace(tmp_path / "tokens", tokens("a"))
+    replace(tmp_path / "acl", ALL_CALLS)
+    (tmp_path / folder).unlink()
+    (tmp_path / folder).mkdir()
+    refused_file(waitd, ["--auth=token", f"--token-file={tmp_path}/tokens",
+                         f"--acl-file={tmp_path}/acl"], tmp_path / folder, None)
+
+
 @pytest.mark.parametrize("arguments, mention", [
     (["--auth=token", "--acl-file=ACL"], "--token-file"),
     (["--auth=token", "--token-file=TOKENS"], "--acl-file"),
@@ -669,6 +679,15 @@ def test_a_wrong_version_is_not_taken_and_told_of_once(guarded, team):
     said = [line for line in guard.server._lines if "not taken" in line]
     assert len(said) == 2, said
     no_secrets(guard.server._lines)
+
+
+def test_a_folder_that_comes_in_place_of_a_file_is_not_taken(guarded, team):
+    guard = guarded(rules=ALL_CALLS, identities=["boss"])
+    guard.client("boss").open(team)
+    guard.rules.unlink()
+    guard.rules.mkdir()
+    guard.server.await_log(not_taken(guard.rules))
+    assert not kind_of(guard("boss", get(team))), "what was read before goes on"
 
 
 def test_a_right_that_is_taken_away_is_gone_at_once(guarded, team):
