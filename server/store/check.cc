@@ -11,7 +11,7 @@
 #include "rocksdb/env.h"
 #include "server/store/data_dir.h"
 #include "server/store/instants.h"
-#include "server/store/log_check.h"
+#include "server/store/logs.h"
 #include "server/store/payload_rows.h"
 #include "server/store/rocks.h"
 #include "server/store/row_scan.h"

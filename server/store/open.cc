@@ -9,7 +9,7 @@
 #include "rocksdb/db.h"
 #include "server/store/data_dir.h"
 #include "server/store/instants.h"
-#include "server/store/log_check.h"
+#include "server/store/logs.h"
 #include "server/store/record.pb.h"
 #include "server/store/rocks.h"
 #include "server/store/rocks_store.h"
@@ -93,8 +93,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   const rocksdb::Options rocks = RocksOptions();
   auto db = is_new ? MakeDatabase(dir, rocks) : OpenDatabase(dir, rocks);
   if (!db.ok()) return db.status();
-  // The logs that were read are gone now. One that ends in a torn commit must not be there again
-  // after a power cut, when there are commits behind it.
+  // A log that ends in a torn commit must not be there again after a power cut, when there are
+  // commits behind it.
+  if (auto status = RemoveReadLogs(dir.database()); !status.ok()) return status;
   if (auto status = dir.SyncDatabase(); !status.ok()) return status;
   absl::StatusOr<Epoch> epoch = is_new ? Epoch() : ReadEpoch(**db, dir.path());
   if (epoch.ok()) epoch = EnterEpoch(**db, dir.path(), options.clock, *std::move(epoch));

@@ -50,7 +50,9 @@ class Crash:
         self._random = random.Random(options.seed)
         self._cuts = options.power_cuts > 0
         self._kills = options.power_cuts or options.kills
-        env = power.environment(pathlib.Path(directory)) if self._cuts else None
+        # A slow disk is cut where a fast one hardly ever is: between two syncs of a start.
+        sync_us = self._random.choice([0, 8000])
+        env = power.environment(pathlib.Path(directory), sync_us=sync_us) if self._cuts else None
         self._server = Waitd(directory, options.flags, env)
         self._run = Run(self._server.address, wall_offset_ns(), options.seed)
         self.history = self._run.history

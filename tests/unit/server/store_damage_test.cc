@@ -9,8 +9,10 @@
 #include <functional>
 #include <optional>
 #include <thread>
+#include <tuple>
 
 #include "rocksdb/db.h"
+#include "server/store/logs.h"
 #include "tests/unit/server/store_fixture.h"
 
 namespace waitd::server {
@@ -307,6 +309,90 @@ TEST_F(StoreDamageTest, ACommitTornInItsMiddleNeverWas) {
     EXPECT_TRUE(report->faults.empty());
   }
 }
+
+// Leaves the log of a store that was opened since its last commit with a commit that is torn, at
+// its beginning or behind one that is whole.
+class StoreTornTest : public StoreDamageTest,
+                      public ::testing::WithParamInterface<std::tuple<SyncMode, bool>> {
+ protected:
+  SyncMode sync() const { return std::get<0>(GetParam()); }
+
+  void MakeTorn() {
+    Make(true);
+    size_t whole = 0;
+    {
+      auto store = Open(data(), machine_, sync());
+      Contents contents = *LoadAll(*store);
+      if (std::get<1>(GetParam())) {
+        CommitNext(*store, &contents);
+        whole = fs::file_size(Log());
+      }
+      CommitNext(*store, &contents);
+    }
+    fs::resize_file(Log(), (whole + fs::file_size(Log())) / 2);
+    valid_.pop_back();
+  }
+
+  void CommitNext(Store& store, Contents* contents) {
+    const core::Changes next = Row(static_cast<int>(valid_.size()));
+    Commit(store, next);
+    contents->Apply(next);
+    valid_.push_back(*contents);
+  }
+
+  // The only one with something in it.
+  fs::path Log() const {
+    fs::path log;
+    for (const fs::path& file : FilesOf(data())) {
+      if (file.extension() != ".log") continue;
+      EXPECT_TRUE(log.empty()) << log << " and " << file;
+      log = file;
+    }
+    return log;
+  }
+
+  void ExpectWhole() {
+    EXPECT_EQ(*OpenAndLoad(data(), machine_, sync()), valid_.back());
+    const auto report = CheckStore(data());
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->faults, std::vector<std::string>());
+  }
+};
+
+TEST_P(StoreTornTest, WhatIsCommittedAfterItIsThereAtTheNextStart) {
+  MakeTorn();
+  {
+    auto store = Open(data(), machine_, sync());
+    Contents contents = *LoadAll(*store);
+    EXPECT_EQ(contents, valid_.back());
+    CommitNext(*store, &contents);
+  }
+  ExpectWhole();
+}
+
+// The power went again before it was durable that the torn log is gone.
+TEST_P(StoreTornTest, IsNoDamageWhenTheNextStartIsCutShort) {
+  MakeTorn();
+  const fs::path torn = Log();
+  const std::string bytes = ReadFile(torn);
+  ASSERT_TRUE(OpenAndLoad(data(), machine_, sync()).ok());
+  WriteFile(torn, bytes);
+  ExpectWhole();
+}
+
+TEST_F(StoreDamageTest, TheNewestLogStaysAlsoWhenTheirNumbersGetLonger) {
+  for (const char* name : {"999998.log", "999999.log", "1000000.log", "999999.sst"}) {
+    WriteFile(temp_.path() + "/" + name, "x");
+  }
+  ASSERT_TRUE(RemoveReadLogs(temp_.path()).ok());
+  EXPECT_EQ(FilesOf(temp_.path()).size(), 2);
+  EXPECT_TRUE(fs::exists(temp_.path() + "/1000000.log"));
+  EXPECT_TRUE(fs::exists(temp_.path() + "/999999.sst"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, StoreTornTest,
+                         ::testing::Combine(::testing::Values(SyncMode::kAlways, SyncMode::kNever),
+                                            ::testing::Bool()));
 
 TEST_F(StoreDamageTest, CheckStoreTellsAWholeOneFromADamagedOne) {
   Make(true);

@@ -1,8 +1,10 @@
-#ifndef WAITD_SERVER_STORE_LOG_CHECK_H_
-#define WAITD_SERVER_STORE_LOG_CHECK_H_
+#ifndef WAITD_SERVER_STORE_LOGS_H_
+#define WAITD_SERVER_STORE_LOGS_H_
 
 #include <optional>
 #include <string>
+
+#include "absl/status/status.h"
 
 namespace waitd::server {
 
@@ -16,6 +18,12 @@ namespace waitd::server {
 /// follows.
 std::optional<std::string> FindDamageInLogs(const std::string& database);
 
+/// Removes all logs of a RocksDB but the newest, which is the one that it writes to. For a database
+/// that was just opened: all that counts in the others is in its tables by then. RocksDB removes
+/// them itself, but lets one stand in which nothing was whole, and that would look like a damage as
+/// soon as commits are in the log behind it. Not durable before DataDir::SyncDatabase.
+absl::Status RemoveReadLogs(const std::string& database);
+
 }  // namespace waitd::server
 
-#endif  // WAITD_SERVER_STORE_LOG_CHECK_H_
+#endif  // WAITD_SERVER_STORE_LOGS_H_

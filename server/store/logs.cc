@@ -1,4 +1,4 @@
-#include "server/store/log_check.h"
+#include "server/store/logs.h"
 
 #include <algorithm>
 #include <array>
@@ -9,6 +9,7 @@
 #include <ios>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 // that at a block's end is filled up. All numbers are little endian.
 constexpr size_t kBlock = 32U << 10U;
 constexpr size_t kHeader = 7;
-constexpr size_t kBatchHeader = 12;  // what every commit begins with
+constexpr size_t kBatchHeader = 12;  // what every record begins with
 enum Type : uint8_t { kNone = 0, kFull = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
 
 // Eight bytes a step, for a log has hundreds of megabytes, and a restart waits for it: tables[n] is
@@ -89,10 +90,23 @@ Fragment ReadFragment(std::string_view log, size_t at) {
   return {static_cast<Type>(type), at + kHeader + length};
 }
 
-// Where the whole records end: where the first begins that is not whole, if one is not.
-size_t EndOfWhole(std::string_view log) {
-  size_t end = 0;
+// Whether a commit begins with this fragment. A record without rows is none: RocksDB begins a log
+// with one when it found the last log torn.
+bool BeginsCommit(const Fragment& fragment, size_t at) {
+  const size_t least = at + kHeader + kBatchHeader;
+  return (fragment.type == kFull && fragment.end > least) ||
+         (fragment.type == kFirst && fragment.end >= least);
+}
+
+struct Whole {
+  size_t end = 0;  // where the first record begins that is not whole, if one is not
+  bool has_commit = false;
+};
+
+Whole FindWhole(std::string_view log) {
+  Whole whole;
   bool within = false;
+  bool commit = false;
   for (size_t at = 0; at < log.size();) {
     if (const size_t left = kBlock - at % kBlock; left < kHeader) {
       at += left;
@@ -101,22 +115,22 @@ size_t EndOfWhole(std::string_view log) {
     const Fragment fragment = ReadFragment(log, at);
     const bool fits = within ? fragment.type == kMiddle || fragment.type == kLast
                              : fragment.type == kFull || fragment.type == kFirst;
-    if (!fits) return end;
+    if (!fits) return whole;
+    commit = within ? commit : BeginsCommit(fragment, at);
     within = fragment.type == kFirst || fragment.type == kMiddle;
     at = fragment.end;
-    if (!within) end = at;
+    if (!within) whole = {at, whole.has_commit || commit};
   }
-  return end;
+  return whole;
 }
 
 // Whether a commit begins behind this place. It may be anywhere, for the length of what stands
 // there is not to be trusted.
-bool HasRecordBehind(std::string_view log, size_t at) {
+bool HasCommitBehind(std::string_view log, size_t at) {
   while (++at + kHeader + kBatchHeader <= log.size()) {
     const uint32_t type = Byte(log, at + kHeader - 1);
     if (type != kFull && type != kFirst) continue;
-    const Fragment fragment = ReadFragment(log, at);
-    if (fragment.type != kNone && fragment.end >= at + kHeader + kBatchHeader) return true;
+    if (BeginsCommit(ReadFragment(log, at), at)) return true;
   }
   return false;
 }
@@ -129,7 +143,10 @@ std::vector<fs::path> LogsOf(const std::string& database) {
        entry.increment(error)) {
     if (entry->path().extension() == ".log") logs.push_back(entry->path());
   }
-  std::sort(logs.begin(), logs.end());
+  // Six digits at least, and from the millionth on seven.
+  std::sort(logs.begin(), logs.end(), [](const fs::path& a, const fs::path& b) {
+    return std::pair(a.native().size(), a) < std::pair(b.native().size(), b);
+  });
   return logs;
 }
 
@@ -151,13 +168,28 @@ std::optional<std::string> FindDamageInLogs(const std::string& database) {
   std::optional<std::string> broken_off;
   for (const fs::path& path : LogsOf(database)) {
     const std::string log = ReadAll(path);
-    const size_t end = EndOfWhole(log);
-    if (broken_off.has_value() && end > 0) return broken_off;
-    if (end == log.size()) continue;
-    broken_off = absl::StrCat(path.filename().string(), " is damaged at byte ", end);
-    if (HasRecordBehind(log, end)) return broken_off;
+    const Whole whole = FindWhole(log);
+    if (broken_off.has_value() && whole.has_commit) return broken_off;
+    if (whole.end == log.size()) continue;
+    broken_off = absl::StrCat(path.filename().string(), " is damaged at byte ", whole.end);
+    if (HasCommitBehind(log, whole.end)) return broken_off;
   }
   return std::nullopt;
+}
+
+absl::Status RemoveReadLogs(const std::string& database) {
+  std::vector<fs::path> logs = LogsOf(database);
+  if (!logs.empty()) logs.pop_back();
+  for (const fs::path& log : logs) {
+    std::error_code error;
+    fs::remove(log, error);
+    if (error) {
+      return absl::UnavailableError(absl::StrCat("cannot remove ", log.string(), ": ",
+                                                 error.message(),
+                                                 "; look after the disk, and start waitd again"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace waitd::server
