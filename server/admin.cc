@@ -68,9 +68,11 @@ std::string Admin::Start(const std::string& address, std::string* error) {
   mg_init_library(0);
   context_ = mg_start2(&init, nullptr);
   if (context_ == nullptr) {
-    *error = absl::StrCat("cannot serve metrics on ", address,
-                          ": the address is in use, or not one of this machine; choose another "
-                          "--metrics-address");
+    const bool unknown = address.starts_with('[') && mg_check_feature(MG_FEATURES_IPV6) == 0;
+    *error = absl::StrCat("cannot serve metrics on ", address, ": ",
+                          unknown ? "the civetweb that waitd is built with has no IPv6"
+                                  : "the address is in use, or not one of this machine",
+                          "; choose another --metrics-address");
     return "";
   }
   mg_set_request_handler(context_, "/metrics$", &Admin::Metrics, this);

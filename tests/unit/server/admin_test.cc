@@ -90,5 +90,11 @@ TEST_F(AdminTest, AnAddressInUseOrOfAnotherMachineIsRefused) {
   }
 }
 
+// Debian's civetweb has no IPv6; one that has it would serve.
+TEST_F(AdminTest, AnIPv6AddressIsServedOrItIsSaidWhyNot) {
+  if (!admin_.Start("[::1]:0", &error_).empty()) return;
+  EXPECT_NE(error_.find("has no IPv6"), std::string::npos) << error_;
+}
+
 }  // namespace
 }  // namespace waitd::server
