@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import contract
@@ -43,7 +44,8 @@ def planted(text, changes):
 class Edge:
     """An nginx in a folder of its own; waitd's socket is in its folder `waitd`."""
 
-    def __init__(self, folder, authority, changes=None, seccomp=None):
+    def __init__(self, folder, authority, changes=None, seccomp=b""):
+        """changes: what to plant in the file; seccomp: a program for the kernel that bounds it."""
         self.folder, self.authority, self._changes = folder, authority, changes or {}
         for name in ("run", "waitd", "credentials"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -60,17 +62,16 @@ class Edge:
             (self.folder / "credentials" / name).write_text(text)
         return one
 
-    def sandbox(self):
-        words = ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
-                 "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
-                 "--ro-bind", self.folder / "waitd", "/run/waitd",
-                 "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
-                 "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]
-        return words + (["--seccomp", str(self._seccomp)] if self._seccomp is not None else [])
+    def _sandbox(self):
+        return ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
+                "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
+                "--ro-bind", self.folder / "waitd", "/run/waitd",
+                "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
+                "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]
 
-    def command(self, conf, *more):
+    def command(self, conf, *more, sandbox=()):
         return [str(word) for word in
-                [*self.sandbox(), "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf, *more]]
+                [*self._sandbox(), *sandbox, "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf, *more]]
 
     def start(self):
         """On a free port; another one, should somebody have taken it meanwhile."""
@@ -79,9 +80,12 @@ class Edge:
             text = planted(CONF.read_text(), {"[::]:7411": f"[::]:{self.port}", **self._changes})
             conf = self.folder / "edge.conf"
             conf.write_text(text)
-            passed = [] if self._seccomp is None else [self._seccomp]
-            self.process = subprocess.Popen(self.command(conf), stderr=self.log.open("w"),
-                                            pass_fds=passed)
+            with tempfile.TemporaryFile() as program:
+                program.write(self._seccomp)
+                program.seek(0)
+                sandbox = ["--seccomp", program.fileno()] if self._seccomp else []
+                self.process = subprocess.Popen(self.command(conf, sandbox=sandbox), stderr=self.log.open("w"),
+                                                pass_fds=[program.fileno()])
             if self._serves():
                 return self
             self.process.wait()
