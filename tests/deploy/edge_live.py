@@ -63,8 +63,9 @@ class Edge:
         return one
 
     def _sandbox(self):
-        return ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
-                "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
+        # With numbers of its own for processes, none is left when the first of them is killed.
+        return ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--ro-bind", "/", "/", "--dev", "/dev",
+                "--proc", "/proc", "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
                 "--ro-bind", self.folder / "waitd", "/run/waitd",
                 "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
                 "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]

@@ -616,7 +616,9 @@ class Pod:
     def _start_sidecar(self, container):
         assert container["restartPolicy"] == "Always"
         with (self.log.parent / container["name"]).with_suffix(".log").open("w") as log:
-            return subprocess.Popen(["bwrap", *self.volumes.sandbox(self.spec, container), "--",
+            # Killed, it takes its children with it.
+            return subprocess.Popen(["bwrap", "--unshare-pid", "--as-pid-1",
+                                     *self.volumes.sandbox(self.spec, container), "--",
                                      *container["command"]], stderr=log)
 
     def ready(self):
