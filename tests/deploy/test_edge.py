@@ -242,9 +242,10 @@ def test_a_cancelled_wait_leaves_waitd(client, direct, name):
 
 
 def test_a_session_that_breaks_off_leaves_waitd(pair, client, name):
+    client.open(name)
     with Stream(client.channel, hello(linger=0.001)) as stream:
         stream.welcome()
-        stream.send((1, pb.WaitRequest(name=name, open_if_missing=OPENED)))
+        stream.send((1, pb.WaitRequest(name=name)))
         client.await_parked(name)
     pair[1].await_at_rest()
 
