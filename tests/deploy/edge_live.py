@@ -1,7 +1,8 @@
 """A real nginx with the shipped file, before real waitds.
 
 It runs as its unit has it: not as root, without capabilities, and with a socket, credentials and a
-folder to write to where the file has them. Of the file the port alone is another, and what a test plants.
+folder to write to where the file has them. Of the file only the port is another, and what a test
+plants.
 """
 
 import os
@@ -30,7 +31,8 @@ def _free_port():
 
 
 def _children(process):
-    return set(map(int, pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+    children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text()
+    return set(map(int, children.split()))
 
 
 def planted(text, changes):
@@ -64,15 +66,16 @@ class Edge:
 
     def _sandbox(self):
         # With numbers of its own for processes, none is left when the first of them is killed.
-        return ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--ro-bind", "/", "/", "--dev", "/dev",
-                "--proc", "/proc", "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
+        return ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--ro-bind", "/", "/",
+                "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run",
+                "--bind", self.folder / "run", "/run/waitd-edge",
                 "--ro-bind", self.folder / "waitd", "/run/waitd",
                 "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
                 "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]
 
     def command(self, conf, *more, sandbox=()):
-        return [str(word) for word in
-                [*self._sandbox(), *sandbox, "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf, *more]]
+        words = [*self._sandbox(), *sandbox, "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf]
+        return [str(word) for word in (*words, *more)]
 
     def start(self):
         """On a free port; another one, should somebody have taken it meanwhile."""
@@ -85,8 +88,9 @@ class Edge:
                 program.write(self._seccomp)
                 program.seek(0)
                 sandbox = ["--seccomp", program.fileno()] if self._seccomp else []
-                self.process = subprocess.Popen(self.command(conf, sandbox=sandbox), stderr=self.log.open("w"),
-                                                pass_fds=[program.fileno()])
+                self.process = subprocess.Popen(
+                    self.command(conf, sandbox=sandbox), stderr=self.log.open("w"),
+                    pass_fds=[program.fileno()])
             if self._serves():
                 return self
             self.process.wait()

@@ -625,7 +625,8 @@ class Pod:
         until(lambda: " ready " in self.log.read_text() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
         for container in self.spec.get("initContainers", []):
-            until(lambda container=container: self._accepts(**container["readinessProbe"]["tcpSocket"]))
+            probe = container["readinessProbe"]["tcpSocket"]
+            until(lambda probe=probe: self._accepts(**probe))
 
     @staticmethod
     def _accepts(port):

@@ -1,4 +1,5 @@
-"""The edge by the chart: what is rendered is looked at by the real nginx, and run with it and waitd."""
+"""The edge by the chart: what is rendered is looked at by the real nginx, and run with it and
+waitd."""
 
 import copy
 import re
@@ -33,7 +34,8 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(helm, values, said
 
 
 def test_a_cluster_without_sidecars_is_refused(helm):
-    words = ["template", "rel", helm.chart, "--set", "edge.enabled=true,tls.enabled=true", "--kube-version"]
+    words = ["template", "rel", helm.chart, "--set", "edge.enabled=true,tls.enabled=true",
+             "--kube-version"]
     assert "1.29 or newer" in helm(*words, "1.28.9", code=1).stderr
     helm(*words, "1.29.0-gke.1")
 
@@ -45,7 +47,7 @@ def test_a_chart_without_the_file_says_so(helm, tmp_path):
     words = ["template", "rel", chart, "--set", "edge.enabled=true,tls.enabled=true"]
     assert "package it from a whole checkout" in helm(*words, code=1).stderr
     text = (helm.chart / "files/edge.conf").read_text()
-    (chart / "files/edge.conf").write_text(text.replace("limit_conn calls 1000", "limit_conn calls 1001"))
+    (chart / "files/edge.conf").write_text(text.replace("calls 1000;", "calls 1001;"))
     assert "has no `limit_conn calls 1000;`" in helm(*words, code=1).stderr
 
 
@@ -128,7 +130,8 @@ def test_beyond_its_limit_of_calls_an_address_is_refused(pod, secrets, authority
     values["edge"]["maxCallsPerAddress"] = 1
     running = pod(values, secrets)
     caller = Caller(tmp_path / "0", running, ca_file=authority.file.read_text(), token_file="t-ci")
-    parked = subprocess.Popen(caller.command("wait", "build/1", "--timeout", "1m"), stdout=subprocess.PIPE)
+    parked = subprocess.Popen(caller.command("wait", "build/1", "--timeout", "1m"),
+                              stdout=subprocess.PIPE)
     until(lambda: waiters(running) == 1)
     assert "a limit of the edge" in caller("health", code=None).stderr
     parked.kill()

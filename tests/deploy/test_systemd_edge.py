@@ -34,7 +34,8 @@ def test_the_readme_has_the_drop_in_for_waitd_and_systemd_takes_it(tmp_path):
     done = verify(tmp_path, text)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     (tmp_path / "waitd.service").write_text(text)
-    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager", tmp_path / "waitd.service")
+    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager",
+                   tmp_path / "waitd.service")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -44,7 +45,7 @@ def test_the_unit_and_the_file_speak_of_the_same():
     assert setting("pid").startswith(runtime)
     assert all(setting(f"{each}_temp_path").startswith(runtime)
                for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    assert f"default {UNIT_CREDENTIALS};" in text and UNIT.name == UNIT_CREDENTIALS.rsplit("/", 1)[1]
+    assert f"default {UNIT_CREDENTIALS};" in text and UNIT_CREDENTIALS.endswith(f"/{UNIT.name}")
     for each in settings("LoadCredential", UNIT):
         assert f"$edge_tls/{each.split(':')[0]};" in text
     listen = re.search("WAITD_LISTEN_ADDRESS=(.*)", drop_in(UNIT))[1]

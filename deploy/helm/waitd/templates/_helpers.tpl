@@ -56,7 +56,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What waitd's --config names. Numbers come as floating point, and are whole ones. */}}
 {{- define "waitd.config" -}}
-listen-address = {{ .Values.edge.enabled | ternary "unix:/run/waitd/socket/waitd.sock" (printf "0.0.0.0:%d" (int .Values.ports.grpc)) }}
+{{- if .Values.edge.enabled -}}
+listen-address = unix:/run/waitd/socket/waitd.sock
+{{- else -}}
+listen-address = 0.0.0.0:{{ int .Values.ports.grpc }}
+{{- end }}
 metrics-address = 0.0.0.0:{{ int .Values.ports.metrics }}
 {{- if ne .Values.config.store "memory" }}
 data-dir = /var/lib/waitd/data
