@@ -7,7 +7,7 @@ BUILD_PACKAGES := curl g++ cmake ninja-build ccache pkg-config libgrpc++-dev lib
 BENCH_PACKAGES := redis-server nats-server gnuplot-nox
 TEST_PACKAGES := $(BENCH_PACKAGES) libgtest-dev libbenchmark-dev python3 python3-pytest python3-grpcio \
   python3-protobuf python3-yaml prometheus spin gcc golang-go man-db mount clang libclang-rt-14-dev \
-  libfaketime bubblewrap openssl
+  libfaketime bubblewrap openssl nginx-light
 LINT_PACKAGES := clang clang-format clang-tidy shellcheck git
 
 # What the package and the image are made with, and what their tests look at them with.

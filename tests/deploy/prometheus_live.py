@@ -2,13 +2,10 @@
 
 import contextlib
 import json
-import pathlib
 import random
 import re
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import urllib.error
 import urllib.parse
@@ -16,30 +13,12 @@ import urllib.request
 
 import grpc
 import yaml
+from contract import ROOT
+from harness import CLEAR, FIFO, eventually
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "waitd.rules.yaml"
 DASHBOARD = DEPLOY / "grafana" / "waitd.json"
-
-
-def _generate_stubs():
-    """The client of tests/conformance, and the stubs that it imports."""
-    folder = tempfile.TemporaryDirectory(prefix="waitd-stubs-")
-    subprocess.run(
-        ["/usr/bin/protoc", f"--python_out={folder.name}", f"--grpc_python_out={folder.name}",
-         "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin", f"-I{ROOT}/proto",
-         "waitd/v1/waitd.proto", "google/rpc/status.proto", "google/rpc/error_details.proto",
-         "grpc/health/v1/health.proto"], check=True)
-    sys.path[:0] = [folder.name, str(ROOT / "tests" / "conformance")]
-    # The installed grpc package is a closed one, so its part of the stubs has to be added to it.
-    grpc.__path__.append(f"{folder.name}/grpc")
-    return folder
-
-
-_STUBS = _generate_stubs()
-
-from harness import CLEAR, FIFO, eventually  # noqa: E402  needs the stubs
 
 
 def all_rules():
