@@ -225,6 +225,8 @@ def carry_out(name, listener, count, before_s, seconds):
                 after(listener, state, wrong)
         if scenario.files is not None:
             after(listener, state, wrong)
+            if listener.reached and not wrong:
+                server.await_log("no files are left for connections, [0-9]+ turned away")
         last = good.ask("end") if server.process.poll() is None else {"wrong": [], "refused": 0}
     wrong += [f"good client: {one}" for one in last["wrong"]]
     if last["refused"] and name != "waiters":

@@ -1,14 +1,12 @@
 """The contract's stubs, and a client of it, for programs that are no tests: importing this generates
 the stubs anew."""
 
-import atexit
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "crash"))
-import stubs  # noqa: E402  generates them
-
-atexit.register(stubs.conformance.pytest_unconfigure, None)
+_TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(_TESTS / "tools"), str(_TESTS / "deploy")]
+import contract  # noqa: E402,F401  makes the stubs
 
 import grpc  # noqa: E402
 from harness import FIFO, READY, Client, Server, check_refusal, eventually, options  # noqa: E402,F401

@@ -1,18 +1,15 @@
 """The ways in that are attacked: plain, behind mTLS, and behind the edge; each a waitd of its own."""
 
 import json
-import os
 import pathlib
-import re
 import resource
 import shutil
-import socket
-import subprocess
 import tempfile
 
-import known
+import known  # first: it makes the stubs, and tells where the others are
+import edge_live
+from credentials import HERE, Authority, token_line
 
-EDGE = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "edge" / "nginx.conf"
 # What a known client may take is small, so that it is soon too much.
 SESSION_PARKED_MAX, WAITERS_MAX, DESCRIPTORS_MAX = 1000, 5000, 3000
 FLAGS = [f"--max-parked={SESSION_PARKED_MAX}", f"--max-waiters={WAITERS_MAX}",
@@ -31,6 +28,7 @@ class Plain:
     """A port of loopback: no TLS, and nobody is asked who they are."""
 
     name = "plain"
+    reached = True  # by strangers, waitd's own port
 
     def __init__(self, binary):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="waitd-abuse-"))
@@ -58,11 +56,6 @@ class Plain:
         del who
         return json.dumps({"address": self.server.address})
 
-    def _certify(self):
-        from credentials import HERE, Authority  # a plain one needs no openssl
-        self._authority = Authority(self.directory)
-        return self._authority.issue(*HERE, stem="server")
-
 
 class Mtls(Plain):
     """TLS that asks each client for a certificate, which says who it is."""
@@ -70,7 +63,8 @@ class Mtls(Plain):
     name = "mtls"
 
     def _server(self, binary):
-        shown = self._certify()
+        self._authority = Authority(self.directory)
+        shown = self._authority.issue(*HERE, stem="server")
         self._clients = {who: self._authority.issue(f"URI:{who}", stem=who)
                          for who in ("good", "bad")}
         rules = self.directory / "rules"
@@ -88,21 +82,20 @@ class Mtls(Plain):
 
 
 class Edge(Plain):
-    """The edge's nginx, as it is deployed, before a waitd on a socket that knows clients by token."""
+    """The edge's nginx, as it is deployed, before a waitd on its socket that knows clients by token."""
 
     name = "edge"
+    reached = False
 
     def _server(self, binary):
-        from credentials import token_line
-        shown = self._certify()
-        shutil.copy(shown.file, self.directory / "tls.crt")
-        shutil.copy(shown.key, self.directory / "tls.key")
         rules, tokens = self.directory / "rules", self.directory / "tokens"
         rules.write_text(RULES, encoding="ascii")
         tokens.write_text("".join(token_line(who, self._token(who)) for who in ("good", "bad")),
                           encoding="ascii")
+        self._authority = Authority(self.directory)
+        self._edge = edge_live.Edge(self.directory / "edge", self._authority)
         return known.Server(binary, *FLAGS, "--auth=token", f"--token-file={tokens}",
-                            f"--acl-file={rules}", listen=f"unix:{self.directory}/waitd.sock")
+                            f"--acl-file={rules}", listen=f"unix:{self._edge.socket}")
 
     @staticmethod
     def _token(who):
@@ -110,60 +103,25 @@ class Edge(Plain):
 
     def __enter__(self):
         super().__enter__()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{free.getsockname()[1]}"
-        config = self.directory / "nginx.conf"
-        config.write_text(self._as_here(EDGE.read_text(encoding="utf-8")), encoding="utf-8")
-        root = ["-g", "user root;"] if os.geteuid() == 0 else []
-        with open(self.directory / "nginx.log", "wb") as log:
-            self._nginx = subprocess.Popen(
-                ["/usr/sbin/nginx", "-e", "stderr", "-c", str(config), *root], stderr=log)
         try:
-            known.eventually(self._serves, "the edge serves")
+            self._edge.start()
         except BaseException:
-            self.__exit__()
+            super().__exit__()
             raise
         return self
 
-    def _as_here(self, text):
-        """The file that is deployed, with this test's places. Each has to be in it."""
-        for pattern, here in ((r"/run/waitd-edge", str(self.directory)),
-                              (r"/run/credentials/waitd-edge\.service", str(self.directory)),
-                              (r"/run/waitd/waitd\.sock", f"{self.directory}/waitd.sock"),
-                              (r"listen \[::\]:7411 ssl http2 ipv6only=off",
-                               f"listen {self._address} ssl http2")):
-            text, count = re.subn(pattern, here, text)
-            assert count, f"the edge's configuration has no {pattern}"
-        return text
-
-    def _serves(self):
-        assert self._nginx.poll() is None, self.said()
-        try:
-            socket.create_connection(self._address.rsplit(":", 1)).close()
-            return True
-        except ConnectionRefusedError:
-            return False
-
-    def said(self):
-        return (self.directory / "nginx.log").read_text(encoding="utf-8", errors="replace")
-
     def __exit__(self, *unused):
         try:
-            self._nginx.terminate()
-            self._nginx.wait()
+            self._edge.stop()
         finally:
             super().__exit__()
 
     def pids(self):
-        master = self._nginx.pid
-        with open(f"/proc/{master}/task/{master}/children", encoding="ascii") as file:
-            workers = [int(one) for one in file.read().split()]
-        return {**super().pids(), "nginx": [master, *workers]}
+        return {**super().pids(), "nginx": self._edge.workers()}
 
     def target(self, who=None):
-        return json.dumps({"address": self._address, "tls": True, "ca": str(self._authority.file),
-                           "token": who and self._token(who)})
+        return json.dumps({"address": f"127.0.0.1:{self._edge.port}", "tls": True,
+                           "ca": str(self._authority.file), "token": who and self._token(who)})
 
 
 LISTENERS = {one.name: one for one in (Plain, Mtls, Edge)}
