@@ -6,12 +6,11 @@ import socket
 import ssl
 import struct
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
-END_STREAM, END_HEADERS = 1, 4
+HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 1, 3, 4, 6, 7, 9
+END_HEADERS = 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CANCEL = 8
 FRAME_MAX = 16384
-WAIT = "/waitd.v1.WaitService/Wait"
 
 _sources = itertools.count()
 _CONNECTIONS_PER_SOURCE = 5000
@@ -42,21 +41,20 @@ def literal(name, value, indexed=False):
         len(value), 7) + value
 
 
-def request_headers(path=WAIT, token=None):
-    """The block of a gRPC call."""
-    block = b"".join(literal(name, value) for name, value in (
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()),
+def request_headers():
+    """The block of a Wait."""
+    return b"".join(literal(name, value) for name, value in (
+        (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/waitd.v1.WaitService/Wait"),
         (b":authority", b"localhost"), (b"content-type", b"application/grpc"), (b"te", b"trailers")))
-    return block + (literal(b"authorization", b"Bearer " + token.encode()) if token else b"")
 
 
-def in_frames(stream, block, flags=0):
+def in_frames(stream, block):
     """A header block, cut into one HEADERS and as many CONTINUATION frames as it takes."""
     parts = [block[at:at + FRAME_MAX] for at in range(0, len(block), FRAME_MAX)]
     last = len(parts) - 1
     return b"".join(frame(CONTINUATION if number else HEADERS,
-                          (0 if number else flags) | (END_HEADERS if number == last else 0),
-                          stream, part) for number, part in enumerate(parts))
+                          END_HEADERS if number == last else 0, stream, part)
+                    for number, part in enumerate(parts))
 
 
 class Gone(Exception):

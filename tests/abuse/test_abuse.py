@@ -62,7 +62,7 @@ def take_memory(server, client):
 
 
 @pytest.mark.parametrize("deed,said", [
-    (kill, "ended with"), (signal_beside, "a stray"), (stay, "all is as before"),
+    (kill, "ended with"), (signal_beside, "good client: AssertionError"), (stay, "all is as before"),
     (take_memory, "grew by")])
 def test_what_must_not_be_is_noticed(monkeypatch, deed, said):
     """Without these, an attack that does harm could pass as one that is withstood."""
