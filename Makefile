@@ -120,6 +120,11 @@ crash: deps-test configure-release ## Kill waitd CRASH_KILLS (200) times, and cu
 	WAITD_BIN_DIR=build/release/bin tests/crash/crash.py --power-cuts $(or $(CRASH_KILLS),200) \
 	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
 
+.PHONY: abuse
+abuse: deps-test configure-release ## Attack waitd while a good client is at work; table in build/abuse
+	cmake --build --preset release -j $(JOBS) --target waitd
+	WAITD_BIN_DIR=build/release/bin tests/abuse/abuse.py build/abuse
+
 BENCH_PROGRAMS := waitd bench_load echo_peer batch_peer rocks_scan core_bench
 
 .PHONY: bench
