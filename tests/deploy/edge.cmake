@@ -4,4 +4,5 @@ add_test(NAME deploy_edge
 set_tests_properties(deploy_edge PROPERTIES
   ENVIRONMENT "WAITD_BIN_DIR=$<TARGET_FILE_DIR:waitd>;${WAITD_PYTEST_ENVIRONMENT}"
   LABELS integration
-  TIMEOUT 300)
+  TIMEOUT 300
+  RUN_SERIAL ON)

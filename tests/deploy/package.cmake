@@ -10,5 +10,6 @@ foreach(WHAT systemd deb image)
       ${CMAKE_CURRENT_LIST_DIR}/test_${WHAT}.py)
   set_tests_properties(deploy_${WHAT} PROPERTIES
     ENVIRONMENT "WAITD_BIN_DIR=$<TARGET_FILE_DIR:waitd>;WAITD_BUILD_DIR=${PROJECT_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1"
-    TIMEOUT 300)
+    TIMEOUT 300
+    RUN_SERIAL ON)
 endforeach()

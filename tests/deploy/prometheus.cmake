@@ -5,4 +5,5 @@ add_test(NAME deploy_prometheus
 set_tests_properties(deploy_prometheus PROPERTIES
   ENVIRONMENT "WAITD_BIN_DIR=$<TARGET_FILE_DIR:waitd>;${WAITD_PYTEST_ENVIRONMENT}"
   LABELS integration
-  TIMEOUT 300)
+  TIMEOUT 300
+  RUN_SERIAL ON)
