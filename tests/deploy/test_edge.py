@@ -549,6 +549,17 @@ def test_a_handshake_that_does_not_go_on_is_ended(edge):
         assert raw.recv(1) == b""
 
 
+def test_a_client_that_reads_nothing_is_not_waited_for(edge, name):
+    one, server = edge(changes={"send_timeout 60s": "send_timeout 1s"})
+    with one.client() as client:
+        client.ready(name, bytes(60000), open_if_missing=options(kind=LATCH))
+        with Stream(client.channel, hello(linger=0.001)) as stream:
+            stream.welcome()
+            stream.send(*((number, pb.WaitRequest(name=name)) for number in range(1, 301)))
+            eventually(lambda: server.metrics()("waitd_sessions") == 0, "waitd has heard of it")
+            assert stream.ended().code() == grpc.StatusCode.INTERNAL
+
+
 def test_a_request_that_does_not_come_is_not_waited_for(edge):
     one, _ = edge(changes={"client_body_timeout 10s": "client_body_timeout 1s"})
     with one.client() as client:
