@@ -66,7 +66,7 @@ format: deps-lint ## Bring C++ and proto files into form
 	node_modules/.bin/buf format -w
 
 .PHONY: chart
-chart: ## Bring the Helm chart in step with its values, the rules and the dashboard
+chart: ## Bring the Helm chart in step with its values, the rules, the dashboard and the edge
 	deploy/helm/sync.py
 
 .PHONY: install

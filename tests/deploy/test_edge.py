@@ -325,6 +325,21 @@ def test_when_waitd_is_killed_a_wait_is_unavailable(edge, name):
             assert stream.ended().code() == grpc.StatusCode.INTERNAL
 
 
+def test_waitctl_comes_again_when_waitd_was_killed(edge, authority, name):
+    one, server = edge()
+    words = [WAITD.with_name("waitctl"), "--server", one.address, "--ca-file", authority.file]
+    waiting = subprocess.Popen([*words, "wait", name, "--timeout", "1m"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    with one.client() as client:
+        for data in (b"", b"came again"):
+            eventually(lambda: client.is_open(name) and client.side(name).waiters == 1, "it waits")
+            if not data:
+                server.kill()
+                server.start()
+        client.ready(name, data)
+    assert waiting.communicate(timeout=CALL_LIMIT_S)[0] == data
+
+
 def test_what_a_connection_of_waitd_that_ends_by_age_carries_is_unavailable(edge, name):
     one, _ = edge("--max-connection-age=500ms", "--max-connection-age-grace=500ms")
     with one.client() as client:
@@ -414,13 +429,15 @@ def handshake(edge):
             return connection.version(), connection.getpeercert(binary_form=True)
 
 
-def test_tls_is_1_2_or_newer(pair):
+def test_tls_is_1_2_or_newer_with_authenticated_ciphers(pair):
     assert handshake(pair[0])[0] == "TLSv1.3"
-    for version, taken in (("-tls1_2", True), ("-tls1_1", False)):
-        # With a client that would do either.
+    assert setting("ssl_protocols") == "TLSv1.2 TLSv1.3"  # OpenSSL refuses others as well
+    for cipher, taken in (("ECDHE-ECDSA-AES128-GCM-SHA256", True),
+                          ("ECDHE-ECDSA-CHACHA20-POLY1305", True),
+                          ("ECDHE-ECDSA-AES128-SHA256", False)):
         done = subprocess.run(
-            ["openssl", "s_client", "-connect", pair[0].address, version,
-             "-cipher", "ALL:@SECLEVEL=0"], stdin=subprocess.DEVNULL, capture_output=True, timeout=CALL_LIMIT_S, check=False)
+            ["openssl", "s_client", "-connect", pair[0].address, "-tls1_2", "-cipher", cipher],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=CALL_LIMIT_S, check=False)
         assert (done.returncode == 0) == taken, done.stderr
 
 
@@ -530,6 +547,17 @@ def test_a_handshake_that_does_not_go_on_is_ended(edge):
     one, _ = edge(changes={"client_header_timeout 10s": "client_header_timeout 1s"})
     with socket.create_connection(("127.0.0.1", one.port), timeout=CALL_LIMIT_S) as raw:
         assert raw.recv(1) == b""
+
+
+def test_a_client_that_reads_nothing_is_not_waited_for(edge, name):
+    one, server = edge(changes={"send_timeout 60s": "send_timeout 1s"})
+    with one.client() as client:
+        client.ready(name, bytes(60000), open_if_missing=options(kind=LATCH))
+        with Stream(client.channel, hello(linger=0.001)) as stream:
+            stream.welcome()
+            stream.send(*((number, pb.WaitRequest(name=name)) for number in range(1, 301)))
+            eventually(lambda: server.metrics()("waitd_sessions") == 0, "waitd has heard of it")
+            assert stream.ended().code() == grpc.StatusCode.INTERNAL
 
 
 def test_a_request_that_does_not_come_is_not_waited_for(edge):
