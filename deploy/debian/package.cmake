@@ -26,6 +26,8 @@ macro(waitd_debian_file FROM TO)
   install(FILES ${FROM} DESTINATION ${TO} COMPONENT debian EXCLUDE_FROM_ALL ${ARGN})
 endmacro()
 waitd_debian_file(${PROJECT_SOURCE_DIR}/deploy/systemd/waitd.service lib/systemd/system)
+waitd_debian_file(${PROJECT_SOURCE_DIR}/deploy/systemd/waitd-edge.service lib/systemd/system)
+waitd_debian_file(${PROJECT_SOURCE_DIR}/deploy/edge/nginx.conf /etc/waitd RENAME edge.conf)
 waitd_debian_file(${WAITD_DEBIAN_DIR}/waitd.conf /etc/waitd)
 waitd_debian_file(${WAITD_DEBIAN_DIR}/waitd.default /etc/default RENAME waitd)
 waitd_debian_file(${WAITD_DEBIAN_DIR}/copyright share/doc/waitd)
@@ -57,6 +59,8 @@ set(CPACK_DEBIAN_COMPRESSION_TYPE xz)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# For waitd-edge.service, which is there and not enabled.
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "nginx-light | nginx")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
   ${WAITD_DEBIAN_DIR}/conffiles ${WAITD_DEBIAN_DIR}/postinst ${WAITD_DEBIAN_DIR}/prerm

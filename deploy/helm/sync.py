@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Brings the chart in step with what it repeats: its README with the comments in values.yaml, and its
-rules and its dashboard with deploy/prometheus and deploy/grafana, for a package holds only what is
-below its own folder. With --check it changes nothing, and fails if there is something to change."""
+rules, its dashboard and its edge with deploy/prometheus, deploy/grafana and deploy/edge, for a package
+holds only what is below its own folder. With --check it changes nothing, and fails if there is something to change."""
 
 import json
 import pathlib
@@ -13,7 +13,8 @@ import yaml
 CHART = pathlib.Path(__file__).resolve().parent / "waitd"
 BEGIN, END = "<!-- values: by deploy/helm/sync.py -->", "<!-- end of the values -->"
 COPIES = {"waitd.rules.yaml": "prometheus/waitd.rules.yaml",
-          "waitd.dashboard.json": "grafana/waitd.json"}
+          "waitd.dashboard.json": "grafana/waitd.json",
+          "edge.conf": "edge/nginx.conf"}
 
 
 def default(value):

@@ -1,4 +1,4 @@
-"""The client of tests/conformance, for tests here: imported first, it makes the stubs that that needs."""
+"""The client of tests/conformance, for tests here: after this it can be imported, too."""
 
 import pathlib
 import subprocess

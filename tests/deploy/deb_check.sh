@@ -48,9 +48,11 @@ wait "$waitd" && echo "ended with $?"
 
 heading reinstalled
 echo 'log-level = debug' >>/etc/waitd/waitd.conf
+ln -s /lib/systemd/system/waitd-edge.service /etc/systemd/system/multi-user.target.wants/
 dpkg -i /waitd.deb >/tmp/log 2>&1
 tail -n 1 /etc/waitd/waitd.conf
 [ -L /etc/systemd/system/multi-user.target.wants/waitd.service ] && echo enabled
+[ -L /etc/systemd/system/multi-user.target.wants/waitd-edge.service ] && echo 'edge enabled'
 
 heading 'left after removal'
 mkdir -p /var/lib/private/waitd

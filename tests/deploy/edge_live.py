@@ -1,7 +1,8 @@
 """A real nginx with the shipped file, before real waitds.
 
 It runs as its unit has it: not as root, without capabilities, and with a socket, credentials and a
-folder to write to where the file has them. Of the file the port alone is another, and what a test plants.
+folder to write to where the file has them. Of the file only the port is another, and what a test
+plants.
 """
 
 import os
@@ -10,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import contract
@@ -29,7 +31,8 @@ def _free_port():
 
 
 def _children(process):
-    return set(map(int, pathlib.Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+    children = pathlib.Path(f"/proc/{process}/task/{process}/children").read_text()
+    return set(map(int, children.split()))
 
 
 def planted(text, changes):
@@ -43,7 +46,8 @@ def planted(text, changes):
 class Edge:
     """An nginx in a folder of its own; waitd's socket is in its folder `waitd`."""
 
-    def __init__(self, folder, authority, changes=None, seccomp=None):
+    def __init__(self, folder, authority, changes=None, seccomp=b""):
+        """changes: what to plant in the file; seccomp: a program for the kernel that bounds it."""
         self.folder, self.authority, self._changes = folder, authority, changes or {}
         for name in ("run", "waitd", "credentials"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -60,17 +64,18 @@ class Edge:
             (self.folder / "credentials" / name).write_text(text)
         return one
 
-    def sandbox(self):
-        words = ["bwrap", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
-                 "--tmpfs", "/run", "--bind", self.folder / "run", "/run/waitd-edge",
-                 "--ro-bind", self.folder / "waitd", "/run/waitd",
-                 "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
-                 "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]
-        return words + (["--seccomp", str(self._seccomp)] if self._seccomp is not None else [])
+    def _sandbox(self):
+        # With numbers of its own for processes, none is left when the first of them is killed.
+        return ["bwrap", "--die-with-parent", "--unshare-pid", "--as-pid-1", "--ro-bind", "/", "/",
+                "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run",
+                "--bind", self.folder / "run", "/run/waitd-edge",
+                "--ro-bind", self.folder / "waitd", "/run/waitd",
+                "--ro-bind", self.folder / "credentials", UNIT_CREDENTIALS,
+                "--unshare-user", "--uid", "61185", "--gid", "61185", "--cap-drop", "ALL"]
 
-    def command(self, conf, *more):
-        return [str(word) for word in
-                [*self.sandbox(), "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf, *more]]
+    def command(self, conf, *more, sandbox=()):
+        words = [*self._sandbox(), *sandbox, "--", "/usr/sbin/nginx", "-e", "stderr", "-c", conf]
+        return [str(word) for word in (*words, *more)]
 
     def start(self):
         """On a free port; another one, should somebody have taken it meanwhile."""
@@ -79,9 +84,13 @@ class Edge:
             text = planted(CONF.read_text(), {"[::]:7411": f"[::]:{self.port}", **self._changes})
             conf = self.folder / "edge.conf"
             conf.write_text(text)
-            passed = [] if self._seccomp is None else [self._seccomp]
-            self.process = subprocess.Popen(self.command(conf), stderr=self.log.open("w"),
-                                            pass_fds=passed)
+            with tempfile.TemporaryFile() as program:
+                program.write(self._seccomp)
+                program.seek(0)
+                sandbox = ["--seccomp", program.fileno()] if self._seccomp else []
+                self.process = subprocess.Popen(
+                    self.command(conf, sandbox=sandbox), stderr=self.log.open("w"),
+                    pass_fds=[program.fileno()])
             if self._serves():
                 return self
             self.process.wait()

