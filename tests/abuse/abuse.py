@@ -48,8 +48,8 @@ class Scenario:
 
 
 SCENARIOS = {
-    "silent": Scenario(19_000, 2_000, 400),
-    "slow_headers": Scenario(2_000, 300, 100),
+    "silent": Scenario(19_000, 2_000, 700),
+    "slow_headers": Scenario(500, 100, 100),
     "ping_flood": Scenario(20_000_000, 20_000_000, 500),
     # Of the edge each reset takes a connection to waitd, at its rate of calls.
     "rapid_reset": Scenario(100_000, 20_000, 400, held=NOT_PLAIN),

