@@ -113,7 +113,8 @@ class Poller {
   };
 
   /// Takes what is to be saved of these shards: after Journal::Changed, by one thread at a time.
-  /// Returns those that are in the middle of a change: they are to be collected a moment later.
+  /// Returns those that are in the middle of a change, or were changed together with one that is in
+  /// the cut already: they are to be collected a moment later.
   ShardSet Collect(ShardSet shards, Changes& to, Cut& cut);
 
   /// All that was collected up to this cut is safe: lets go of what waited for it.

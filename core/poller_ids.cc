@@ -248,6 +248,9 @@ uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
+    if (record.alarm != nullptr && !record.alarm->armed()) {
+      SetAlarm(home, record, step.moment.now.mono);  // it came while the poll was decided and here
+    }
     return step.Changed(home, record);
   }
   ClearAlarm(home, record);

@@ -226,5 +226,24 @@ TEST(Claim, C25_ALoserTakesItsPlaceForEmptyAndTheAnswerComesLast) {
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
+// The client has gone, and its time is over just when the poll is claimed and has no answer yet:
+// nobody comes for the READY, so it goes back.
+TEST(Claim, AnAlarmBetweenTheClaimAndTheAnswerIsNotTheLast) {
+  Table* table = nullptr;
+  OnProbe probe(Probe::Point::kClaimed, [&] { table->RunTimers(); });
+  Poller::Options options;
+  options.probe = &probe;
+  Table t(options);
+  table = &t;
+  Ok(t.Open("left"));
+  Ok(t.Open("right"));
+  const auto poll = t.Poll({.targets = {{"left"}, {"right"}}, .retry = {"id"}});
+  t.poller().Abandon(t.now(), *poll);
+  t.Pass(options.linger);
+  EXPECT_EQ(Ok(t.Ready("right")).effect, ReadyEffect::kWoke);
+  t.RunTimers();
+  EXPECT_EQ(t.Try("right").outcome, Outcome::kReady);
+}
+
 }  // namespace
 }  // namespace waitd::core
