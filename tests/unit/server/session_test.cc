@@ -177,9 +177,9 @@ TEST_F(SessionTest, ARefusalSaysOfWhichNameItIs) {
     }
   }
   ASSERT_EQ(said.size(), 5U);
-  EXPECT_NE(said[3].find("\"one\""), std::string::npos) << said[3];
-  EXPECT_NE(said[4].find("\"two\""), std::string::npos) << said[4];
-  EXPECT_NE(said[5].find("\"three\""), std::string::npos) << said[5];
+  EXPECT_NE(said[3].find("'one'"), std::string::npos) << said[3];
+  EXPECT_NE(said[4].find("'two'"), std::string::npos) << said[4];
+  EXPECT_NE(said[5].find("'three'"), std::string::npos) << said[5];
 }
 
 TEST_F(SessionTest, WhoHasHalfClosedIsNotSilent) {
