@@ -138,7 +138,7 @@ IdAlarm& IdTable::GetAlarm(IdRecord& record) {
 
 void IdTable::PutAlarm(IdRecord& record) {
   IdAlarm& alarm = *std::exchange(record.alarm, nullptr);
-  ++alarm.number;
+  alarm.Renew();
   alarm.record = nullptr;
   alarms_.Put(alarm);
 }

@@ -62,7 +62,6 @@ struct IdRecord;
 struct IdAlarm : Timer {
   IdAlarm() : Timer(TimerUse::kId) {}
   IdRecord* record = nullptr;
-  uint32_t number = 0;  ///< another one is stale, in every life
 };
 
 /// What is remembered of a call with an id, or of a hand-off.

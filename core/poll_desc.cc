@@ -17,15 +17,15 @@ Nanos NotNegative(Nanos d) { return std::max(d, Nanos(0)); }
 WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome) {
   WaitResult& result = waiter.call->result().emplace<WaitResult>();
   result.outcome = outcome;
-  result.generation = waiter.place.desc->generation();
+  result.generation = waiter.desc->generation();
   if (how == Claimed::kParked) {
     result.parked = NotNegative(m.now.mono - waiter.begin);
     if (m.ended_first == nullptr) {
-      m.ended_first = &waiter.place;
+      m.ended_first = &waiter;
     } else {
-      m.ended_last->next = &waiter.place;
+      m.ended_last->next = &waiter;
     }
-    m.ended_last = &waiter.place;
+    m.ended_last = &waiter;
   }
   return result;
 }
@@ -47,6 +47,11 @@ void TimedOut(const Moment& m, const Waiter& waiter, TimeoutCause cause, Instant
   result.late = NotNegative(m.now.mono - std::max(due, waiter.begin));
 }
 
+// Whether a poll stands there that needs more than one READY.
+bool IsCounted(const Place& place) {
+  return place.target && static_cast<const PollWaiter::Target&>(place).poll->need > 1;
+}
+
 // Max-wait bounds a single wait only where no deadline can end it.
 bool BoundCounts(const Waiter& waiter, bool armed) {
   return waiter.bound == TimeoutCause::kWait || waiter.poll || waiter.ignore_deadline || !armed;
@@ -62,7 +67,6 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
   generation_ = generation;
   open_time_ = now.wall;
   closing_ = false;
-  idle_ttl = kForever;
   idle_since = now.mono;
 }
 
@@ -73,10 +77,12 @@ PollDesc::Half& PollDesc::Write() {
   return *write_;
 }
 
-void PollDesc::ArmIdle(Instant at) {
-  if (at == kNever) return;
-  if (idle_timer_ == nullptr) idle_timer_ = std::make_unique<DescTimer>(TimerUse::kIdle, *this);
-  env_.timers.Arm(*idle_timer_, at, static_cast<uint32_t>(generation_));
+void PollDesc::ArmIdle(Nanos ttl, Instant since) {
+  if (ttl == kForever) return;
+  if (idle_ == nullptr) idle_ = std::make_unique<Idle>(*this);
+  idle_->ttl = ttl;
+  const Instant at = SaturatingAdd(since, ttl);
+  if (at != kNever) env_.timers.Arm(*idle_, at);
 }
 
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
@@ -119,8 +125,7 @@ bool PollDesc::Settle(Moment& m) {
 
 PollDesc::Blocked PollDesc::Block(Moment& m, SingleWaiter& waiter, bool park,
                                   const Waiter** holder) {
-  Place& place = waiter.place;
-  const Side s = place.side;
+  const Side s = waiter.side;
   // True: the wait ends here, by the check that was made.
   const auto ends = [&](Check check, Claimed how) {
     if (check == Check::kReady) {
@@ -136,7 +141,7 @@ PollDesc::Blocked PollDesc::Block(Moment& m, SingleWaiter& waiter, bool park,
   if (ends(CheckErr(s, waiter.ignore_deadline), Claimed::kBeforePark)) return Blocked::kEnded;
   if (!park) {
     WaitResult& result = Finish(m, waiter, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, waiter, TimeoutCause::kWait, waiter.until, result);
+    TimedOut(m, waiter, TimeoutCause::kWait, waiter.until(), result);
     return Blocked::kEnded;
   }
   if (const Waiter* occupant = Occupant(m, s); occupant != nullptr) {
@@ -145,14 +150,14 @@ PollDesc::Blocked PollDesc::Block(Moment& m, SingleWaiter& waiter, bool park,
   }
   if (m.probe != nullptr) m.probe->At(Probe::Point::kChecked);
   waiter.Publish(0);
-  Link(place);
+  Link(waiter);
   if (m.probe != nullptr) m.probe->At(Probe::Point::kPublished);
   // Whoever came in between has done the opposite: changed the side, then looked for waiters. One
   // of the two sees the other.
   const Check again = CheckErr(s, waiter.ignore_deadline);
   if (again != Check::kPark && waiter.Claim() != Claimed::kNo) ends(again, Claimed::kBeforePark);
   if (waiter.CommitPark()) return Blocked::kParked;
-  Unlink(place);
+  Unlink(waiter);
   return Blocked::kEnded;
 }
 
@@ -163,7 +168,7 @@ PollDesc::Blocked PollDesc::BlockAll(Moment& m, PollWaiter& poll, bool park, con
   DecideAll(m, poll);
   if (!park && poll.Claim() != Claimed::kNo) {
     PollResult& result = Finish(m, poll, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, poll, TimeoutCause::kWait, poll.until, result);
+    TimedOut(m, poll, TimeoutCause::kWait, poll.until(), result);
   }
   if (poll.claimed()) return Blocked::kEnded;
   for (uint32_t i = 0; i < targets; ++i) {
@@ -269,17 +274,18 @@ uint32_t PollDesc::Serve(Moment& m, Side s) {
   Place* next = side.first;
   for (uint32_t left = side.places; left > 0 && side.HasReady(); --left) {
     Place& place = *std::exchange(next, next->next);
-    Waiter& waiter = *place.waiter;
-    if (waiter.poll) {
+    if (place.target) {
       ServePoll(m, s, static_cast<PollWaiter::Target&>(place), &woken);
-    } else if (OwnBoundDue(waiter, side, m.now.mono)) {
-      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until);
+      continue;
+    }
+    auto& waiter = static_cast<SingleWaiter&>(place);
+    if (OwnBoundDue(waiter, side, m.now.mono)) {
+      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until());
     } else {
-      auto& single = static_cast<SingleWaiter&>(waiter);
       Unlink(place);
-      const Claimed how = single.Claim();
+      const Claimed how = waiter.Claim();
       if (how == Claimed::kNo) continue;
-      TakeReady(s, Finish(m, single, how, Outcome::kReady));
+      TakeReady(s, Finish(m, waiter, how, Outcome::kReady));
       ++woken;
     }
   }
@@ -287,8 +293,8 @@ uint32_t PollDesc::Serve(Moment& m, Side s) {
 }
 
 void PollDesc::ServePoll(Moment& m, Side s, PollWaiter::Target& target, uint32_t* woken) {
-  auto& poll = static_cast<PollWaiter&>(*target.waiter);
-  if (poll.until <= m.now.mono) {
+  PollWaiter& poll = *target.poll;
+  if (poll.until() <= m.now.mono) {
     // It only leaves: its other targets' instants may come first, and its timer sees to them.
     Unlink(target);
     return;
@@ -351,7 +357,7 @@ ShardSet PollDesc::CountedShards(Mode mode) const {
     if (!Includes(mode, s) || side.counted == 0) continue;
     const Place* place = side.first;
     for (uint32_t left = side.places; left > 0; --left, place = place->next) {
-      if (place->waiter->poll) shards |= static_cast<const PollWaiter&>(*place->waiter).shards;
+      if (place->target) shards |= static_cast<const PollWaiter::Target&>(*place).poll->shards;
     }
   }
   return shards;
@@ -395,12 +401,16 @@ void PollDesc::AddUnacked(Side s, int by) {
 uint32_t PollDesc::Evict(Moment& m) {
   closing_ = true;
   SyncTimers();
-  if (idle_timer_ != nullptr) env_.timers.Cancel(*idle_timer_);
+  if (idle_ != nullptr) {
+    env_.timers.Cancel(*idle_);
+    idle_->Renew();  // as below
+    idle_->ttl = kForever;
+  }
   uint32_t woken = 0;
   for (const Side s : kSides) {
     if (s == Side::kWrite && write_ == nullptr) continue;
-    SideState& side = at(s);
-    ++side.sequence;  // a timer on its way here is of a former life
+    Half& side = at(s);
+    side.timer.Renew();  // one on its way here is of a former life
     ForgetReady(side);
     if (side.hand_offs != nullptr) env_.counters.unacked -= side.hand_offs->unacked;
     side.hand_offs.reset();
@@ -414,14 +424,14 @@ uint32_t PollDesc::Evict(Moment& m) {
 }
 
 bool PollDesc::ExpireWait(Moment& m, SingleWaiter& waiter) {
-  if (!waiter.place.standing()) return false;
-  if (!OwnBoundDue(waiter, at(waiter.place.side), m.now.mono)) return false;
-  return EndPlace(m, waiter.place, Outcome::kTimedOut, waiter.bound, waiter.until);
+  if (!waiter.standing()) return false;
+  if (!OwnBoundDue(waiter, at(waiter.side), m.now.mono)) return false;
+  return EndPlace(m, waiter, Outcome::kTimedOut, waiter.bound, waiter.until());
 }
 
 bool PollDesc::Withdraw(Moment& m, SingleWaiter& waiter, Outcome outcome) {
-  if (!waiter.place.standing()) return false;
-  return EndPlace(m, waiter.place, outcome, TimeoutCause::kNone, m.now.mono);
+  if (!waiter.standing()) return false;
+  return EndPlace(m, waiter, outcome, TimeoutCause::kNone, m.now.mono);
 }
 
 // Ends what stands on a side but the waits that ignore the deadline, if that is what ends them:
@@ -434,21 +444,22 @@ uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_arm
   std::vector<Place*> rest;
   Place* place = side.first;
   for (uint32_t left = side.places; left > 0; --left, place = place->next) {
-    const Waiter& waiter = *place->waiter;
-    if (BoundCounts(waiter, was_armed) && waiter.until < own_before && waiter.until <= m.now.mono) {
+    const Waiter& waiter = place->waiter();
+    if (BoundCounts(waiter, was_armed) && waiter.until() < own_before &&
+        waiter.until() <= m.now.mono) {
       own.push_back(place);
     } else if (outcome == Outcome::kClosed || !waiter.ignore_deadline) {
       rest.push_back(place);
     }
   }
-  std::stable_sort(own.begin(), own.end(), [](const Place* a, const Place* b) {
-    return a->waiter->until < b->waiter->until;
-  });
+  std::stable_sort(own.begin(), own.end(),
+                   [](Place* a, Place* b) { return a->waiter().until() < b->waiter().until(); });
   for (Place* ended : own) {
-    if (ended->waiter->poll) {
+    if (ended->target) {
       Unlink(*ended);
     } else {
-      EndPlace(m, *ended, Outcome::kTimedOut, ended->waiter->bound, ended->waiter->until);
+      const Waiter& waiter = ended->waiter();
+      EndPlace(m, *ended, Outcome::kTimedOut, waiter.bound, waiter.until());
     }
   }
   const TimeoutCause cause =
@@ -461,16 +472,16 @@ uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_arm
 // True: this ended the whole wait.
 bool PollDesc::EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due) {
   Unlink(place);
-  if (!place.waiter->poll) {
-    auto& waiter = static_cast<SingleWaiter&>(*place.waiter);
+  if (!place.target) {
+    auto& waiter = static_cast<SingleWaiter&>(place);
     const Claimed how = waiter.Claim();
     if (how == Claimed::kNo) return false;
     WaitResult& result = Finish(m, waiter, how, outcome);
     if (outcome == Outcome::kTimedOut) TimedOut(m, waiter, cause, due, result);
     return true;
   }
-  auto& poll = static_cast<PollWaiter&>(*place.waiter);
   auto& target = static_cast<PollWaiter::Target&>(place);
+  PollWaiter& poll = *target.poll;
   const Claimed how = poll.Lose();
   if (how == Claimed::kNo) return false;
   target.lost = true;
@@ -489,7 +500,7 @@ bool PollDesc::EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCaus
   const Claimed how = poll.Claim();
   if (how == Claimed::kNo) return false;
   PollResult& result = Finish(m, poll, how, outcome);
-  if (outcome == Outcome::kTimedOut) TimedOut(m, poll, cause, poll.until, result);
+  if (outcome == Outcome::kTimedOut) TimedOut(m, poll, cause, poll.until(), result);
   return true;
 }
 
@@ -506,7 +517,7 @@ void PollDesc::Gather(PollWaiter& poll) {
 }
 
 bool PollDesc::OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const {
-  if (waiter.until > now) return false;
+  if (waiter.until() > now) return false;
   return BoundCounts(waiter, CanExpire(side.deadline));
 }
 
@@ -517,13 +528,13 @@ const Waiter* PollDesc::Occupant(Moment& m, Side s) {
   SideState& side = at(s);
   while (side.places > 0) {
     Place& place = *side.first;
-    const Waiter& waiter = *place.waiter;
+    const Waiter& waiter = place.waiter();
     const bool due = OwnBoundDue(waiter, side, m.now.mono);
     if (!waiter.claimed() && !due) return &waiter;
     if (waiter.claimed() || waiter.poll) {
       Unlink(place);
     } else {
-      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until);
+      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until());
     }
   }
   return nullptr;
@@ -540,7 +551,7 @@ void PollDesc::Link(Place& place) {
     side.first->prev = &place;
   }
   ++side.places;
-  if (place.waiter->poll && static_cast<PollWaiter*>(place.waiter)->need > 1) ++side.counted;
+  if (IsCounted(place)) ++side.counted;
 }
 
 void PollDesc::Unlink(Place& place) {
@@ -555,7 +566,7 @@ void PollDesc::Unlink(Place& place) {
   }
   place.prev = place.next = nullptr;
   --side.places;
-  if (place.waiter->poll && static_cast<PollWaiter*>(place.waiter)->need > 1) --side.counted;
+  if (IsCounted(place)) --side.counted;
 }
 
 }  // namespace waitd::core

@@ -57,13 +57,12 @@ class PollDesc {
     uint32_t places = 0;     ///< how many stand in it
     uint32_t counted = 0;    ///< of those, polls that need more than one READY
     bool ready = false;
+    uint8_t serves = 0;      ///< the Mode that the side's timer serves, or 0 for none
     uint32_t coalesced = 0;  ///< of the READY, as are the next two
     Payload signal;
     WallTime ready_time;
     Deadline deadline;
     uint64_t delivery = 0;  ///< how many READYs were handed out; of a latch, how often it opened
-    uint32_t sequence = 0;  ///< of the side's timer: another number is stale
-    uint8_t serves = 0;     ///< the Mode that the side's timer serves, or 0 for none
     std::unique_ptr<HandOffs> hand_offs;  ///< null: none
 
     /// Whether a wait finds a READY here: one that is remembered, or one that came back.
@@ -164,7 +163,7 @@ class PollDesc {
   /// Takes the place out of its queue; nothing when it stands nowhere.
   void Unlink(Place& place);
 
-  /// What is to be saved of it; and the same again, after Init.
+  /// What is to be saved of it; and the same again, after Init, but for idle_ttl.
   SavedDesc Save() const;
   void Restore(const SavedDesc& saved);
 
@@ -182,16 +181,19 @@ class PollDesc {
     return write_ == nullptr ? kUntouched : *write_;
   }
 
+  /// The number of a side's timer: one that fired with another is stale.
+  uint32_t sequence(Side side) const;
+
+  /// After how long without a call it is closed; kForever: never. Its timer is not armed.
+  void ArmIdle(Nanos ttl, Instant since);
+  Nanos idle_ttl() const { return idle_ == nullptr ? kForever : idle_->ttl; }
+
   // Of the shard, which keeps them here.
   std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
-  Nanos idle_ttl = kForever;
   Instant idle_since;     ///< of the last call on it, or the last end of a wait
   uint64_t changed = 0;   ///< the number of its last change in its shard
   uint32_t dirty_at = 0;  ///< its place among those to be saved, from 1; 0: it is none
   bool stored = false;    ///< it was collected to be saved
-
-  /// Arms the timer of idle_ttl, which is not armed; nothing for kNever.
-  void ArmIdle(Instant at);
 
   /// Whether the fired read timer was armed for both sides.
   bool ServesBoth() const { return read_.serves == static_cast<uint8_t>(Mode::kReadWrite); }
@@ -200,6 +202,10 @@ class PollDesc {
   struct Half : SideState {
     Half(TimerUse use, PollDesc& desc) : timer(use, desc) {}
     DescTimer timer;
+  };
+  struct Idle : DescTimer {
+    explicit Idle(PollDesc& owner) : DescTimer(TimerUse::kIdle, owner) {}
+    Nanos ttl = kForever;
   };
 
   static const SideState kUntouched;
@@ -224,18 +230,18 @@ class PollDesc {
   static void Take(Moment& m, PollWaiter& poll, Waiter::Claimed how);
   static void DecideAll(Moment& m, PollWaiter& poll);
 
+  Kind kind_ = Kind::kExclusive;  // behind `stored`, where they fill a gap
+  bool closing_ = true;
   DescEnv& env_;
   ShortString name_;
   uint64_t generation_ = 0;
   WallTime open_time_;
-  Kind kind_ = Kind::kExclusive;
-  bool closing_ = true;
   Half read_{TimerUse::kReadSide, *this};
   // From their first use on, in every life of the slot: few need them.
   std::unique_ptr<Half> write_;
-  std::unique_ptr<DescTimer> idle_timer_;
+  std::unique_ptr<Idle> idle_;
 };
-static_assert(sizeof(PollDesc) <= 248, "a name is promised to be small");
+static_assert(sizeof(PollDesc) <= 224, "a name is promised to be small");
 
 }  // namespace waitd::core
 

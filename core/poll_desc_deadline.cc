@@ -99,7 +99,7 @@ void PollDesc::EndMaxWaits(Moment& m, Side s) {
   Place* next = at(s).first;
   for (uint32_t left = at(s).places; left > 0; --left) {
     Place& place = *std::exchange(next, next->next);
-    if (!place.waiter->poll) ExpireWait(m, static_cast<SingleWaiter&>(*place.waiter));
+    if (!place.target) ExpireWait(m, static_cast<SingleWaiter&>(place));
   }
 }
 
@@ -108,11 +108,13 @@ void PollDesc::EndMaxWaits(Moment& m, Side s) {
 void PollDesc::BindMaxWaits(Moment& m, Side s) {
   Place* place = at(s).first;
   for (uint32_t left = at(s).places; left > 0; --left, place = place->next) {
-    Waiter& waiter = *place->waiter;
+    Waiter& waiter = place->waiter();
     if (waiter.poll || waiter.ignore_deadline || waiter.bound != TimeoutCause::kMaxWait) continue;
-    if (waiter.until == kNever) continue;
-    if (waiter.until < m.now.mono) waiter.until = m.now.mono;
-    if (!waiter.armed()) env_.timers.Arm(waiter, waiter.until, waiter.life());
+    if (waiter.until() == kNever) continue;
+    if (waiter.armed() && waiter.until() >= m.now.mono) continue;
+    // Armed before now, it may be taken by who read the clock before, and would not be due then.
+    env_.timers.Cancel(waiter);
+    env_.timers.Arm(waiter, std::max(waiter.until(), m.now.mono));
   }
 }
 
@@ -128,28 +130,31 @@ void PollDesc::SyncTimers() {
     const auto serves = armed ? static_cast<uint8_t>(mode) : uint8_t{0};
     if (side.serves != serves) {
       side.serves = serves;
-      ++side.sequence;
+      side.timer.Renew();
       env_.timers.Cancel(side.timer);
     }
     if (!armed || (side.timer.armed() && side.timer.when() <= side.deadline.at)) return;
     env_.timers.Cancel(side.timer);
-    env_.timers.Arm(side.timer, side.deadline.at, side.sequence);
+    env_.timers.Arm(side.timer, side.deadline.at);
   };
   sync(read_, shared ? Mode::kReadWrite : Mode::kRead, r);
   if (write_ != nullptr) sync(*write_, Mode::kWrite, w && !shared);
 }
 
+uint32_t PollDesc::sequence(Side s) const {
+  if (s == Side::kRead) return read_.timer.sequence();
+  return write_ == nullptr ? 0 : write_->timer.sequence();
+}
+
 bool PollDesc::DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write) {
-  const SideState& side = this->side(read ? Side::kRead : Side::kWrite);
-  if (sequence != side.sequence) {
+  const Side s = read ? Side::kRead : Side::kWrite;
+  if (sequence != this->sequence(s)) {
     ++env_.counters.stale_timers;
     return false;
   }
-  WAITD_CHECK(!read || CanExpire(this->side(Side::kRead).deadline),
-              "a read timer without a deadline");
-  WAITD_CHECK(!write || CanExpire(this->side(Side::kWrite).deadline),
-              "a write timer without a deadline");
-  if (side.deadline.at > m.now.mono) {
+  WAITD_CHECK(!read || CanExpire(side(Side::kRead).deadline), "a read timer without a deadline");
+  WAITD_CHECK(!write || CanExpire(side(Side::kWrite).deadline), "a write timer without a deadline");
+  if (side(s).deadline.at > m.now.mono) {
     SyncTimers();  // the deadline was extended: now the timer follows
     return false;
   }

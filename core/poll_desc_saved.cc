@@ -25,7 +25,7 @@ SavedDesc PollDesc::Save() const {
   saved.kind = kind_;
   saved.generation = generation_;
   saved.open_time = open_time_;
-  saved.idle_ttl = idle_ttl;
+  saved.idle_ttl = idle_ttl();
   if (options != nullptr) {
     saved.labels = options->labels;
     saved.ephemeral = options->ephemeral;
@@ -42,7 +42,6 @@ SavedDesc PollDesc::Save() const {
 
 void PollDesc::Restore(const SavedDesc& saved) {
   open_time_ = saved.open_time;
-  idle_ttl = saved.idle_ttl;
   if (!saved.labels.empty()) {
     options = std::make_unique<const OpenOptions>(OpenOptions{.labels = saved.labels});
   }

@@ -92,8 +92,7 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
   if (!options.labels.empty() || options.ephemeral) {
     desc.options = std::make_unique<const OpenOptions>(options);
   }
-  desc.idle_ttl = options.idle_ttl.value_or(default_idle_ttl);
-  desc.ArmIdle(SaturatingAdd(now.mono, desc.idle_ttl));
+  desc.ArmIdle(options.idle_ttl.value_or(default_idle_ttl), now.mono);
   step.Changed(home, desc);
   return desc;
 }

@@ -24,6 +24,7 @@ struct IdAlarm;
 struct IdKey;
 struct IdRecord;
 struct Token;
+struct DescTimer;
 class Probe;
 class Recovery;
 struct Changes;
@@ -112,7 +113,8 @@ class Poller {
   };
 
   /// Takes what is to be saved of these shards: after Journal::Changed, by one thread at a time.
-  /// Returns those that are in the middle of a change: they are to be collected a moment later.
+  /// Returns those that are in the middle of a change, or were changed together with one that is in
+  /// the cut already: they are to be collected a moment later.
   ShardSet Collect(ShardSet shards, Changes& to, Cut& cut);
 
   /// All that was collected up to this cut is safe: lets go of what waited for it.
@@ -195,7 +197,7 @@ class Poller {
   static void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);
   void UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
                        std::vector<WaitResult> readys);
-  void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number);
+  void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t sequence);
   void FireRetention(Step& step, Shard& home);
   PollDesc* Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
                     uint64_t generation, const OpenOptions* open_if_missing, Refusal& refusal);
@@ -220,7 +222,7 @@ class Poller {
   void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
   bool SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t life);
   void Fire(const Now& now, Shard& shard, const FiredTimer& fired);
-  void FireIdle(Step& step, Shard& shard, PollDesc& desc, uint32_t sequence);
+  void FireIdle(Step& step, Shard& shard, DescTimer& timer, uint32_t sequence);
   void FireWait(Step& step, Shard& shard, SingleWaiter& waiter, uint32_t sequence);
   void FirePoll(Step& step, Shard& shard, PollWaiter& poll, uint32_t sequence);
   DescriptorInfo Describe(Step& step, PollDesc& desc, bool with_waiters) const;

@@ -86,7 +86,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
   if (IdRecord* const parked = home.ids.Find(key);
       parked != nullptr && parked->state == State::kParked && !parked->poll) {
     auto& waiter = static_cast<SingleWaiter&>(*parked->waiter);
-    PollDesc& desc = *waiter.place.desc;
+    PollDesc& desc = *waiter.desc;
     if (desc.Settle(step.moment)) step.Expired(home, desc);
     desc.ExpireWait(step.moment, waiter);
     step.Leave(SetOf(home.index()));
@@ -248,6 +248,9 @@ uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
+    if (record.alarm != nullptr && !record.alarm->armed()) {
+      SetAlarm(home, record, step.moment.now.mono);  // it came while the poll was decided and here
+    }
     return step.Changed(home, record);
   }
   ClearAlarm(home, record);
@@ -271,7 +274,7 @@ void Poller::Age(Step& step, Shard& home, IdRecord& record) {
   const Instant now = step.moment.now.mono;
   home.ids.Age(record, now);
   if (!home.retention.armed()) {
-    home.env.timers.Arm(home.retention, SaturatingAdd(now, options_.retention + kDelayMax), 0);
+    home.env.timers.Arm(home.retention, SaturatingAdd(now, options_.retention + kDelayMax));
   }
   while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
     IdRecord& oldest = *home.ids.oldest();
@@ -315,7 +318,7 @@ void Poller::FireRetention(Step& step, Shard& home) {
   const IdRecord* const next = home.ids.oldest();
   home.env.timers.Cancel(home.retention);  // armed anew while this was on its way
   if (next != nullptr) {
-    home.env.timers.Arm(home.retention, SaturatingAdd(next->recorded, kept), 0);
+    home.env.timers.Arm(home.retention, SaturatingAdd(next->recorded, kept));
   }
 }
 
@@ -323,8 +326,7 @@ void Poller::SetAlarm(Shard& home, IdRecord& record, Instant at) {
   home.mutex().AssertHeld();
   ClearAlarm(home, record);
   if (at == kNever) return;
-  IdAlarm& alarm = home.ids.GetAlarm(record);
-  home.env.timers.Arm(alarm, at, alarm.number);
+  home.env.timers.Arm(home.ids.GetAlarm(record), at);
 }
 
 void Poller::ClearAlarm(Shard& home, IdRecord& record) {
@@ -513,10 +515,10 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
   step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
-void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number) {
+void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t sequence) {
   Locks locks(*this, SetOf(home.index()));
   home.mutex().AssertHeld();
-  if (alarm.number != number) {
+  if (alarm.sequence() != sequence) {
     ++home.env.counters.stale_timers;
     return;
   }
@@ -525,7 +527,7 @@ void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number) {
     case State::kParked: {
       // Its client has been gone for too long: it leaves as if cancelled.
       Waiter& waiter = *record.waiter;
-      if (StandsFor(step, locks, waiter, CallOf(waiter)) && alarm.number == number) {
+      if (StandsFor(step, locks, waiter, CallOf(waiter)) && alarm.sequence() == sequence) {
         End(step, waiter);
       }
       break;
@@ -535,7 +537,7 @@ void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t number) {
       const std::vector<WaitResult> readys =
           std::visit([](const auto& answer) { return ReadysOf(answer); }, *record.answer);
       WidenFor(locks, readys);
-      if (alarm.number != number) return;  // somebody came, while no lock was held
+      if (alarm.sequence() != sequence) return;  // somebody came, while no lock was held
       Forget(home, record);
       step.Link(home, locks.held());
       GiveBack(step, locks, readys);

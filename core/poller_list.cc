@@ -43,7 +43,7 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
   info.kind = desc.kind();
   info.generation = desc.generation();
   info.open_time = desc.open_time();
-  info.idle_ttl = desc.idle_ttl;
+  info.idle_ttl = desc.idle_ttl();
   if (desc.options != nullptr) {
     info.labels = desc.options->labels;
     info.ephemeral = desc.options->ephemeral;
@@ -63,16 +63,16 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
       shown.returned = static_cast<uint32_t>(side.hand_offs->returned.size());
     }
     if (!with_waiters) continue;
-    const Place* place = side.first;
+    Place* place = side.first;
     for (size_t left = std::min<size_t>(side.places, kWaitersShownMax); left > 0; --left) {
-      const Waiter& waiter = *place->waiter;
+      const Waiter& waiter = place->waiter();
       DescriptorInfo::Waiter& who = shown.waiter_details.emplace_back();
       const Parkable& call = CallOf(waiter);
       who.client = call.client();
       who.connected = call.connected();
       if (call.record_ != nullptr) who.id_hint = Hint(call.record_->id);
       who.since = WallOf(now, waiter.begin);
-      if (waiter.until != kNever) who.until = WallOf(now, waiter.until);
+      if (waiter.until() != kNever) who.until = WallOf(now, waiter.until());
       place = place->next;
     }
   }

@@ -91,7 +91,7 @@ void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
         found != nullptr
             ? Resolve(step, home, found, from.name, from.generation, nullptr, none)
             : &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl);
-    target.waiter = &poll;
+    target.poll = &poll;
     target.side = from.side;
     target.shard = static_cast<uint32_t>(home.index());
   }
@@ -121,7 +121,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   poll.call = &call;
   poll.need = std::max(args.need, 1U);
   poll.shards = set;
-  const bool park = poll.until > step.moment.now.mono;
+  const bool park = poll.until() > step.moment.now.mono;
   const bool slot = park && ReserveWaiter();
   // MO[draining]: acquire; as in Wait.
   const bool draining = draining_.load(std::memory_order_acquire);
@@ -187,7 +187,7 @@ bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t lif
       step.Expired(shard(target.shard), *target.desc);
     }
   }
-  if (poll.until <= step.moment.now.mono) {
+  if (poll.until() <= step.moment.now.mono) {
     PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
   }
   return !poll.claimed();

@@ -31,8 +31,8 @@ SavedId Save(const IdRecord& record, size_t shard) {
 }  // namespace
 
 // Shards that were changed in one step are collected under all their locks: so the whole of the
-// step is in what is saved, or nothing of it. One that was collected before on its own is collected
-// again, and the later record replaces the earlier one.
+// step is in what is saved, or nothing of it. A shard is in a cut once: what is forgotten or closed
+// is erased before the rest is written, and could not undo what was collected of it before.
 ShardSet Poller::Collect(ShardSet shards, Changes& to, Cut& cut) {
   ShardSet later = 0;
   while (shards != 0) {
@@ -49,8 +49,9 @@ ShardSet Poller::Collect(ShardSet shards, Changes& to, Cut& cut) {
         half = half || each.unsaved.halves > 0;
       }
     } while (!locks.Widen(needed));
-    if (half) later |= locks.held() & shards;
-    for (ShardSet left = half ? 0 : locks.held(); left != 0; left &= left - 1) {
+    const bool waits = half || (locks.held() & cut.shards) != 0;
+    if (waits) later |= locks.held() & shards;
+    for (ShardSet left = waits ? 0 : locks.held(); left != 0; left &= left - 1) {
       CollectFrom(shard(First(left)), to, cut);
     }
     shards &= ~locks.held();

@@ -52,7 +52,7 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
         break;
       }
       case TimerUse::kIdle:
-        FireIdle(step, home, static_cast<DescTimer*>(fired.timer)->desc, fired.sequence);
+        FireIdle(step, home, *static_cast<DescTimer*>(fired.timer), fired.sequence);
         break;
       case TimerUse::kWait:
         FireWait(step, home, *static_cast<SingleWaiter*>(static_cast<Waiter*>(fired.timer)),
@@ -72,18 +72,18 @@ void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
 
 // The timer stays where it was armed while calls come: only when it fires is it seen how long
 // nothing has happened.
-void Poller::FireIdle(Step& step, Shard& home, PollDesc& desc, uint32_t sequence) {
+void Poller::FireIdle(Step& step, Shard& home, DescTimer& timer, uint32_t sequence) {
   home.mutex().AssertHeld();
-  if (desc.closing() || static_cast<uint32_t>(desc.generation()) != sequence) {
+  if (timer.sequence() != sequence) {
     ++home.env.counters.stale_timers;
     return;
   }
+  PollDesc& desc = timer.desc;
   const Instant now = step.moment.now.mono;
   desc.Settle(step.moment);
   const Instant since = desc.idle() ? desc.idle_since : now;
-  const Instant at = SaturatingAdd(since, desc.idle_ttl);
-  if (at > now) {
-    desc.ArmIdle(at);
+  if (SaturatingAdd(since, desc.idle_ttl()) > now) {
+    desc.ArmIdle(desc.idle_ttl(), since);
     return;
   }
   desc.Evict(step.moment);
@@ -98,7 +98,7 @@ void Poller::FireWait(Step& step, Shard& home, SingleWaiter& waiter, uint32_t se
     ++home.env.counters.stale_timers;
     return;
   }
-  PollDesc& desc = *waiter.place.desc;
+  PollDesc& desc = *waiter.desc;
   desc.Settle(step.moment);
   // Not due after all: a deadline bounds it instead of max-wait, and a clear arms this again.
   desc.ExpireWait(step.moment, waiter);

@@ -41,8 +41,8 @@ void Poller::Bound(const Now& now, std::optional<Nanos> timeout, Nanos sent_ago,
                    Waiter& waiter) const {
   waiter.begin = now.mono;
   waiter.bound = timeout.has_value() ? TimeoutCause::kWait : TimeoutCause::kMaxWait;
-  waiter.until =
-      SaturatingAdd(now.mono, SaturatingSubtract(timeout.value_or(options_.max_wait), sent_ago));
+  waiter.set_when(
+      SaturatingAdd(now.mono, SaturatingSubtract(timeout.value_or(options_.max_wait), sent_ago)));
 }
 
 // What an ended wait is told instead of its outcome.
@@ -99,7 +99,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   const WaitMode mode = WaitModeOf(args.side);
   SingleWaiter& waiter = home.waits.Get();
   Bound(step.moment.now, args.timeout, args.retry.sent_ago, waiter);
-  const bool park = waiter.until > step.moment.now.mono;
+  const bool park = waiter.until() > step.moment.now.mono;
   const bool slot = park && ReserveWaiter();
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
@@ -110,8 +110,8 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   } else {
     waiter.call = &call;
     waiter.ignore_deadline = args.ignore_deadline;
-    waiter.place.desc = desc;
-    waiter.place.side = args.side;
+    waiter.desc = desc;
+    waiter.side = args.side;
     const Waiter* holder = nullptr;
     blocked = desc->Block(step.moment, waiter, slot, &holder);
     if (blocked == PollDesc::Blocked::kDoubleWait) {
@@ -186,7 +186,7 @@ bool Poller::End(Step& step, Waiter& waiter) {
     return PollDesc::EndPoll(step.moment, poll, Outcome::kCancelled, TimeoutCause::kNone);
   }
   auto& single = static_cast<SingleWaiter&>(waiter);
-  return single.place.desc->Withdraw(step.moment, single, Outcome::kCancelled);
+  return single.desc->Withdraw(step.moment, single, Outcome::kCancelled);
 }
 
 // Lets happen what is due, and tells whether the waiter is still parked for this call. Under the
@@ -198,9 +198,9 @@ bool Poller::StandsFor(Step& step, Locks& locks, Waiter& waiter, const Parkable&
     return SettlePoll(step, locks, poll, call.life_) && &CallOf(waiter) == &call;
   }
   auto& single = static_cast<SingleWaiter&>(waiter);
-  PollDesc& desc = *single.place.desc;
+  PollDesc& desc = *single.desc;
   if (desc.Settle(step.moment)) step.Expired(shard(desc.shard()), desc);
-  return single.place.standing() && !desc.ExpireWait(step.moment, single);
+  return single.standing() && !desc.ExpireWait(step.moment, single);
 }
 
 template <class W>

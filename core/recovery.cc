@@ -30,7 +30,7 @@ bool Recovery::Restore(const SavedDesc& saved) {
   desc.Restore(saved);
   desc.stored = true;
   if (!by_generation_.emplace(saved.generation, &desc).second) return false;
-  desc.ArmIdle(SaturatingAdd(now_.mono, desc.idle_ttl));
+  desc.ArmIdle(saved.idle_ttl, now_.mono);
   return true;
 }
 

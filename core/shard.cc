@@ -54,7 +54,7 @@ void Shard::Park(Waiter& waiter, WaitMode mode) {
   waiter.newer = nullptr;
   (newest == nullptr ? oldest : newest->newer) = &waiter;
   newest = &waiter;
-  if (waiter.until != kNever) env.timers.Arm(waiter, waiter.until, waiter.life());
+  if (waiter.until() != kNever) env.timers.Arm(waiter, waiter.until());
   ++env.counters.waiters[static_cast<size_t>(mode)];
 }
 

@@ -135,13 +135,13 @@ void Step::Leave(ShardSet shards) {
 void Step::LeaveSingles() {
   Place* place = std::exchange(moment.ended_first, nullptr);
   while (place != nullptr) {
-    auto& waiter = static_cast<SingleWaiter&>(*place->waiter);
+    auto& waiter = static_cast<SingleWaiter&>(*place);
     place = std::exchange(place->next, nullptr);
     WaitCall& call = *waiter.call;
     Shard& shard = poller_.shard(call.shard_);
     shard.mutex().AssertHeld();
-    const WaitMode mode = WaitModeOf(waiter.place.side);
-    PollDesc& desc = *waiter.place.desc;
+    const WaitMode mode = WaitModeOf(waiter.side);
+    PollDesc& desc = *waiter.desc;
     desc.idle_since = moment.now.mono;
     shard.Unpark(waiter, mode);
     shard.CountEnd(mode, call.result());

@@ -37,11 +37,10 @@ TimerWheel::TimerWheel() {
   for (TimerLink& slot : slots_) Clear(slot);
 }
 
-void TimerWheel::Arm(Timer& timer, Instant when, uint32_t sequence) {
+void TimerWheel::Arm(Timer& timer, Instant when) {
   WAITD_CHECK(!timer.armed(), "a timer is armed twice");
   WAITD_CHECK(when >= Instant() && when != kNever, "a timer has no instant");
   timer.when_ = when;
-  timer.sequence_ = sequence;
   Insert(timer);
   ++size_;
   soonest_ = std::min(soonest_, when);

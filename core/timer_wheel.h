@@ -36,8 +36,17 @@ class Timer : private TimerLink {
   /// In a wheel. False also while it is on its way from the wheel to its owner.
   bool armed() const { return next != nullptr; }
 
-  /// When it fires, or fired.
+  /// When it fires, or fired, or is to fire.
   Instant when() const { return when_; }
+
+  /// Of one that is not armed: what its owner knows before it is armed.
+  void set_when(Instant when) { when_ = when; }
+
+  /// A timer that fired with another number is stale.
+  uint32_t sequence() const { return sequence_; }
+
+  /// If it is on its way to its owner, it is stale from now on.
+  void Renew() { ++sequence_; }
 
  private:
   friend class TimerWheel;
@@ -49,7 +58,7 @@ class Timer : private TimerLink {
 /// A timer that has left the wheel: what the owner needs to tell whether it still counts.
 struct FiredTimer {
   Timer* timer;
-  uint32_t sequence;  ///< as given when it was armed
+  uint32_t sequence;  ///< the timer's, when it left the wheel
   TimerUse use;
 };
 
@@ -74,7 +83,7 @@ class TimerWheel {
   TimerWheel& operator=(const TimerWheel&) = delete;
 
   /// Arms a timer that is not armed. Postcondition: soonest() <= when. O(1).
-  void Arm(Timer& timer, Instant when, uint32_t sequence);
+  void Arm(Timer& timer, Instant when);
 
   /// O(1); nothing for a timer that is not armed.
   void Cancel(Timer& timer);

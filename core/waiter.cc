@@ -77,8 +77,8 @@ bool Waiter::claimed() const {
 void Waiter::Recycle() {
   // Relaxed: no place holds the waiter, and the home shard's lock orders this before its next use.
   word_.store(kIdle, std::memory_order_relaxed);
-  ++life_;
-  until = kNever;
+  Renew();
+  set_when(kNever);
   bound = TimeoutCause::kWait;
   ignore_deadline = false;
 }

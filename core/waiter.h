@@ -17,13 +17,18 @@ class PollDesc;
 /// Where a waiter stands: a node in the queue of one side of a descriptor. Guarded by the lock of
 /// the descriptor's shard.
 struct Place {
-  Place* prev = nullptr;  ///< null: it stands nowhere
-  Place* next = nullptr;  ///< of one that stands nowhere: in the list of those that a step ended
-  Waiter* waiter = nullptr;
-  PollDesc* desc = nullptr;
-  Side side = Side::kRead;
+  explicit Place(bool is_target) : target(is_target) {}
 
   bool standing() const { return prev != nullptr; }
+
+  /// Who stands there.
+  Waiter& waiter();
+
+  Place* prev = nullptr;  ///< null: it stands nowhere
+  Place* next = nullptr;  ///< of one that stands nowhere: in the list of those that a step ended
+  PollDesc* desc = nullptr;
+  Side side = Side::kRead;
+  const bool target;  ///< it is a PollWaiter::Target; else a SingleWaiter
 };
 
 /// One wait, parked on one side of a descriptor (SingleWaiter) or on several (PollWaiter).
@@ -72,40 +77,44 @@ class Waiter : public Timer {
   /// Back to the slab: the next life begins. Under the home shard's lock.
   void Recycle();
 
-  uint32_t life() const { return life_; }
+  uint32_t life() const { return sequence(); }
 
-  // Set before Publish, and only read afterwards, but where it says otherwise. The timer that a
-  // waiter is fires at `until`, and is guarded by the home shard's lock.
-  Instant begin;            ///< of the wait, on the server
-  Instant until = kNever;   ///< its own bound; moved when a clear leaves kMaxWait alone to bind it
-  Waiter* older = nullptr;  ///< among the parked of the home shard, in the order of their begin
-  Waiter* newer = nullptr;
+  /// Its own bound, at which the timer that it is fires; moved when a clear leaves kMaxWait alone
+  /// to bind it.
+  Instant until() const { return when(); }
+
+  // Set before Publish, and only read afterwards, as is `until`, but where it says otherwise. The
+  // timer is guarded by the home shard's lock. In an order that leaves no gap behind the timer.
   TimeoutCause bound = TimeoutCause::kWait;  ///< which limit `until` is
   bool ignore_deadline = false;
   const bool poll;
+  Instant begin;            ///< of the wait, on the server
+  Waiter* older = nullptr;  ///< among the parked of the home shard, in the order of their begin
+  Waiter* newer = nullptr;
 
  protected:
   Waiter(TimerUse use, bool is_poll) : Timer(use), poll(is_poll) {}
 
  private:
   std::atomic<uint32_t> word_{0};
-  uint32_t life_ = 0;
 };
 
-class SingleWaiter : public Waiter {
+/// A wait on one side, which is its own place there.
+class SingleWaiter : public Waiter, public Place {
  public:
-  SingleWaiter() : Waiter(TimerUse::kWait, false) { place.waiter = this; }
+  SingleWaiter() : Waiter(TimerUse::kWait, false), Place(false) {}
 
-  Place place;
   WaitCall* call = nullptr;
 };
-static_assert(sizeof(SingleWaiter) <= 128, "a parked wait is promised to be small");
+static_assert(sizeof(SingleWaiter) <= 104, "a parked wait is promised to be small");
 
 /// Lifetime: as a Waiter; its home is the lowest of its shards.
 class PollWaiter : public Waiter {
  public:
   /// A target, in the order of the request, and what became of it.
   struct Target : Place {
+    Target() : Place(true) {}
+    PollWaiter* poll = nullptr;
     uint32_t shard = 0;
     bool lost = false;  ///< timed out or closed before the poll was decided; then `end` says how
     WaitResult end;
@@ -120,6 +129,11 @@ class PollWaiter : public Waiter {
   PollWaiter* next_claimed = nullptr;  ///< in the list of the step that claimed it
   ShardSet halves = 0;                 ///< where it has got READYs, since it was claimed
 };
+
+inline Waiter& Place::waiter() {
+  if (target) return *static_cast<PollWaiter::Target&>(*this).poll;
+  return static_cast<SingleWaiter&>(*this);
+}
 
 }  // namespace waitd::core
 

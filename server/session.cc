@@ -35,7 +35,7 @@ bool MayPark(const Args& args) {
 // being written: so many that each step costs little, and so few that they stay in the cache.
 constexpr size_t kBatch = 256;
 
-// The session whose message this thread is carrying out.
+// The session whose message this thread is carrying out, and of which it holds `work_`.
 thread_local const Session* current_receiver = nullptr;
 
 }  // namespace
@@ -195,14 +195,14 @@ void Session::Run(Batch& batch) {
     if (in_flight_ == 0 && !batch.started.empty()) self_ = shared_from_this();
     in_flight_ += batch.started.size();
     for (SessionOperation* const each : batch.started) {
-      each->in_flight = true;
       if (each->parkable() != nullptr) parking_.insert(each);
     }
   }
   current_receiver = this;
+  running_ = &batch;
   if (!batch.operations.empty()) context_.poller.Run(context_.clock.Read(), batch.operations);
+  running_ = nullptr;
   current_receiver = nullptr;
-  for (SessionOperation* const each : batch.started) each->Forget();
   if (batch.cancels != 0) Cancel(std::exchange(batch.cancels, 0));
   for (SessionOperation* const each : batch.done) Completed(*each);
   batch.operations.clear();
@@ -274,7 +274,6 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
     }
   }
   auto* const call = new Call(*this, id);
-  call->Expect(request);
   batch.started.push_back(call);
   batch.operations.emplace_back(
       core::Op<typename T::Args, typename T::CoreCall>{&parsed->args, call});
@@ -321,7 +320,26 @@ void Session::Cancel(uint64_t id) {
 
 void Session::Completed(SessionOperation& operation) { FlushScope::Completed(*this, operation); }
 
-bool Session::receiving() const { return current_receiver == this; }
+std::string_view Session::NameOf(const SessionOperation& operation,
+                                 const core::Refusal& refusal) const {
+  if (current_receiver != this) return {};
+  work_.AssertHeld();
+  // In the order of their ids. One of a former message, which something here has ended, is not in.
+  const auto& started = running_->started;
+  const auto found =
+      std::lower_bound(started.begin(), started.end(), operation.id(),
+                       [](const SessionOperation* each, uint64_t id) { return each->id() < id; });
+  if (found == started.end() || *found != &operation) return {};
+  const auto name_in = [&](const auto& op) -> std::string_view {
+    if constexpr (requires { op.args->name; }) {
+      return op.args->name;
+    } else {
+      const auto& targets = op.args->targets;
+      return refusal.target < targets.size() ? targets[refusal.target].name : std::string_view();
+    }
+  };
+  return std::visit(name_in, running_->operations[static_cast<size_t>(found - started.begin())]);
+}
 
 void Session::Take(std::span<SessionOperation* const> operations) {
   std::shared_ptr<Session> self;
@@ -329,7 +347,7 @@ void Session::Take(std::span<SessionOperation* const> operations) {
   {
     const core::MutexLock lock(mutex_);
     for (SessionOperation* const each : operations) {
-      if (!each->in_flight) continue;
+      if (!each->in_core()) continue;
       --in_flight_;
       if (each->parkable() != nullptr) parking_.erase(each);
     }

@@ -135,7 +135,8 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   void Take(std::span<SessionOperation* const> operations);
 
   void Completed(SessionOperation& operation) override;
-  bool receiving() const override;
+  std::string_view NameOf(const SessionOperation& operation,
+                          const core::Refusal& refusal) const override;
   std::string_view client() const override { return client_; }
   bool connected() const override { return connected_.load(std::memory_order_relaxed); }
 
@@ -174,7 +175,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   std::optional<Error> OverLimit(bool parks, bool gives_back, Batch& batch) const;
   void Measure(Batch& batch) const;
   void NoteEphemeral(std::string_view name);
-  void Run(Batch& batch);
+  void Run(Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Cancel(uint64_t id);
   void Fail(uint64_t id, Batch& batch, Error error);
   void Compose() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -192,6 +193,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   core::Mutex work_;
   Visitor visitor_ ABSL_GUARDED_BY(work_);
   uint64_t last_id_ ABSL_GUARDED_BY(work_) = 0;
+  const Batch* running_ ABSL_GUARDED_BY(work_) = nullptr;  // what the core is carrying out
 
   mutable core::Mutex mutex_;
   std::shared_ptr<Link> link_ ABSL_GUARDED_BY(mutex_);

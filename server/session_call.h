@@ -27,9 +27,10 @@ class Outbox {
   /// Takes the operation, which has its result. On any thread, once for each.
   virtual void Completed(SessionOperation& operation) = 0;
 
-  /// Whether this thread is carrying out a message of this session: then what the message asked for
-  /// is there to be read.
-  virtual bool receiving() const = 0;
+  /// Of the name that the core refused, as it was asked for: empty unless this thread is carrying
+  /// out the message that asked.
+  virtual std::string_view NameOf(const SessionOperation& operation,
+                                  const core::Refusal& refusal) const = 0;
 
   virtual std::string_view client() const = 0;
   virtual bool connected() const = 0;
@@ -44,14 +45,14 @@ class SessionOperation {
   SessionOperation(const SessionOperation&) = delete;
   SessionOperation& operator=(const SessionOperation&) = delete;
 
-  /// The message that asked for it goes.
-  virtual void Forget() {}
-
   /// Writes the result as the client is to read it.
   virtual void Write(const core::Now& now, RpcMetrics& metrics, v1::OperationResult& to) = 0;
 
   /// For a cancel; null: it does not park.
   virtual core::Parkable* parkable() { return nullptr; }
+
+  /// Whether it is the core that completes it.
+  virtual bool in_core() const { return false; }
 
   /// About how many bytes Write writes.
   virtual size_t size() const { return kSmall; }
@@ -60,8 +61,6 @@ class SessionOperation {
   virtual void GiveBack(core::Poller& /*poller*/, const core::Now& /*now*/) {}
 
   uint64_t id() const { return id_; }
-
-  bool in_flight = false;  ///< the core has it; of the outbox, under its lock
 
   // Recycled. The sized delete is the match, which the check does not know.
   static void* operator new(size_t size);  // NOLINT(misc-new-delete-overloads)
@@ -126,15 +125,12 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
 
   using ShownCall<typename T::CoreCall>::ShownCall;
 
-  /// `request` is read on the receiving thread, until Forget.
-  void Expect(const typename T::Request& request) { request_ = &request; }
-  void Forget() override { request_ = nullptr; }
+  bool in_core() const override { return true; }
 
   void Done() override {
     if (const auto* const refusal = std::get_if<core::Refusal>(&this->result())) {
       // What is refused later, such as by a drain, says nothing of its name.
-      const bool known = this->outbox().receiving() && request_ != nullptr;
-      const std::string_view name = known ? T::NameOf(*request_, *refusal) : std::string_view();
+      const std::string_view name = this->outbox().NameOf(*this, *refusal);
       error_ = std::make_unique<Error>(ToError(*refusal, name));
       if (error_->field.empty()) error_->field = T::FieldOf(*refusal);
     }
@@ -178,10 +174,9 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
   }
 
  private:
-  const typename T::Request* request_ = nullptr;
   std::unique_ptr<Error> error_;
 };
-static_assert(sizeof(SessionCall<WaitMethod>) <= 112, "a parked wait is promised to be small");
+static_assert(sizeof(SessionCall<WaitMethod>) <= 96, "a parked wait is promised to be small");
 
 }  // namespace waitd::server
 

@@ -75,7 +75,7 @@ class LostWake : public testing::TestWithParam<std::tuple<Intruder, When>> {
     soon.at = machine.now.mono + seconds(1);
     SetDeadlineResult result;
     machine.a.SetDeadline(m, Mode::kRead, soon, DeadlineCondition::kAlways, result);
-    number_ = machine.a.side(Side::kRead).sequence;
+    number_ = machine.a.sequence(Side::kRead);
   }
 
   // The machine's time when the intruder comes: for the timer, its instant.
@@ -110,7 +110,7 @@ TEST_P(LostWake, C22_AWaitDoesNotParkPastIt) {
   SingleWaiter waiter;
   waiter.call = &call;
   waiter.begin = machine.now.mono;
-  waiter.place.desc = &machine.a;
+  waiter.desc = &machine.a;
   Moment other{Later(machine)};
   OnProbe probe(when == When::kBefore ? Probe::Point::kChecked : Probe::Point::kPublished, [&] {
     if (when == When::kBefore || when == When::kPublished) Intrude(machine, other);
@@ -124,11 +124,11 @@ TEST_P(LostWake, C22_AWaitDoesNotParkPastIt) {
   } else {
     ASSERT_EQ(blocked, PollDesc::Blocked::kParked);
     Intrude(machine, other);
-    EXPECT_EQ(other.ended_first, &waiter.place);
+    EXPECT_EQ(other.ended_first, &waiter);
   }
   ASSERT_TRUE(std::holds_alternative<WaitResult>(call.result()));
   EXPECT_EQ(std::get<WaitResult>(call.result()).outcome, Expected());
-  EXPECT_FALSE(waiter.place.standing() && blocked == PollDesc::Blocked::kEnded);
+  EXPECT_FALSE(waiter.standing() && blocked == PollDesc::Blocked::kEnded);
   EXPECT_EQ(machine.a.side(Side::kRead).places, 0U);
   if (when == When::kClaimed) {
     // Whoever comes second finds nobody: its READY is remembered, and the outcome stays.
@@ -156,7 +156,7 @@ TEST_P(LostWake, C22_APollOverTwoShardsDoesNotParkPastIt) {
   poll.targets.resize(2);
   poll.targets[0].desc = &machine.a;
   poll.targets[1].desc = &machine.b;
-  for (auto& target : poll.targets) target.waiter = &poll;
+  for (auto& target : poll.targets) target.poll = &poll;
   // Any of two, met by a Ready; all of two, so that the end of one target ends it.
   poll.need = Expected() == Outcome::kReady ? 1 : 2;
   Moment other{Later(machine)};
@@ -224,6 +224,25 @@ TEST(Claim, C25_ALoserTakesItsPlaceForEmptyAndTheAnswerComesLast) {
   EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
   EXPECT_EQ(t.Try(right).outcome, Outcome::kReady);
   EXPECT_EQ(t.poller().waiters(), 0U);
+}
+
+// The client has gone, and its time is over just when the poll is claimed and has no answer yet:
+// nobody comes for the READY, so it goes back.
+TEST(Claim, AnAlarmBetweenTheClaimAndTheAnswerIsNotTheLast) {
+  Table* table = nullptr;
+  OnProbe probe(Probe::Point::kClaimed, [&] { table->RunTimers(); });
+  Poller::Options options;
+  options.probe = &probe;
+  Table t(options);
+  table = &t;
+  Ok(t.Open("left"));
+  Ok(t.Open("right"));
+  const auto poll = t.Poll({.targets = {{"left"}, {"right"}}, .retry = {"id"}});
+  t.poller().Abandon(t.now(), *poll);
+  t.Pass(options.linger);
+  EXPECT_EQ(Ok(t.Ready("right")).effect, ReadyEffect::kWoke);
+  t.RunTimers();
+  EXPECT_EQ(t.Try("right").outcome, Outcome::kReady);
 }
 
 }  // namespace

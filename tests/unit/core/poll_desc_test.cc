@@ -28,7 +28,7 @@ class PollDescTest : public testing::Test {
     SetDeadlineResult result;
     desc_.SetDeadline(m, mode, {}, DeadlineCondition::kAlways, result);
   }
-  uint32_t Sequence(Side side) const { return desc_.side(side).sequence; }
+  uint32_t Sequence(Side side) const { return desc_.sequence(side); }
   bool Expired(Side side) const {
     return desc_.side(side).deadline.state == Deadline::State::kExpired;
   }
@@ -141,7 +141,7 @@ TEST_F(PollDescTest, C50_ExpiryIsPublishedBeforeTheWaiterIsLookedForAndHappensOn
   SingleWaiter waiter;
   waiter.call = &call;
   waiter.begin = now_.mono;
-  waiter.place.desc = &desc_;
+  waiter.desc = &desc_;
   Moment m{now_};
   const Waiter* holder = nullptr;
   ASSERT_EQ(desc_.Block(m, waiter, true, &holder), PollDesc::Blocked::kParked);
@@ -150,11 +150,50 @@ TEST_F(PollDescTest, C50_ExpiryIsPublishedBeforeTheWaiterIsLookedForAndHappensOn
   const uint32_t number = Sequence(Side::kRead);
   Moment first{now_};
   EXPECT_TRUE(desc_.ReadDeadline(first, number));
-  EXPECT_EQ(first.ended_first, &waiter.place);
+  EXPECT_EQ(first.ended_first, &waiter);
   EXPECT_FALSE(call.done()) << "its continuation runs outside the lock, by whoever holds it";
   Moment second{now_};
   EXPECT_FALSE(desc_.ReadDeadline(second, number));
   EXPECT_EQ(second.ended_first, nullptr);
+}
+
+TEST_F(PollDescTest, ATimerOfIdleTtlOnItsWayCountsInItsOwnLifeOnly) {
+  desc_.ArmIdle(seconds(1), now_.mono);
+  now_.mono += seconds(1);
+  const auto fired = Pop();
+  ASSERT_EQ(fired.size(), 1U);
+  EXPECT_EQ(fired[0].sequence, fired[0].timer->sequence());
+  Moment m{now_};
+  desc_.Evict(m);
+  EXPECT_NE(fired[0].sequence, fired[0].timer->sequence());
+  desc_.Init("b", Kind::kFifo, 2, now_);
+  EXPECT_EQ(desc_.idle_ttl(), kForever);
+  desc_.ArmIdle(seconds(1), now_.mono);
+  now_.mono += seconds(1);
+  const auto again = Pop();
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].sequence, again[0].timer->sequence());
+}
+
+// The timer thread read its clock before the deadline was cleared: what it takes from the wheel is
+// not due any more, and must not have been the only timer of the wait.
+TEST(MaxWait, ThatCountsAgainEndsTheWaitThoughItsTimerComesLate) {
+  Table table({.max_wait = seconds(10)});
+  table.Open("a");
+  const auto wait = table.Wait({.name = "a"});
+  table.In("a", seconds(100));
+  table.Pass(seconds(15));
+  const Now before = table.now();
+  table.Pass(seconds(5));
+  table.Clear("a");
+  table.poller().RunTimers(before);
+  EXPECT_FALSE(wait->done()) << "it is bound from the clear on";
+  table.RunTimers();
+  ASSERT_TRUE(wait->done());
+  const WaitResult& result = std::get<WaitResult>(wait->result());
+  EXPECT_EQ(result.outcome, Outcome::kTimedOut);
+  EXPECT_EQ(result.cause, TimeoutCause::kMaxWait);
+  EXPECT_EQ(result.late, Nanos(0));
 }
 
 using PollDescDeathTest = PollDescTest;

@@ -670,5 +670,30 @@ TEST(Save, EachSignalArrivesOnceWhateverCrashes) {
   }
 }
 
+// A READY goes back from a shard that was collected a moment ago to one that is collected now: both
+// changes are in the next cut, for in this one the answer that is forgotten would be written, too.
+TEST(Save, WhatIsForgottenIsNotInTheCutThatHasIt) {
+  World w;
+  const auto [a, b] = Apart();
+  SavedOpen(w, a);
+  SavedOpen(w, b);
+  const auto poll = w.t().Poll({.targets = {{a}, {b}}, .retry = {"id"}});
+  SavedReady(w, {.name = b, .signal = Bytes("n")});
+  ASSERT_TRUE(poll->done());
+  w.poller().Unwritten(w.t().now(), *poll, seconds(1));
+  Changes changes;
+  Poller::Cut cut;
+  EXPECT_EQ(w.poller().Collect(SetOf(ShardOf(a)), changes, cut), 0U);
+  EXPECT_EQ(changes.ids.size(), 1U);
+  w.t().Advance(seconds(1));  // nobody came for it
+  EXPECT_EQ(w.poller().Collect(SetOf(ShardOf(b)), changes, cut), SetOf(ShardOf(b)));
+  w.disk().Apply(changes);
+  EXPECT_EQ(w.disk().ids.size(), 1U);
+  EXPECT_TRUE(w.disk().descs[b].side[0].returned.empty()) << "it stands in two places";
+  w.Save();
+  EXPECT_TRUE(w.disk().ids.empty());
+  EXPECT_EQ(w.disk().descs[b].side[0].returned.size(), 1U);
+}
+
 }  // namespace
 }  // namespace waitd::core

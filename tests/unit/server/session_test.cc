@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -152,6 +153,33 @@ TEST_F(SessionTest, AQuietStreamIsKeptAliveAndASilentOneIsBrokenOff) {
   EXPECT_FALSE(link_->broken);
   Pass(core::Nanos(1));
   EXPECT_TRUE(link_->broken);
+}
+
+TEST_F(SessionTest, ARefusalSaysOfWhichNameItIs) {
+  v1::SessionRequest message = ReadyFor(1, "there");
+  const auto add = [&]() -> v1::Operation& {
+    v1::Operation& operation = *message.add_operations();
+    operation.set_id(static_cast<uint64_t>(message.operations_size()));
+    return operation;
+  };
+  add().mutable_ready()->set_name("");  // refused before the core hears of it
+  add().mutable_ready()->set_name("one");
+  v1::PollRequest& poll = *add().mutable_poll();
+  poll.add_targets()->set_name("there");
+  poll.add_targets()->set_name("two");
+  add().mutable_wait()->set_name("three");
+  EXPECT_FALSE(Send(message).has_value());
+  Drain();
+  std::map<uint64_t, std::string> said;
+  for (const v1::SessionResponse& response : link_->written) {
+    for (const v1::OperationResult& result : response.results()) {
+      said[result.id()] = result.error().message();
+    }
+  }
+  ASSERT_EQ(said.size(), 5U);
+  EXPECT_NE(said[3].find("'one'"), std::string::npos) << said[3];
+  EXPECT_NE(said[4].find("'two'"), std::string::npos) << said[4];
+  EXPECT_NE(said[5].find("'three'"), std::string::npos) << said[5];
 }
 
 TEST_F(SessionTest, WhoHasHalfClosedIsNotSilent) {
