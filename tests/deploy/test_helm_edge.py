@@ -86,7 +86,7 @@ def test_its_file_is_the_shipped_one_but_for_what_values_say(helm):
     rendered = conf_of(helm.objects("edge-values.yaml")).splitlines()
     changed = [new.strip() for old, new in zip(shipped, rendered, strict=True) if old != new]
     assert changed == ["limit_req_zone $binary_remote_addr zone=rate:10m rate=200r/s;",
-                       "limit_conn calls 50;", "limit_req zone=rate burst=400 nodelay;"]
+                       "limit_conn calls 50;", "limit_req zone=rate burst=400 delay=40;"]
     assert conf_of(helm.objects(EDGE)).splitlines() == shipped
 
 

@@ -108,7 +108,7 @@ insecure = true
 {{- $changes := dict "listen [::]:7411 " (printf "listen [::]:%d " (int .Values.ports.grpc)) }}
 {{- $_ := set $changes "limit_conn calls 1000;" (printf "limit_conn calls %d;" $calls) }}
 {{- $_ := set $changes "rate=1000r/s;" (printf "rate=%dr/s;" $rate) }}
-{{- $_ := set $changes "burst=2000 " (printf "burst=%d " (mul 2 $rate)) }}
+{{- $_ := set $changes "burst=2000 delay=200;" (printf "burst=%d delay=%d;" (mul 2 $rate) (max 1 (div $rate 5))) }}
 {{- range $was, $is := $changes }}
 {{- if not (contains $was $text) }}
 {{- fail (printf "files/edge.conf has no `%s`" $was) }}
