@@ -277,8 +277,8 @@ TEST(EngineStateTest, RefusalIsToldAsItWasSaid) {
 }
 
 TEST(EngineStateTest, StreamThatCannotBeWrittenAndDoesNotEndIsBroken) {
+  Answered1 call;  // what is left is answered when the engine goes
   Stage stage;
-  Answered1 call;
   stage.BeUp();
   stage.Submit(call, "a", ReadyCall({}));
   stage.engine.OnWritten(false);
