@@ -15,6 +15,8 @@ import pytest
 _FOLDER = os.environ.get("WAITD_SANITIZER_REPORTS") and os.path.abspath(
     os.environ["WAITD_SANITIZER_REPORTS"])
 
+_SUPPRESSED = pathlib.Path(__file__).with_name("lsan.supp").resolve()
+
 
 def _reports():
     """What was reported since the last asking."""
@@ -34,6 +36,8 @@ def pytest_configure(config):
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
         given = os.environ.get(name)
         own = f"log_path={_FOLDER}/report:print_stacktrace=1"
+        if name == "LSAN_OPTIONS":
+            own += f":suppressions={_SUPPRESSED}:print_suppressions=0"
         os.environ[name] = f"{given}:{own}" if given else own
 
 
