@@ -70,15 +70,20 @@ def drop_in(unit=UNIT):
     return "\n".join(lines) + "\n"
 
 
-def test_the_readme_has_the_same_drop_in_and_systemd_takes_it(tmp_path):
-    assert f"```ini\n{drop_in()}```\n" in (ROOT / "deploy/README.md").read_text()
-    text = UNIT.read_text().replace("[Install]", drop_in() + "\n[Install]")
-    done = verify(tmp_path, text)
+def check_drop_in(unit, folder):
+    """The README has the one in this unit, and waitd's unit with it is taken, and as little exposed."""
+    assert f"```ini\n{drop_in(unit)}```\n" in (ROOT / "deploy/README.md").read_text()
+    text = UNIT.read_text().replace("[Install]", drop_in(unit) + "\n[Install]")
+    done = verify(folder, text)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    (tmp_path / "waitd.service").write_text(text)
+    (folder / "waitd.service").write_text(text)
     done = analyze("security", "--offline=true", "--threshold=20", "--no-pager",
-                   tmp_path / "waitd.service")
+                   folder / "waitd.service")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_has_the_same_drop_in_and_systemd_takes_it(tmp_path):
+    check_drop_in(UNIT, tmp_path)
 
 
 def test_waitd_serves_with_the_drop_in(start, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from edge_live import CONF, UNIT_CREDENTIALS, Edge, seconds, setting
 from credentials import Authority
 from harness import CALL_LIMIT_S, FIFO, READY, eventually
-from test_systemd import ROOT, analyze, drop_in, settings, unit_filter, verify
+from test_systemd import ROOT, analyze, check_drop_in, drop_in, settings, unit_filter
 
 UNIT = ROOT / "deploy/systemd/waitd-edge.service"
 
@@ -28,15 +28,7 @@ def test_the_exposure_is_at_most_2():
 
 
 def test_the_readme_has_the_drop_in_for_waitd_and_systemd_takes_it(tmp_path):
-    assert f"```ini\n{drop_in(UNIT)}```\n" in (ROOT / "deploy/README.md").read_text()
-    text = (ROOT / "deploy/systemd/waitd.service").read_text()
-    text = text.replace("[Install]", drop_in(UNIT) + "\n[Install]")
-    done = verify(tmp_path, text)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    (tmp_path / "waitd.service").write_text(text)
-    done = analyze("security", "--offline=true", "--threshold=20", "--no-pager",
-                   tmp_path / "waitd.service")
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_drop_in(UNIT, tmp_path)
 
 
 def test_the_unit_and_the_file_speak_of_the_same():
