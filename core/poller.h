@@ -170,7 +170,8 @@ class Poller {
   bool Forgotten(Shard& home, const Now& now, Nanos sent_ago) const;
   bool Recall(Shard& home, const IdKey& key, uint64_t content, const Retry& retry, const Now& now,
               IdRecord** record, Refusal& refusal);
-  bool RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content, WaitCall& call);
+  bool RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& args, uint64_t content,
+                  WaitCall& call);
   bool RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args, uint64_t content,
                   PollCall& call);
   template <class W, class C>
@@ -181,7 +182,7 @@ class Poller {
   void Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call);
   void AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to, uint64_t number);
   void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
-  bool TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const;
+  static bool TakenBack(Shard& home, const IdKey& hand_off);
   template <class R>
   uint64_t Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
   void Age(Step& step, Shard& home, IdRecord& record);
@@ -192,6 +193,7 @@ class Poller {
   void HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait);
   void HandOver(Step& step, ShardSet shards, const PollWaiter& poll);
   void TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record);
+  void TakeBackOverdue(Step& step, Locks& locks, Shard& home, const IdKey& hand_off);
   void PutBack(Step& step, PollDesc& desc, Side side, Token token);
   void GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys);
   static void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);

@@ -48,10 +48,6 @@ bool Lives(const PollDesc* desc, uint64_t generation) {
   return desc != nullptr && !desc->closing() && desc->generation() == generation;
 }
 
-bool IsOverdue(const IdRecord& hand_off, const Now& now) {
-  return hand_off.alarm != nullptr && hand_off.alarm->when() <= now.mono;
-}
-
 }  // namespace
 
 // Whether an id whose first attempt was so long ago may have been forgotten.
@@ -79,9 +75,11 @@ bool Poller::Recall(Shard& home, const IdKey& key, uint64_t content, const Retry
 }
 
 // True: the call is answered, or stands in the place of the one that had its id before.
-bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content,
-                        WaitCall& call) {
+bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& args,
+                        uint64_t content, WaitCall& call) {
   home.mutex().AssertHeld();
+  const IdKey hand_off = KeyOf(HandOffOf(args.side), args.name, args.retry);
+  TakeBackOverdue(step, locks, home, hand_off);
   const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry);
   if (IdRecord* const parked = home.ids.Find(key);
       parked != nullptr && parked->state == State::kParked && !parked->poll) {
@@ -102,9 +100,7 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
   if (record->state == State::kParked) {
     TakeOver(step, home, *record, static_cast<SingleWaiter&>(*record->waiter), call);
   } else {
-    const IdRecord* const hand_off =
-        home.ids.Find({HandOffOf(args.side), key.name, key.caller, key.id});
-    Repeat(step, home, *record, TakenBack(home, hand_off, step.moment.now), call);
+    Repeat(step, home, *record, TakenBack(home, hand_off), call);
   }
   step.Leave(SetOf(home.index()));
   return true;
@@ -114,6 +110,10 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
 bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args,
                         uint64_t content, PollCall& call) {
   home.mutex().AssertHeld();
+  for (const PollTarget& target : args.targets) {
+    TakeBackOverdue(step, locks, shard(ShardOf(target.name)),
+                    KeyOf(HandOffOf(target.side), target.name, args.retry));
+  }
   const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
   IdRecord* record = nullptr;
   Refusal refusal;
@@ -127,9 +127,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
     const bool stale =
         std::any_of(args.targets.begin(), args.targets.end(), [&](const PollTarget& target) {
           Shard& at = shard(ShardOf(target.name));
-          at.mutex().AssertHeld();
-          const IdKey hand_off = KeyOf(HandOffOf(target.side), target.name, args.retry);
-          return TakenBack(at, at.ids.Find(hand_off), step.moment.now);
+          return TakenBack(at, KeyOf(HandOffOf(target.side), target.name, args.retry));
         });
     Repeat(step, home, *record, stale, call);
     step.Leave(locks.held());
@@ -198,12 +196,11 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& ca
   step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
-// Whether a hand-off, if it is known, was taken back, or is to be.
-bool Poller::TakenBack(Shard& home, const IdRecord* hand_off, const Now& now) const {
+// Whether a hand-off is known, and was taken back.
+bool Poller::TakenBack(Shard& home, const IdKey& hand_off) {
   home.mutex().AssertHeld();
-  if (hand_off == nullptr) return false;
-  return hand_off->state == State::kStale ||
-         (hand_off->state == State::kPending && IsOverdue(*hand_off, now));
+  const IdRecord* const record = home.ids.Find(hand_off);
+  return record != nullptr && record->state == State::kStale;
 }
 
 // A call that came while the poll was leaving its places gets the same.
@@ -390,6 +387,16 @@ void Poller::TakeBack(Step& step, Locks& locks, Shard& home, IdRecord& record) {
   PutBack(step, desc, hand_off.side, hand_off.token);
 }
 
+// Before anybody is told that it was: its alarm may be still to come.
+void Poller::TakeBackOverdue(Step& step, Locks& locks, Shard& home, const IdKey& hand_off) {
+  home.mutex().AssertHeld();
+  IdRecord* const record = home.ids.Find(hand_off);
+  if (record == nullptr || record->state != State::kPending) return;
+  if (record->alarm == nullptr || record->alarm->when() > step.moment.now.mono) return;
+  TakeBack(step, locks, home, *record);
+  step.Leave(locks.held());
+}
+
 // After WidenFor.
 void Poller::PutBack(Step& step, PollDesc& desc, Side side, Token token) {
   desc.Settle(step.moment);
@@ -483,12 +490,8 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
     const bool stands = Lives(hand_off.desc, hand_off.generation);
     return stands || record->state == State::kAcked ? record : nullptr;
   };
-  IdRecord* record = known();
-  if (record != nullptr && record->state == State::kPending &&
-      IsOverdue(*record, step.moment.now)) {
-    TakeBack(step, locks, home, *record);
-    record = known();
-  }
+  TakeBackOverdue(step, locks, home, key);
+  IdRecord* const record = known();
   PollDesc* const desc = home.Find(args.name);
   if (record == nullptr) {
     const bool other_life =

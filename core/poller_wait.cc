@@ -94,7 +94,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
   if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallWait(step, home, args, content, call)) return;
+  if (has_id && RecallWait(step, locks, home, args, content, call)) return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   const WaitMode mode = WaitModeOf(args.side);
   SingleWaiter& waiter = home.waits.Get();

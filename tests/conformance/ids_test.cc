@@ -406,11 +406,37 @@ TEST_F(HandOffTest, C72_AnAckAfterItsTimeFindsItTakenBackBeforeTheTimerRan) {
   Ok(t.Ready("a"));
   const auto wait = t.Wait(AckedWait("w1"));
   t.Pass(seconds(5));
-  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
   EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(wait).delivery)), Reason::kStaleDelivery);
+  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
   EXPECT_EQ(t.Try("a").attempt, 2U);
   t.RunTimers();
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(HandOffTest, C72_WhoIsToldThatItWasTakenBackFindsItThereBeforeTheTimerRan) {
+  Ok(t.Ready("a"));
+  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
+  t.Pass(seconds(5) - Nanos(1));
+  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady) << "the same again";
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  t.Pass(Nanos(1));
+  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
+  EXPECT_EQ(t.Try("a").attempt, 2U);
+  t.RunTimers();
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(HandOffTest, C72_ARepeatedWaitLetsAnotherHaveWhatWasTakenBack) {
+  Ok(t.Open("b"));
+  Ok(t.Ready("a"));
+  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
+  const auto poll = t.Poll({{.name = "b"}, {.name = "a"}});
+  t.Pass(seconds(5));
+  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
+  ASSERT_TRUE(poll->done());
+  const auto& ready = std::get<PollResult>(poll->result()).targets;
+  ASSERT_EQ(ready.size(), 1U);
+  EXPECT_EQ(ready[0].result.attempt, 2U);
 }
 
 TEST_F(HandOffTest, C72_CloseForgetsItAndResetForgetsWhatCameBack) {
@@ -459,6 +485,21 @@ TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
   EXPECT_EQ(ReasonOf(Ack("p", targets[1].result.delivery, "b")), Reason::kStaleDelivery);
   EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+  EXPECT_EQ(*t.Try("b").signal, "y");
+}
+
+TEST_F(HandOffTest, C72_ARepeatedPollFindsAllTakenBackBeforeTheTimersRan) {
+  Ok(t.Open("b"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  Ok(t.Ready("b", Mode::kRead, "y"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
+                      .need = 2,
+                      .ack_timeout = seconds(5),
+                      .retry = {.id = "p"}};
+  EXPECT_EQ(OutcomeOf(t.Poll(args)), Outcome::kReady);
+  t.Pass(seconds(5));
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);
+  EXPECT_EQ(*t.Try("a").signal, "x");
   EXPECT_EQ(*t.Try("b").signal, "y");
 }
 
