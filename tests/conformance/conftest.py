@@ -3,7 +3,6 @@
 The stubs are generated anew for each run, from the contract in the repository alone.
 """
 
-import faulthandler
 import itertools
 import os
 import pathlib
@@ -36,6 +35,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 # Before the tests are imported: they import the stubs.
 _generate_stubs()
 
+import hangs  # noqa: E402  needs the path
 import harness  # noqa: E402  needs the stubs
 import session  # noqa: E402  needs the stubs
 
@@ -46,12 +46,12 @@ _THROUGH_BOTH = {"test_deadlines", "test_kinds_polls", "test_open_close", "test_
 def pytest_configure(config):
     """Turns a run that hangs into one that fails, and says where it hung."""
     config.addinivalue_line("markers", "unary: of what only unary calls have, such as a deadline")
-    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+    hangs.limit(_RUN_LIMIT_S)
 
 
 def pytest_unconfigure(config):
     del config
-    faulthandler.cancel_dump_traceback_later()
+    hangs.no_limit()
     shutil.rmtree(_GENERATED, ignore_errors=True)
 
 
@@ -59,9 +59,9 @@ def pytest_unconfigure(config):
 def pytest_runtest_protocol(item):
     """A limit for each test: one that hangs shows its stacks and ends the run."""
     del item
-    faulthandler.dump_traceback_later(_TEST_LIMIT_S, exit=True)
+    hangs.limit(_TEST_LIMIT_S)
     yield
-    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+    hangs.limit(_RUN_LIMIT_S)
 
 
 @pytest.fixture(scope="session")

@@ -310,6 +310,14 @@ class Client:
         return self.health_stub.Check(
             health_pb2.HealthCheckRequest(service=service), timeout=CALL_LIMIT_S).status
 
+    def serves(self):
+        """Whether it says so; not: it says otherwise, or does not answer yet."""
+        try:
+            return self.health() == health_pb2.HealthCheckResponse.SERVING
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+            return False
+
     def await_parked(self, name, count=1, mode=READ, limit_s=CALL_LIMIT_S):
         """Returns when exactly so many waits are parked on a side."""
         eventually(lambda: self.side(name, mode).waiters == count, f"{count} parked on {name}",
@@ -453,7 +461,8 @@ class Server:
         self.metrics_address = re.search(r"metrics=(\S+)", line)[1]
         with self.client() as client:
             grpc.channel_ready_future(client.channel).result(timeout=CALL_LIMIT_S)
-            assert client.health() == health_pb2.HealthCheckResponse.SERVING
+            # One whose connections are short-lived may take it away from this call, too.
+            eventually(client.serves, "it serves")
         return self
 
     def _read(self):

@@ -132,14 +132,31 @@ def test_C39_shortening_takes_effect_at_once(c, name, kind):
 
 
 def test_C39_a_heartbeat_keeps_a_wait_parked(c, name):
-    c.open(name)
-    call = c.park(name)
-    for _ in range(10):
-        c.deadline(name, 0.3, condition=ARM_OR_EXTEND)
-        c.elapse(0.05)
-    assert c.side(name).waiters == 1
-    answer = call.result()
-    assert timed_out(answer, BY_DEADLINE) and seconds(answer.parked) >= 0.75
+    timeout_s = 0.3
+
+    def heartbeats():
+        """How long the longest pause was between two of them, at most."""
+        longest_s, before = 0, time.monotonic()
+        for _ in range(10):
+            begin = time.monotonic()
+            c.deadline(name, timeout_s, condition=ARM_OR_EXTEND)
+            longest_s, before = max(longest_s, time.monotonic() - before), begin
+            c.elapse(0.05)
+        waiters = c.side(name).waiters
+        longest_s = max(longest_s, time.monotonic() - before)
+        assert waiters == 1 or longest_s >= timeout_s
+        return longest_s
+
+    while True:
+        c.open(name)
+        call = c.park(name)
+        in_time = heartbeats() < timeout_s
+        answer = call.result()
+        assert timed_out(answer, BY_DEADLINE)
+        if in_time:
+            break
+        c.close(name)  # a machine that stood still for that time: once more
+    assert seconds(answer.parked) >= 0.75
 
 
 @pytest.mark.parametrize("mode", [0, READ, WRITE, READ_WRITE])

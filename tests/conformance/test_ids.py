@@ -532,16 +532,16 @@ def test_an_id_of_128_bytes_is_the_longest(c, name, method, id_of):
 @pytest.mark.parametrize("parked", [False, True])
 def test_C72_an_ack_ends_a_hand_off(c, name, kind, parked):
     c.open(name, kind=kind)
-    call = c.park(name, wait_id="w", ack_timeout=0.1) if parked else None
+    call = c.park(name, wait_id="w", ack_timeout=0.5) if parked else None
     c.ready(name, b"x")
-    answer = call.result() if parked else c.wait(name, wait_id="w", ack_timeout=0.1)
+    answer = call.result() if parked else c.wait(name, wait_id="w", ack_timeout=0.5)
     assert (answer.outcome, answer.attempt) == (READY, 1)
     c.ack(name, "w", answer.delivery)
     assert (c.side(name).unacked, c.side(name).returned) == (0, 0)
     c.ack(name, "w", answer.delivery, generation=answer.generation)
-    c.elapse(0.2)
+    c.elapse(0.6)
     assert c.side(name).returned == 0 and not c.takes(name)
-    assert c.wait(name, wait_id="w", ack_timeout=0.1) == answer, "the outcome stays its id's"
+    assert c.wait(name, wait_id="w", ack_timeout=0.5) == answer, "the outcome stays its id's"
 
 
 @pytest.mark.parametrize("kind", QUEUES)

@@ -1,9 +1,9 @@
 """The stubs, before the tests are imported; a limit for the run, and a server's directory."""
 
-import faulthandler
-
 import pytest
 import stubs
+
+import hangs  # after the stubs, which know where it is
 
 _RUN_LIMIT_S = 3600
 
@@ -11,11 +11,11 @@ _RUN_LIMIT_S = 3600
 def pytest_configure(config):
     """Turns a run that hangs into one that fails, and says where it hung."""
     del config
-    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+    hangs.limit(_RUN_LIMIT_S)
 
 
 def pytest_unconfigure(config):
-    faulthandler.cancel_dump_traceback_later()
+    hangs.no_limit()
     stubs.conformance.pytest_unconfigure(config)
 
 
@@ -23,6 +23,6 @@ def pytest_unconfigure(config):
 def pytest_runtest_protocol(item):
     """A test that hangs is CTest's to end: here it only has to show its stacks before that."""
     del item
-    faulthandler.dump_traceback_later(280, exit=False)
+    hangs.limit(280, fatal=False)
     yield
-    faulthandler.dump_traceback_later(_RUN_LIMIT_S, exit=True)
+    hangs.limit(_RUN_LIMIT_S)
