@@ -8,8 +8,6 @@
 namespace waitd::server {
 namespace {
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
-
 void WriteDuration(core::Nanos from, google::protobuf::Duration& to) {
   to.set_seconds(from.count() / kNanosPerSecond);
   to.set_nanos(static_cast<int32_t>(from.count() % kNanosPerSecond));

@@ -1,10 +1,15 @@
 #ifndef WAITD_SERVER_CONVERT_H_
 #define WAITD_SERVER_CONVERT_H_
 
+#include <cstdint>
+
 #include "core/call.h"
 #include "waitd/v1/waitd.pb.h"
 
 namespace waitd::server {
+
+/// In the times of protobuf, which have their nanoseconds apart.
+inline constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 /// The core's answers in the words of the contract. `now` is the instant of the request: what is
 /// left of a deadline counts from it.

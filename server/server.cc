@@ -147,6 +147,25 @@ class NoReflection final : public grpc::ServerBuilderOption {
   }
 };
 
+SignalLimits SignalLimitsOf(const Options& options) {
+  return {options.max_payload_bytes, options.max_held_bytes};
+}
+
+SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock,
+                                  RpcMetrics& metrics, Gate& gate, const Options& options) {
+  return {.poller = poller,
+          .clock = clock,
+          .metrics = metrics,
+          .gate = gate,
+          .signals = SignalLimitsOf(options),
+          .parked_max = options.max_parked,
+          .unacked_max = options.max_unacked,
+          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
+          .ended = nullptr};
+}
+
+}  // namespace
+
 // Lets the sessions look after their streams, now and then, as long as it is not stopped.
 class Ticker final : public Event {
  public:
@@ -179,25 +198,6 @@ class Ticker final : public Event {
   grpc::Alarm alarm_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
-
-SignalLimits SignalLimitsOf(const Options& options) {
-  return {options.max_payload_bytes, options.max_held_bytes};
-}
-
-SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock,
-                                  RpcMetrics& metrics, Gate& gate, const Options& options) {
-  return {.poller = poller,
-          .clock = clock,
-          .metrics = metrics,
-          .gate = gate,
-          .signals = SignalLimitsOf(options),
-          .parked_max = options.max_parked,
-          .unacked_max = options.max_unacked,
-          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
-          .ended = nullptr};
-}
-
-}  // namespace
 
 // In the order in which they are made; they go in the reverse.
 struct Server::Parts {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "server/convert.h"
 
 namespace waitd::server {
 namespace {
@@ -17,7 +18,6 @@ constexpr size_t kLabelValueBytesMax = 256;
 constexpr int64_t kDurationSecondsMax = 315'576'000'000;   // 10,000 years, as protobuf has it
 constexpr int64_t kTimestampSecondsMin = -62'135'596'800;  // the year 1
 constexpr int64_t kTimestampSecondsMax = 253'402'300'799;  // the end of the year 9999
-constexpr int32_t kNanosPerSecond = 1'000'000'000;
 
 Error Bad(std::string_view reason, std::string_view field, std::string message) {
   return {.reason = reason, .message = std::move(message), .field = std::string(field)};
@@ -40,7 +40,7 @@ bool HasControlCharacter(std::string_view text) {
 // seconds and nanos in one number, held at the ends of the range.
 core::Nanos Saturated(int64_t seconds, int32_t nanos) {
   int64_t sum = 0;
-  if (__builtin_mul_overflow(seconds, int64_t{kNanosPerSecond}, &sum) ||
+  if (__builtin_mul_overflow(seconds, kNanosPerSecond, &sum) ||
       __builtin_add_overflow(sum, int64_t{nanos}, &sum)) {
     return seconds < 0 ? core::Nanos::min() : core::Nanos::max();
   }

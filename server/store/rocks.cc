@@ -16,8 +16,6 @@ namespace {
 
 constexpr size_t kMiB = 1U << 20U;
 
-rocksdb::Slice Slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
-
 }  // namespace
 
 rocksdb::Options RocksOptions() {
@@ -96,7 +94,7 @@ absl::Status FromRocks(const rocksdb::Status& status, const std::string& data_di
 
 absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
   std::string value;
-  rocksdb::Status read = db.Get(rocksdb::ReadOptions(), Slice(kFormatKey), &value);
+  rocksdb::Status read = db.Get(rocksdb::ReadOptions(), AsSlice(kFormatKey), &value);
   store::v1::Format format;
   if (read.IsNotFound() ||
       (read.ok() && (!format.ParseFromString(value) || format.magic() != "waitd"))) {
@@ -113,7 +111,7 @@ absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
                      " at most; run the newer waitd that made them, or give --data-dir another "
                      "directory"));
   }
-  read = db.Get(rocksdb::ReadOptions(), Slice(kEpochKey), &value);
+  read = db.Get(rocksdb::ReadOptions(), AsSlice(kEpochKey), &value);
   store::v1::Epoch epoch;
   if (read.IsNotFound() || (read.ok() && (!epoch.ParseFromString(value) || epoch.number() == 0))) {
     return Damaged(data_dir, "it does not say which boot its times are of");

@@ -4,15 +4,20 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/clock.h"
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
+#include "rocksdb/slice.h"
 #include "server/store/store.h"
 
 namespace waitd::server {
+
+/// The same bytes, which are not copied, as RocksDB wants them.
+inline rocksdb::Slice AsSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 
 /// What the store's RocksDB runs with.
 rocksdb::Options RocksOptions();

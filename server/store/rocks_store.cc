@@ -19,8 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kSyncInterval(1);
 
-rocksdb::Slice Slice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
-
 }  // namespace
 
 RocksStore::RocksStore(DataDir dir, const StoreOptions& options, std::unique_ptr<rocksdb::DB> db,
@@ -86,12 +84,12 @@ absl::Status RocksStore::Commit(const core::Changes& changes, size_t* bytes) {
 
 void RocksStore::Put(std::string_view key, const google::protobuf::MessageLite& message) {
   message.SerializeToString(&value_);
-  batch_.Put(Slice(key), value_).PermitUncheckedError();
+  batch_.Put(AsSlice(key), value_).PermitUncheckedError();
 }
 
 void RocksStore::Erase(std::string_view key) {
   payloads_.Erased(key);
-  batch_.Delete(Slice(key)).PermitUncheckedError();
+  batch_.Delete(AsSlice(key)).PermitUncheckedError();
 }
 
 void RocksStore::AddErased(const core::Changes& changes) {
