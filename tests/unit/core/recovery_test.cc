@@ -1,0 +1,60 @@
+#include "core/recovery.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/shard.h"
+#include "tests/unit/core/fixture.h"
+
+namespace waitd::core {
+namespace {
+
+class RecoveryTest : public testing::Test {
+ protected:
+  static SavedDesc Desc(const std::string& name, uint64_t generation) {
+    SavedDesc desc;
+    desc.name = name;
+    desc.generation = generation;
+    return desc;
+  }
+
+  // Of a READY that was handed over on the descriptor of that generation.
+  static SavedId HandOff(size_t shard, const std::string& id, uint64_t generation) {
+    SavedId saved;
+    saved.key = {.use = IdUse::kReadHandOff, .name = 1, .id = id};
+    saved.shard = static_cast<uint32_t>(shard);
+    saved.state = IdRecord::State::kPending;
+    saved.hand_off = SavedId::SavedHandOff{.generation = generation};
+    return saved;
+  }
+
+  Table t;
+  Recovery recovery{t.poller(), t.now()};
+};
+
+TEST_F(RecoveryTest, DescriptorsOfOneGenerationContradictEachOther) {
+  recovery.Restore(Desc("a", 1));
+  recovery.Restore(Desc("b", 1));
+  EXPECT_FALSE(recovery.EndOfDescs());
+}
+
+TEST_F(RecoveryTest, AHandOffIsOfTheShardOfItsDescriptor) {
+  recovery.Restore(Desc("a", 1));
+  ASSERT_TRUE(recovery.EndOfDescs());
+  EXPECT_FALSE(recovery.Restore(HandOff((ShardOf("a") + 1) % kShards, "w", 1)));
+  EXPECT_TRUE(recovery.Restore(HandOff(ShardOf("a"), "w", 1)));
+  EXPECT_FALSE(recovery.Restore(HandOff(ShardOf("a"), "w", 1))) << "twice";
+  recovery.Finish(2);
+  EXPECT_EQ(recovery.descriptors(), 1U);
+  EXPECT_EQ(Ok(t.Get("a")).side[0].unacked, 1U);
+}
+
+TEST_F(RecoveryTest, AHandOffWithoutItsDescriptorIsForgotten) {
+  ASSERT_TRUE(recovery.EndOfDescs());
+  EXPECT_TRUE(recovery.Restore(HandOff(0, "w", 1)));
+  EXPECT_FALSE(recovery.Restore(HandOff(kShards, "w", 1))) << "there is no such shard";
+}
+
+}  // namespace
+}  // namespace waitd::core
