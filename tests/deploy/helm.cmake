@@ -5,5 +5,4 @@ add_test(NAME deploy_helm
     ${CMAKE_CURRENT_LIST_DIR}/test_helm_edge.py)
 set_tests_properties(deploy_helm PROPERTIES
   ENVIRONMENT "WAITD_BIN_DIR=$<TARGET_FILE_DIR:waitd>;PYTHONDONTWRITEBYTECODE=1"
-  TIMEOUT 300
-  RUN_SERIAL ON)
+  TIMEOUT 300)
