@@ -112,7 +112,11 @@ std::optional<Error> SessionStream::Take() {
   return session_->Receive(*this, message, arena, first);
 }
 
+// The session may have picked this link just before it heard that it is broken, and may come when
+// its last event is over.
 void SessionStream::Write(const grpc::ByteBuffer& bytes) {
+  const core::MutexLock lock(mutex_);
+  if (finished_) return;
   Depart();
   stream_.Write(bytes, &has_written_);
 }
@@ -130,11 +134,10 @@ void SessionStream::End(const std::optional<Error>& error) {
   Finish(error.has_value() ? ToStatus(*error) : grpc::Status::OK);
 }
 
+// Left comes here, too, unless it tells of this end: before that has begun it is not the last.
 void SessionStream::Finish(const grpc::Status& status) {
-  {
-    const core::MutexLock lock(mutex_);
-    if (std::exchange(finished_, true)) return;
-  }
+  const core::MutexLock lock(mutex_);
+  if (std::exchange(finished_, true)) return;
   context_.metrics.Handled(Method::kSession, status.error_code(),
                            context_.clock.Read().mono - began_);
   Depart();

@@ -70,6 +70,8 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   std::shared_ptr<Session> session_;  // from the first message on; of the events
   bool paused_ = false;  // of the events: nothing is read, for too much is to be written
 
+  // What other threads begin they begin under it, and nothing after finished_, which is set before
+  // the last event: none begins when all others are over and this may go.
   core::Mutex mutex_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 
