@@ -17,35 +17,21 @@ PollDesc* Recovery::Find(uint64_t generation) const {
   return found == by_generation_.end() ? nullptr : found->second;
 }
 
-void Recovery::Restore(const SavedDesc& saved) {
+bool Recovery::Restore(const SavedDesc& saved) {
   Shard& home = poller_.shard(ShardOf(saved.name));
   const MutexLock lock(home.mutex());
   if (saved.ephemeral) {
     Step step(poller_, now_);
     home.unsaved.closed.push_back(saved.name);
     step.Tell(home);
-    return;
+    return true;
   }
   PollDesc& desc = home.Create(saved.name, saved.kind, saved.generation, now_);
   desc.Restore(saved);
   desc.stored = true;
+  if (!by_generation_.emplace(saved.generation, &desc).second) return false;
   desc.ArmIdle(saved.idle_ttl, now_.mono);
-  descs_[home.index()].push_back(&desc);
-}
-
-// Ids say by its generation which descriptor they mean.
-bool Recovery::EndOfDescs() {
-  by_generation_.reserve(descriptors());
-  for (const auto& each : descs_) {
-    for (PollDesc* const desc : each) by_generation_.emplace(desc->generation(), desc);
-  }
-  return by_generation_.size() == descriptors();
-}
-
-uint64_t Recovery::descriptors() const {
-  uint64_t count = 0;
-  for (const auto& each : descs_) count += each.size();
-  return count;
+  return true;
 }
 
 // A READY that may go back has to know where to.
@@ -72,6 +58,7 @@ bool Recovery::Restore(SavedId saved) {
   record.state = saved.state;
   record.ack_timeout = saved.ack_timeout;
   record.stored = true;
+  ++ids_;
   if (saved.answer.has_value()) {
     if (auto* const wait = std::get_if<WaitResult>(&*saved.answer)) PointAt(*wait);
     if (auto* const poll = std::get_if<PollResult>(&*saved.answer)) {
@@ -92,7 +79,7 @@ bool Recovery::Restore(SavedId saved) {
                            : SaturatingAdd(now_.mono, poller_.options_.linger);
     poller_.SetAlarm(home, record, at);
   } else {
-    aged_[saved.shard].push_back({saved.recorded, &record, saved.shard});
+    aged_.push_back({saved.recorded, &record, saved.shard});
   }
   return true;
 }
@@ -104,17 +91,15 @@ void Recovery::MoveHorizon(uint32_t shard, Instant at) {
 }
 
 void Recovery::Finish(uint64_t next_generation) {
-  std::vector<Aged> aged;
-  for (const auto& each : aged_) aged.insert(aged.end(), each.begin(), each.end());
-  std::sort(aged.begin(), aged.end(),
+  std::sort(aged_.begin(), aged_.end(),
             [](const Aged& a, const Aged& b) { return a.recorded < b.recorded; });
-  for (const Aged& each : aged) {
+  for (const Aged& each : aged_) {
     Shard& home = poller_.shard(each.shard);
     const MutexLock lock(home.mutex());
     Step step(poller_, {each.recorded, now_.wall});
     poller_.Age(step, home, *each.record);
   }
-  poller_.descriptors_.store(descriptors(), std::memory_order_relaxed);
+  poller_.descriptors_.store(by_generation_.size(), std::memory_order_relaxed);
   if (next_generation > 0) {
     poller_.next_generation_.store(next_generation, std::memory_order_relaxed);
     return;

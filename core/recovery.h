@@ -1,8 +1,8 @@
 #ifndef WAITD_CORE_RECOVERY_H_
 #define WAITD_CORE_RECOVERY_H_
 
-#include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -11,21 +11,19 @@
 
 namespace waitd::core {
 
-/// Fills a new poller with what was saved: the descriptors, EndOfDescs, the ids, then Finish.
+/// Fills a new poller with what was saved: the descriptors, then the ids, then Finish.
 ///
 /// What is due meanwhile happens when the timers run, or at the first operation. An ephemeral
 /// descriptor is not restored: its session ended with the server's process.
 ///
-/// Threads:  Restore and MoveHorizon several, the others one, with those before them done; and
-///           before anybody else uses the poller, which outlives it.
+/// Threads:  one, before anybody else uses the poller, which outlives it.
 /// Errors:   false: it contradicts what was restored before, and the store is not to be trusted.
 ///           A name or an id comes once, as the keys of a store do.
 class Recovery {
  public:
   Recovery(Poller& poller, const Now& now) : poller_(poller), now_(now) {}
 
-  void Restore(const SavedDesc& saved);
-  [[nodiscard]] bool EndOfDescs();
+  [[nodiscard]] bool Restore(const SavedDesc& saved);
   [[nodiscard]] bool Restore(SavedId saved);
   void MoveHorizon(uint32_t shard, Instant at);
 
@@ -33,7 +31,8 @@ class Recovery {
   /// attempts from before now are not known.
   void Finish(uint64_t next_generation);
 
-  uint64_t descriptors() const;
+  uint64_t descriptors() const { return by_generation_.size(); }
+  uint64_t ids() const { return ids_; }
 
  private:
   struct Aged {
@@ -46,11 +45,9 @@ class Recovery {
 
   Poller& poller_;
   const Now now_;
-  // Of each shard, under its lock: what was restored, and which ids can be forgotten, in no order
-  // yet.
-  std::array<std::vector<PollDesc*>, kShards> descs_;
-  std::array<std::vector<Aged>, kShards> aged_;
-  absl::flat_hash_map<uint64_t, PollDesc*> by_generation_;  // from EndOfDescs on
+  absl::flat_hash_map<uint64_t, PollDesc*> by_generation_;
+  std::vector<Aged> aged_;  // those that can be forgotten, in no order yet
+  uint64_t ids_ = 0;
 };
 
 }  // namespace waitd::core

@@ -2,9 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include <array>
 #include <condition_variable>
-#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
@@ -38,120 +36,73 @@ void SayWhatIsAtRisk(SyncMode sync) {
   }
 }
 
-// Puts rows into the poller on threads of its own, while the next ones are read and decoded. That
-// takes half as long as putting them in, so that two threads keep up with it.
+// Puts rows into the poller on a thread of its own, while the next ones are read and decoded: each
+// takes about half of the time.
 class Restorer {
  public:
   Restorer(core::Recovery& recovery, const core::Clock& clock)
-      : recovery_(recovery), clock_(clock), said_(clock.Read().mono) {
-    for (std::thread& each : threads_) each = std::thread([this] { Run(); });
-  }
+      : recovery_(recovery), clock_(clock), said_(clock.Read().mono), thread_([this] { Run(); }) {}
   ~Restorer() { Finish(); }
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
 
-  void Take(core::SavedDesc desc) {
-    ++descs_;
-    Add(std::move(desc));
-  }
-
-  /// After all descriptors.
-  void Take(core::SavedId id) {
-    if (ids_++ == 0) EndDescs();
-    Add(std::move(id));
+  void Take(std::variant<core::SavedDesc, core::SavedId> row) {
+    reading_.push_back(std::move(row));
+    if (reading_.size() == kBatch) HandOver();
   }
 
   /// After the last row: whether all of them go together.
   bool Finish() {
-    HandOver();
-    {
-      const std::lock_guard lock(mutex_);
-      ended_ = true;
-      changed_.notify_all();
-    }
-    for (std::thread& each : threads_) {
-      if (each.joinable()) each.join();
+    if (thread_.joinable()) {
+      HandOver();
+      HandOver();  // an empty one is the end
+      thread_.join();
     }
     return consistent_;
   }
 
  private:
-  using Row = std::variant<core::SavedDesc, core::SavedId>;
-  using Batch = std::vector<Row>;
+  using Batch = std::vector<std::variant<core::SavedDesc, core::SavedId>>;
   static constexpr size_t kBatch = 1024;
 
-  void Add(Row row) {
-    reading_.push_back(std::move(row));
-    if (reading_.size() == kBatch) HandOver();
-  }
-
   void HandOver() {
-    if (reading_.empty()) return;
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return !waiting_.has_value(); });
     waiting_ = std::exchange(reading_, {});
-    changed_.notify_all();
-    SayNowAndThen();
-  }
-
-  void EndDescs() {
-    HandOver();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !waiting_.has_value() && busy_ == 0; });
-    consistent_ = recovery_.EndOfDescs();
+    changed_.notify_one();
   }
 
   void Run() {
-    std::unique_lock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [this] { return waiting_.has_value() || ended_; });
-      if (!waiting_.has_value()) return;
-      Batch batch = *std::exchange(waiting_, std::nullopt);
-      ++busy_;
-      changed_.notify_all();
-      lock.unlock();
-      const bool consistent = Restore(batch);
-      lock.lock();
-      --busy_;
-      consistent_ = consistent_ && consistent;
-      changed_.notify_all();
-    }
-  }
-
-  bool Restore(Batch& batch) {
-    bool consistent = true;
-    for (Row& row : batch) {
-      if (auto* const desc = std::get_if<core::SavedDesc>(&row)) {
-        recovery_.Restore(*desc);
-      } else {
-        consistent = recovery_.Restore(std::get<core::SavedId>(std::move(row))) && consistent;
+      Batch batch;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return waiting_.has_value(); });
+        batch = *std::exchange(waiting_, std::nullopt);
+        changed_.notify_one();
       }
+      if (batch.empty()) return;
+      for (auto& row : batch) {
+        const bool restored =
+            std::visit([this](auto& each) { return recovery_.Restore(std::move(each)); }, row);
+        consistent_ = consistent_ && restored;
+      }
+      const core::Instant now = clock_.Read().mono;
+      if (now < said_ + kSayEvery) continue;
+      said_ = now;
+      spdlog::info("recovering descriptors={} ids={}", recovery_.descriptors(), recovery_.ids());
     }
-    return consistent;
-  }
-
-  void SayNowAndThen() {
-    const core::Instant now = clock_.Read().mono;
-    if (now < said_ + kSayEvery) return;
-    said_ = now;
-    spdlog::info("recovering descriptors={} ids={}", descs_, ids_);
   }
 
   core::Recovery& recovery_;
   const core::Clock& clock_;
-  // Of the thread that reads.
   core::Instant said_;
-  uint64_t descs_ = 0;
-  uint64_t ids_ = 0;
+  bool consistent_ = true;  // of the thread, until it has ended
   Batch reading_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  // Guarded by mutex_.
-  std::optional<Batch> waiting_;
-  int busy_ = 0;  // threads with a batch
-  bool ended_ = false;
-  bool consistent_ = true;
-  std::array<std::thread, 2> threads_;
+  std::optional<Batch> waiting_;  // guarded by mutex_
+  std::thread thread_;
 };
 
 }  // namespace
@@ -188,7 +139,7 @@ absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const cor
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(clock.Read().mono - begin);
   spdlog::info("recovered data_dir={} descriptors={} ids={} in={}ms", options.data_dir,
-               recovery.descriptors(), loaded->ids, took.count());
+               recovery.descriptors(), recovery.ids(), took.count());
   return store;
 }
 

@@ -48,9 +48,9 @@ class Store {
 
   virtual ~Store() = default;
 
-  /// Shows every descriptor that is stored, and then every id, in no other order that means
-  /// anything, with their instants on the monotonic clock of now. Where many share one payload when
-  /// they are saved, they share it again. After an error what was shown is to be thrown away.
+  /// Shows every descriptor and every id that is stored, in no order that means anything, with
+  /// their instants on the monotonic clock of now. Where many share one payload when they are
+  /// saved, they share it again. After an error what was shown is to be thrown away.
   virtual absl::StatusOr<Loaded> Load(const OnDesc& on_desc, const OnId& on_id) = 0;
 
   /// Saves all of it or nothing, and returns when it is as safe as the sync mode promises. `bytes`

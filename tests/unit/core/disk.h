@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <map>
 #include <string>
-#include <thread>
 #include <tuple>
 
 #include "core/recovery.h"
@@ -29,9 +28,8 @@ class Disk {
 
   void Restore(Poller& poller, const Now& now) const {
     Recovery recovery(poller, now);
-    ByTwoThreads(descs, [&](const SavedDesc& desc) { recovery.Restore(desc); });
-    EXPECT_TRUE(recovery.EndOfDescs());
-    ByTwoThreads(ids, [&](const SavedId& id) { EXPECT_TRUE(recovery.Restore(id)); });
+    for (const auto& [name, desc] : descs) EXPECT_TRUE(recovery.Restore(desc));
+    for (const auto& [key, id] : ids) EXPECT_TRUE(recovery.Restore(id));
     for (const auto& [shard, at] : horizons) recovery.MoveHorizon(shard, at);
     recovery.Finish(next_generation);
   }
@@ -42,19 +40,6 @@ class Disk {
   std::map<Key, SavedId> ids;
 
  private:
-  // As a server does.
-  template <class Rows, class F>
-  static void ByTwoThreads(const Rows& rows, const F& restore) {
-    const auto every_second = [&](bool this_one) {
-      for (const auto& [key, row] : rows) {
-        if (this_one) restore(row);
-        this_one = !this_one;
-      }
-    };
-    const std::jthread other(every_second, true);
-    every_second(false);
-  }
-
   static Key Of(const SavedIdKey& key) { return {key.use, key.name, key.caller, key.id}; }
 
   std::map<uint32_t, Instant> horizons;

@@ -34,14 +34,12 @@ class RecoveryTest : public testing::Test {
 };
 
 TEST_F(RecoveryTest, DescriptorsOfOneGenerationContradictEachOther) {
-  recovery.Restore(Desc("a", 1));
-  recovery.Restore(Desc("b", 1));
-  EXPECT_FALSE(recovery.EndOfDescs());
+  EXPECT_TRUE(recovery.Restore(Desc("a", 1)));
+  EXPECT_FALSE(recovery.Restore(Desc("b", 1)));
 }
 
 TEST_F(RecoveryTest, AHandOffIsOfTheShardOfItsDescriptor) {
-  recovery.Restore(Desc("a", 1));
-  ASSERT_TRUE(recovery.EndOfDescs());
+  ASSERT_TRUE(recovery.Restore(Desc("a", 1)));
   EXPECT_FALSE(recovery.Restore(HandOff((ShardOf("a") + 1) % kShards, "w", 1)));
   EXPECT_TRUE(recovery.Restore(HandOff(ShardOf("a"), "w", 1)));
   EXPECT_FALSE(recovery.Restore(HandOff(ShardOf("a"), "w", 1))) << "twice";
@@ -51,7 +49,6 @@ TEST_F(RecoveryTest, AHandOffIsOfTheShardOfItsDescriptor) {
 }
 
 TEST_F(RecoveryTest, AHandOffWithoutItsDescriptorIsForgotten) {
-  ASSERT_TRUE(recovery.EndOfDescs());
   EXPECT_TRUE(recovery.Restore(HandOff(0, "w", 1)));
   EXPECT_FALSE(recovery.Restore(HandOff(kShards, "w", 1))) << "there is no such shard";
 }
