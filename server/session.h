@@ -35,7 +35,8 @@ class Link {
  public:
   virtual ~Link() = default;
 
-  /// Begins to write. The session hears of the end by Written.
+  /// Begins to write. The session hears of the end by Written. It may come just after the session
+  /// has heard that the link is broken: then nothing is written.
   virtual void Write(const grpc::ByteBuffer& bytes) = 0;
 
   /// Ends the stream, with an error or as the client wished. No Write is under way, and none
