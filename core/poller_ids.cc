@@ -78,12 +78,13 @@ bool Poller::Recall(Shard& home, const IdKey& key, uint64_t content, const Retry
 bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& args,
                         uint64_t content, WaitCall& call) {
   home.mutex().AssertHeld();
-  const IdKey hand_off = KeyOf(HandOffOf(args.side), args.name, args.retry);
-  TakeBackOverdue(step, locks, home, hand_off);
   const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry);
-  if (IdRecord* const parked = home.ids.Find(key);
-      parked != nullptr && parked->state == State::kParked && !parked->poll) {
-    auto& waiter = static_cast<SingleWaiter&>(*parked->waiter);
+  const IdKey hand_off{HandOffOf(args.side), key.name, key.caller, key.id};
+  IdRecord* const known = home.ids.Find(key);
+  if (known != nullptr && known->state != State::kParked) {
+    TakeBackOverdue(step, locks, home, hand_off);
+  } else if (known != nullptr && !known->poll) {
+    auto& waiter = static_cast<SingleWaiter&>(*known->waiter);
     PollDesc& desc = *waiter.desc;
     if (desc.Settle(step.moment)) step.Expired(home, desc);
     desc.ExpireWait(step.moment, waiter);
@@ -110,11 +111,14 @@ bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& a
 bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& args,
                         uint64_t content, PollCall& call) {
   home.mutex().AssertHeld();
-  for (const PollTarget& target : args.targets) {
-    TakeBackOverdue(step, locks, shard(ShardOf(target.name)),
-                    KeyOf(HandOffOf(target.side), target.name, args.retry));
-  }
   const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
+  if (const IdRecord* const known = home.ids.Find(key);
+      known != nullptr && known->state != State::kParked) {
+    for (const PollTarget& target : args.targets) {
+      TakeBackOverdue(step, locks, shard(ShardOf(target.name)),
+                      KeyOf(HandOffOf(target.side), target.name, args.retry));
+    }
+  }
   IdRecord* record = nullptr;
   Refusal refusal;
   if (!Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
