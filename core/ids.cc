@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
@@ -33,10 +35,29 @@ void Add(Fingerprint& content, const std::optional<Nanos>& duration) {
   content.Add(static_cast<uint64_t>(duration.value_or(Nanos(-1)).count()));
 }
 
+// What a wait with an ack_timeout was answered; null: nothing yet, or it was another kind of call.
+template <class R>
+const R* AnswerOf(const IdRecord& record) {
+  if (record.ack_timeout == Nanos(0) || record.answer == nullptr) return nullptr;
+  return std::get_if<R>(record.answer.get());
+}
+
+void Add(std::vector<Handed>& to, const WaitResult& result, std::string_view name,
+         const Retry& retry) {
+  if (result.outcome != Outcome::kReady) return;
+  to.push_back(
+      {name, HandOffKeyOf(result.side, name, result.delivery, retry.caller, retry.id), &result});
+}
+
 }  // namespace
 
 IdKey KeyOf(IdUse use, std::string_view name, uint64_t caller, std::string_view id) {
   return {use, Fingerprint().Add(name).value(), caller, id};
+}
+
+IdKey HandOffKeyOf(Side side, std::string_view name, uint64_t delivery, uint64_t caller,
+                   std::string_view id) {
+  return {HandOffOf(side), Fingerprint().Add(name).Add(delivery).value(), caller, id};
 }
 
 uint64_t ContentOf(const OpenArgs& args) {
@@ -89,6 +110,24 @@ uint64_t ContentOf(const PollArgs& args) {
   Add(content, args.open_if_missing);
   Add(content, args.ack_timeout);
   return content.value();
+}
+
+std::vector<Handed> HandedOver(const IdRecord& record, const WaitArgs& args) {
+  std::vector<Handed> handed;
+  const auto* const answer = AnswerOf<WaitResult>(record);
+  if (answer != nullptr) Add(handed, *answer, args.name, args.retry);
+  return handed;
+}
+
+std::vector<Handed> HandedOver(const IdRecord& record, const PollArgs& args) {
+  std::vector<Handed> handed;
+  const auto* const answer = AnswerOf<PollResult>(record);
+  if (answer == nullptr) return handed;
+  for (const PollResult::Target& target : answer->targets) {
+    if (target.index >= args.targets.size()) continue;  // the id is another poll's
+    Add(handed, target.result, args.targets[target.index].name, args.retry);
+  }
+  return handed;
 }
 
 size_t IdTable::Hash::operator()(const IdKey& key) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "core/call.h"
@@ -40,6 +41,11 @@ IdKey KeyOf(IdUse use, std::string_view name, uint64_t caller, std::string_view 
 inline IdKey KeyOf(IdUse use, std::string_view name, const Retry& retry) {
   return KeyOf(use, name, retry.caller, retry.id);
 }
+
+/// Under what a hand-off is known. Its delivery is in it: a wait and a poll may have the same id,
+/// and an id whose outcome was forgotten may be used again while its hand-off waits for the Ack.
+IdKey HandOffKeyOf(Side side, std::string_view name, uint64_t delivery, uint64_t caller,
+                   std::string_view id);
 
 /// What a call asks for, as a number: the same id with another one is another call's. How long a
 /// call is to wait is not in it.
@@ -102,6 +108,18 @@ struct IdRecord {
   std::unique_ptr<const IdAnswer> answer;
   std::unique_ptr<HandOff> hand_off;
 };
+
+/// A READY of an answer, which waits for its Ack or has. Lifetime: that of the answer and of the
+/// call that asked for it.
+struct Handed {
+  std::string_view name;
+  IdKey key;  ///< of its hand-off
+  const WaitResult* ready = nullptr;
+};
+
+/// Those of a known wait's answer, to a call that asks for it; none without an ack_timeout.
+std::vector<Handed> HandedOver(const IdRecord& record, const WaitArgs& args);
+std::vector<Handed> HandedOver(const IdRecord& record, const PollArgs& args);
 
 /// The ids of the names of one shard: what came of each call, and of each hand-off.
 ///

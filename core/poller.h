@@ -25,6 +25,7 @@ struct IdKey;
 struct IdRecord;
 struct Token;
 struct DescTimer;
+struct Handed;
 class Probe;
 class Recovery;
 struct Changes;
@@ -179,10 +180,10 @@ class Poller {
   template <class W, class C>
   void Replace(Shard& home, W& waiter, C& call);
   template <class C>
-  void Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call);
+  void Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Reason> spent, C& call);
   void AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to, uint64_t number);
   void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
-  static bool TakenBack(Shard& home, const IdKey& hand_off);
+  std::optional<Reason> Spent(const std::vector<Handed>& handed);
   template <class R>
   uint64_t Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
   void Age(Step& step, Shard& home, IdRecord& record);
@@ -234,8 +235,7 @@ class Poller {
   const std::function<void(Instant)> alarm_;
   std::array<std::unique_ptr<Shard>, kShards> shards_;
   // Counted before use and given back; nothing else is read or written on the strength of them, so
-  // that relaxed order is enough. The same for the generations, of which only their being
-  // different matters.
+  // that relaxed order is enough. Generations only have to be different.
   std::atomic<uint64_t> descriptors_{0};
   std::atomic<uint64_t> waiters_{0};
   std::atomic<uint64_t> outcomes_{0};

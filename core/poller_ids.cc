@@ -1,6 +1,7 @@
 // Ids and hand-offs: what makes a repeated call the same call, and a READY come back.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -79,10 +80,11 @@ bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& a
                         uint64_t content, WaitCall& call) {
   home.mutex().AssertHeld();
   const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry);
-  const IdKey hand_off{HandOffOf(args.side), key.name, key.caller, key.id};
   IdRecord* const known = home.ids.Find(key);
   if (known != nullptr && known->state != State::kParked) {
-    TakeBackOverdue(step, locks, home, hand_off);
+    for (const Handed& each : HandedOver(*known, args)) {
+      TakeBackOverdue(step, locks, home, each.key);
+    }
   } else if (known != nullptr && !known->poll) {
     auto& waiter = static_cast<SingleWaiter&>(*known->waiter);
     PollDesc& desc = *waiter.desc;
@@ -101,7 +103,7 @@ bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& a
   if (record->state == State::kParked) {
     TakeOver(step, home, *record, static_cast<SingleWaiter&>(*record->waiter), call);
   } else {
-    Repeat(step, home, *record, TakenBack(home, hand_off), call);
+    Repeat(step, home, *record, Spent(HandedOver(*record, args)), call);
   }
   step.Leave(SetOf(home.index()));
   return true;
@@ -114,9 +116,8 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
   if (const IdRecord* const known = home.ids.Find(key);
       known != nullptr && known->state != State::kParked) {
-    for (const PollTarget& target : args.targets) {
-      TakeBackOverdue(step, locks, shard(ShardOf(target.name)),
-                      KeyOf(HandOffOf(target.side), target.name, args.retry));
+    for (const Handed& each : HandedOver(*known, args)) {
+      TakeBackOverdue(step, locks, shard(ShardOf(each.name)), each.key);
     }
   }
   IdRecord* record = nullptr;
@@ -128,12 +129,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   }
   if (record == nullptr) return false;
   if (record->state != State::kParked) {
-    const bool stale =
-        std::any_of(args.targets.begin(), args.targets.end(), [&](const PollTarget& target) {
-          Shard& at = shard(ShardOf(target.name));
-          return TakenBack(at, KeyOf(HandOffOf(target.side), target.name, args.retry));
-        });
-    Repeat(step, home, *record, stale, call);
+    Repeat(step, home, *record, Spent(HandedOver(*record, args)), call);
     step.Leave(locks.held());
     return true;
   }
@@ -177,13 +173,14 @@ void Poller::Replace(Shard& home, W& waiter, C& call) {
 template void Poller::Replace(Shard&, SingleWaiter&, WaitCall&);
 template void Poller::Replace(Shard&, PollWaiter&, PollCall&);
 
-// The same answer again, or that its READY was taken back.
+// The same answer again, or why it is its call's no more.
 template <class C>
-void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& call) {
+void Poller::Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Reason> spent,
+                    C& call) {
   home.mutex().AssertHeld();
   using R = typename C::Answer;
-  if (stale) {
-    call.result() = Refusal{.reason = Reason::kStaleDelivery};
+  if (spent.has_value()) {
+    call.result() = Refusal{.reason = *spent};
   } else {
     call.result() = std::get<R>(*record.answer);
     call.record_ = &record;
@@ -200,11 +197,21 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, bool stale, C& ca
   step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
-// Whether a hand-off is known, and was taken back.
-bool Poller::TakenBack(Shard& home, const IdKey& hand_off) {
-  home.mutex().AssertHeld();
-  const IdRecord* const record = home.ids.Find(hand_off);
-  return record != nullptr && record->state == State::kStale;
+// Why these READYs may be another's by now; none: each is its answer's, or went with its life.
+// Under their shards' locks. A poll's hand-offs may be forgotten before itself, in other shards.
+std::optional<Reason> Poller::Spent(const std::vector<Handed>& handed) {
+  for (const Handed& each : handed) {
+    Shard& at = shard(ShardOf(each.name));
+    at.mutex().AssertHeld();
+    const IdRecord* const record = at.ids.Find(each.key);
+    const uint64_t generation = each.ready->generation;
+    if (record == nullptr || record->hand_off->generation != generation) {
+      if (Lives(each.ready->desc, generation)) return Reason::kOutcomeUnknown;
+    } else if (record->state == State::kStale) {
+      return Reason::kStaleDelivery;
+    }
+  }
+  return std::nullopt;
 }
 
 // A call that came while the poll was leaving its places gets the same.
@@ -343,7 +350,8 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
   if (!IsReady(result) || wait.ack_timeout == Nanos(0)) return;
   PollDesc& desc = *result.desc;
   if (!Lives(&desc, result.generation)) return;  // it went with it
-  const IdKey key = KeyOf(HandOffOf(result.side), desc.name(), wait.caller, wait.id);
+  const IdKey key = HandOffKeyOf(result.side, desc.name(), result.delivery, wait.caller, wait.id);
+  // That delivery of a former life of the name, whose READY went with it.
   if (IdRecord* const former = home.ids.Find(key); former != nullptr) Forget(home, *former);
   IdRecord& record = home.ids.Insert(key, 0);
   record.state = State::kPending;
@@ -353,7 +361,7 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
       result.side,
       {result.signal, result.ready_time, result.coalesced, result.attempt + 1, result.delivery}});
   desc.AddUnacked(result.side, 1);
-  step.Changed(home, record);
+  desc.changed = step.Changed(home, record);
   SetAlarm(home, record, SaturatingAdd(step.moment.now.mono, wait.ack_timeout));
 }
 
@@ -484,11 +492,11 @@ void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
 void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, AckCall& call) {
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
-  const IdKey key = KeyOf(HandOffOf(args.side), args.name, args.caller, args.wait_id);
+  const IdKey key = HandOffKeyOf(args.side, args.name, args.delivery, args.caller, args.wait_id);
   const auto known = [&]() -> IdRecord* {
     home.mutex().AssertHeld();
     IdRecord* const record = home.ids.Find(key);
-    if (record == nullptr || record->hand_off->token.delivery != args.delivery) return nullptr;
+    if (record == nullptr) return nullptr;
     const HandOff& hand_off = *record->hand_off;
     if (args.generation != 0 && hand_off.generation != args.generation) return nullptr;
     const bool stands = Lives(hand_off.desc, hand_off.generation);
@@ -514,7 +522,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const AckArgs& args, Ac
       PollDesc& owner = *record->hand_off->desc;
       owner.AddUnacked(record->hand_off->side, -1);
       owner.idle_since = step.moment.now.mono;
-      step.Changed(home, *record);
+      owner.changed = step.Changed(home, *record);  // who sees that one less is pending waits, too
       Age(step, home, *record);
     }
   }

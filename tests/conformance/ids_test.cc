@@ -1,4 +1,4 @@
-// Ids and hand-offs, through the core.
+// Ids, and what comes back of what never arrived, through the core.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -13,48 +13,12 @@
 namespace waitd::core {
 namespace {
 
-WaitArgs WaitAs(std::string_view id, std::string_view name = "a", Nanos sent_ago = Nanos(0)) {
-  return {.name = name, .retry = {.id = id, .sent_ago = sent_ago}};
-}
-
-WaitArgs AckedWait(std::string_view id, Nanos ack_timeout = seconds(5)) {
-  WaitArgs args = WaitAs(id);
-  args.ack_timeout = ack_timeout;
-  return args;
-}
-
-const WaitResult& ResultOf(const std::unique_ptr<TestWait>& wait) {
-  EXPECT_TRUE(wait->done());
-  return std::get<WaitResult>(wait->result());
-}
-
-Reason RefusedAs(const std::unique_ptr<TestWait>& wait) {
-  EXPECT_TRUE(wait->done());
-  return ReasonOf(wait->result());
-}
-
-Counters Count(Table& t) { return t.poller().Count(t.now()); }
-
 class Ids : public testing::Test {
  protected:
   Ids() { Ok(t.Open("a")); }
 
-  Result<AckResult> Ack(std::string_view id, uint64_t delivery, std::string_view name = "a",
-                        uint64_t generation = 0) {
-    return t.Ack({.name = name, .wait_id = id, .delivery = delivery, .generation = generation});
-  }
-
-  // The READY on "a" that was taken back: it is there at once, and the timer adds no other.
-  void ExpectBackOnce() {
-    EXPECT_EQ(t.Try("a").attempt, 2U);
-    t.RunTimers();
-    EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  }
-
   Table t;
 };
-
-using HandOffTest = Ids;
 
 TEST_F(Ids, C66_ALaterCallTakesTheParkedWaitOver) {
   const auto first = t.Wait(WaitAs("w1"));
@@ -373,198 +337,6 @@ TEST_F(Ids, C71_AReadyThatComesBackMayCompleteAPoll) {
   EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
 }
 
-TEST_F(HandOffTest, C72_WithoutAnAckTheReadyComesBack) {
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  const auto first = t.Wait(AckedWait("w1"));
-  EXPECT_EQ(ResultOf(first).attempt, 1U);
-  EXPECT_EQ(Ok(t.Get("a")).side[0].unacked, 1U);
-  Ok(t.Ready("a", Mode::kRead, "y"));
-  t.Advance(seconds(5) - Nanos(1));
-  EXPECT_EQ(Count(t).unacked, 1U);
-  t.Advance(Nanos(1));
-  EXPECT_EQ(Count(t).unacked, 0U);
-  EXPECT_EQ(Ok(t.Get("a")).side[0].returned, 1U);
-  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(first).delivery)), Reason::kStaleDelivery);
-  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
-  const WaitResult again = t.Try("a");
-  EXPECT_EQ(*again.signal, "x") << "before the remembered one";
-  EXPECT_EQ(again.attempt, 2U);
-  EXPECT_GT(again.delivery, ResultOf(first).delivery);
-  EXPECT_EQ(*t.Try("a").signal, "y") << "which it did not coalesce with";
-  EXPECT_EQ(Count(t).redeliveries, 1U);
-}
-
-TEST_F(HandOffTest, C72_AnAckEndsIt) {
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  const auto wait = t.Wait(AckedWait("w1"));
-  const uint64_t delivery = ResultOf(wait).delivery;
-  EXPECT_EQ(ReasonOf(Ack("w1", delivery + 1)), Reason::kOutcomeUnknown);
-  EXPECT_EQ(ReasonOf(Ack("w2", delivery)), Reason::kOutcomeUnknown);
-  EXPECT_EQ(ReasonOf(Ack("w1", delivery, "a", 99)), Reason::kStaleGeneration);
-  Ok(Ack("w1", delivery));
-  Ok(Ack("w1", delivery));
-  EXPECT_EQ(*ResultOf(t.Wait(AckedWait("w1"))).signal, "x") << "the outcome is there all the same";
-  t.Advance(seconds(10));
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  EXPECT_EQ(Count(t).unacked, 0U);
-}
-
-TEST_F(HandOffTest, C72_AnAckAfterItsTimeFindsItTakenBackBeforeTheTimerRan) {
-  Ok(t.Ready("a"));
-  const auto wait = t.Wait(AckedWait("w1"));
-  t.Pass(seconds(5));
-  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(wait).delivery)), Reason::kStaleDelivery);
-  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
-  ExpectBackOnce();
-}
-
-TEST_F(HandOffTest, C72_WhoIsToldThatItWasTakenBackFindsItThereBeforeTheTimerRan) {
-  Ok(t.Ready("a"));
-  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
-  t.Pass(seconds(5) - Nanos(1));
-  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady) << "the same again";
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  t.Pass(Nanos(1));
-  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
-  ExpectBackOnce();
-}
-
-TEST_F(HandOffTest, C72_ARepeatedWaitLetsAnotherHaveWhatWasTakenBack) {
-  Ok(t.Open("b"));
-  Ok(t.Ready("a"));
-  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
-  const auto poll = t.Poll({{.name = "b"}, {.name = "a"}});
-  t.Pass(seconds(5));
-  EXPECT_EQ(RefusedAs(t.Wait(AckedWait("w1"))), Reason::kStaleDelivery);
-  ASSERT_TRUE(poll->done());
-  const auto& ready = std::get<PollResult>(poll->result()).targets;
-  ASSERT_EQ(ready.size(), 1U);
-  EXPECT_EQ(ready[0].result.attempt, 2U);
-}
-
-TEST_F(HandOffTest, C72_CloseForgetsItAndResetForgetsWhatCameBack) {
-  Ok(t.Ready("a"));
-  const auto wait = t.Wait(AckedWait("w1"));
-  Ok(t.Close("a"));
-  EXPECT_EQ(Count(t).unacked, 0U);
-  EXPECT_EQ(ReasonOf(Ack("w1", ResultOf(wait).delivery)), Reason::kOutcomeUnknown);
-  Ok(t.Open("a"));
-  t.Advance(seconds(5));
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  Ok(t.Ready("a"));
-  const auto second = t.Wait(AckedWait("w2"));
-  t.Advance(seconds(5));
-  EXPECT_TRUE(Ok(t.Reset("a")).forgot);
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  EXPECT_EQ(Count(t).returned, 0U);
-}
-
-TEST_F(HandOffTest, C72_TheOldestDeliveryComesFirst) {
-  Ok(t.Open("q", Kind::kFifo));
-  for (const char* data : {"1", "2", "3"}) {
-    Ok(t.Ready("q", Mode::kRead, data));
-    WaitArgs args = WaitAs(data, "q");
-    args.ack_timeout = seconds(10 - (data[0] - '0'));  // the last one comes back first
-    EXPECT_EQ(OutcomeOf(t.Wait(args)), Outcome::kReady);
-  }
-  t.Advance(seconds(10));
-  EXPECT_EQ(*t.Try("q").signal, "1");
-  EXPECT_EQ(*t.Try("q").signal, "2");
-  EXPECT_EQ(*t.Try("q").signal, "3");
-}
-
-TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
-  Ok(t.Open("b"));
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  Ok(t.Ready("b", Mode::kRead, "y"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
-                      .need = 2,
-                      .ack_timeout = seconds(5),
-                      .retry = {.id = "p"}};
-  const auto poll = t.Poll(args);
-  const auto& targets = std::get<PollResult>(poll->result()).targets;
-  Ok(Ack("p", targets[0].result.delivery, "a"));
-  t.Advance(seconds(5));
-  EXPECT_EQ(ReasonOf(Ack("p", targets[1].result.delivery, "b")), Reason::kStaleDelivery);
-  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  EXPECT_EQ(*t.Try("b").signal, "y");
-}
-
-TEST_F(HandOffTest, C72_ARepeatedPollFindsAllTakenBackBeforeTheTimersRan) {
-  Ok(t.Open("b"));
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  Ok(t.Ready("b", Mode::kRead, "y"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
-                      .need = 2,
-                      .ack_timeout = seconds(5),
-                      .retry = {.id = "p"}};
-  EXPECT_EQ(OutcomeOf(t.Poll(args)), Outcome::kReady);
-  t.Pass(seconds(5));
-  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);
-  EXPECT_EQ(*t.Try("a").signal, "x");
-  EXPECT_EQ(*t.Try("b").signal, "y");
-}
-
-TEST_F(HandOffTest, C72_AParkedPollHandsOverToo) {
-  Ok(t.Open("b"));
-  const auto poll = t.Poll({.targets = {{.name = "a"}, {.name = "b"}},
-                            .need = 2,
-                            .ack_timeout = seconds(5),
-                            .retry = {.id = "p"}});
-  Ok(t.Ready("a"));
-  Ok(t.Ready("b"));
-  EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
-  EXPECT_EQ(Count(t).unacked, 2U);
-  t.Advance(seconds(5));
-  EXPECT_EQ(Count(t).returned, 2U);
-}
-
-TEST_F(HandOffTest, C72_ALatchHasNone) {
-  Ok(t.Open("l", Kind::kLatch));
-  WaitArgs args = AckedWait("w1");
-  args.name = "l";
-  EXPECT_EQ(RefusedAs(t.Wait(args)), Reason::kBadOptions);
-  const OpenOptions latch{.kind = Kind::kLatch, .labels = {}, .owner = {}};
-  args.name = "new";
-  args.open_if_missing = &latch;
-  EXPECT_EQ(RefusedAs(t.Wait(args)), Reason::kBadOptions);
-  EXPECT_EQ(ReasonOf(t.Get("new")), Reason::kNoDescriptor);
-  EXPECT_EQ(
-      ReasonOf(t.Poll({.targets = {{.name = "l"}}, .ack_timeout = seconds(1), .retry = {.id = "p"}})
-                   ->result()),
-      Reason::kBadOptions);
-}
-
-TEST_F(HandOffTest, C73_TheNextWaiterGetsItAndAnExpiredSideKeepsIt) {
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);
-  Ok(t.In("a", seconds(1)));
-  t.Advance(seconds(5));
-  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
-  EXPECT_EQ(Count(t).returned, 1U);
-  Ok(t.Clear("a"));
-  const auto next = t.Wait(AckedWait("w2"));
-  EXPECT_EQ(*ResultOf(next).signal, "x");
-  EXPECT_EQ(ResultOf(next).attempt, 2U);
-  t.Advance(seconds(5));
-  EXPECT_EQ(t.Try("a").attempt, 3U);
-}
-
-TEST_F(HandOffTest, C73_ItWakesWhoIsParkedOnEveryKindButALatch) {
-  for (const Kind kind : {Kind::kExclusive, Kind::kFifo}) {
-    const std::string name = kind == Kind::kFifo ? "fifo" : "exclusive";
-    Ok(t.Open(name, kind));
-    Ok(t.Ready(name, Mode::kRead, "x"));
-    WaitArgs args = AckedWait("w1");
-    args.name = name;
-    EXPECT_EQ(OutcomeOf(t.Wait(args)), Outcome::kReady);
-    const auto next = t.Wait(name);
-    t.Advance(seconds(5));
-    EXPECT_EQ(*ResultOf(next).signal, "x");
-  }
-}
-
 TEST_F(Ids, C75a_AWaitWithAnIdOutlivesItsCallForLinger) {
   const auto gone = t.Wait(WaitAs("w1"));
   t.poller().Abandon(t.now(), *gone);
@@ -659,23 +431,6 @@ TEST_F(Ids, C75a_APollLingersToo) {
   t.poller().Abandon(t.now(), *left);
   t.Advance(seconds(30));
   EXPECT_EQ(t.poller().waiters(), 0U);
-}
-
-TEST_F(HandOffTest, C76_IdleTtlDoesNotRunWhileAHandOffOrAReturnedTokenStands) {
-  OpenArgs args{.name = "i"};
-  args.options.idle_ttl = seconds(1);
-  Ok(t.Open(args));
-  Ok(t.Ready("i"));
-  WaitArgs wait = AckedWait("w1", seconds(10));
-  wait.name = "i";
-  EXPECT_EQ(OutcomeOf(t.Wait(wait)), Outcome::kReady);
-  t.Advance(seconds(9));
-  EXPECT_EQ(Ok(t.Get("i")).side[0].unacked, 1U);
-  t.Advance(seconds(9));
-  EXPECT_EQ(Ok(t.Get("i")).side[0].returned, 1U);
-  EXPECT_EQ(t.Try("i").outcome, Outcome::kReady);
-  t.Advance(seconds(1));
-  EXPECT_EQ(ReasonOf(t.Get("i")), Reason::kNoDescriptor);
 }
 
 }  // namespace

@@ -695,6 +695,23 @@ def test_C72_each_of_a_polls_readys_is_acknowledged_by_itself(c, name):
     assert c.wait(names[2], 0).signal.data == b"2"
 
 
+def test_C72_a_wait_and_a_poll_of_one_id_hand_over_each_its_own(c, name):
+    c.open(f"{name}/first")
+    c.open(name, kind=FIFO)
+    polled = c.park_poll([f"{name}/first", name], wait_id="same", ack_timeout=0.5)
+    c.ready(name, b"x")
+    delivery = polled.result().results[0].response.delivery
+    c.ready(name, b"y")
+    waited = c.wait(name, wait_id="same", ack_timeout=0.5)
+    assert c.side(name).unacked == 2
+    c.ack(name, "same", waited.delivery)
+    eventually(lambda: c.side(name).returned == 1, "it is taken back")
+    refusal_of(c.start_ack(name, "same", delivery), "FAILED_PRECONDITION", "STALE_DELIVERY")
+    assert c.wait(name, wait_id="same", ack_timeout=0.5) == waited, "which had its Ack"
+    assert c.wait(name, 0).signal.data == b"x"
+    assert not c.takes(name)
+
+
 @pytest.mark.parametrize("kind", QUEUES)
 def test_C73_who_is_parked_gets_what_comes_back(c, name, kind):
     c.open(name, kind=kind)

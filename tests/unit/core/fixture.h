@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/poller.h"
+#include "core/shard.h"
 
 namespace waitd::core {
 
@@ -57,6 +58,13 @@ using TestWait = Parked<WaitCall>;
 using TestPoll = Parked<PollCall>;
 
 inline Payload Bytes(std::string_view bytes) { return std::make_shared<const std::string>(bytes); }
+
+/// Two names of different shards.
+inline std::pair<std::string, std::string> Apart() {
+  int i = 0;
+  while (ShardOf("x" + std::to_string(i)) == ShardOf("a")) ++i;
+  return {"a", "x" + std::to_string(i)};
+}
 
 /// A poller under a manual clock: time stands still until Advance, and timers run when told.
 class Table {
@@ -196,6 +204,24 @@ Reason ReasonOf(const Result<T>& result) {
   EXPECT_TRUE(std::holds_alternative<Refusal>(result));
   return std::get<Refusal>(result).reason;
 }
+
+/// A wait with an id.
+inline WaitArgs WaitAs(std::string_view id, std::string_view name = "a",
+                       Nanos sent_ago = Nanos(0)) {
+  return {.name = name, .retry = {.id = id, .sent_ago = sent_ago}};
+}
+
+/// The result of a wait that must have ended with one; or why it was refused.
+inline const WaitResult& ResultOf(const std::unique_ptr<TestWait>& wait) {
+  EXPECT_TRUE(wait->done());
+  return Ok(wait->result());
+}
+inline Reason RefusedAs(const std::unique_ptr<TestWait>& wait) {
+  EXPECT_TRUE(wait->done());
+  return ReasonOf(wait->result());
+}
+
+inline Counters Count(Table& t) { return t.poller().Count(t.now()); }
 
 /// The outcome of a call that must have ended.
 template <class C>

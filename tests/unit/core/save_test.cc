@@ -84,12 +84,6 @@ WaitArgs WaitWith(std::string_view name, std::string_view id, Nanos sent_ago = N
   return {.name = name, .open_if_missing = &any, .retry = {id, sent_ago}};
 }
 
-const WaitResult& ResultOf(const std::unique_ptr<TestWait>& call) {
-  EXPECT_TRUE(call->done());
-  EXPECT_TRUE(std::holds_alternative<WaitResult>(call->result()));
-  return std::get<WaitResult>(call->result());
-}
-
 // A Ready that is saved, and its answer.
 ReadyResult SavedReady(World& w, const ReadyArgs& args) {
   Answered<ReadyCall> call;
@@ -106,13 +100,6 @@ void SavedOpen(World& w, std::string_view name, Kind kind = Kind::kExclusive) {
   w.poller().Open(w.t().now(), args, call);
   w.Save();
   EXPECT_TRUE(call.done());
-}
-
-// Two names of different shards.
-std::pair<std::string, std::string> Apart() {
-  int i = 0;
-  while (ShardOf("x" + std::to_string(i)) == ShardOf("a")) ++i;
-  return {"a", "x" + std::to_string(i)};
 }
 
 TEST(Save, AnEffectIsLetGoOnlyWhenItIsSaved) {
@@ -317,6 +304,51 @@ TEST(Save, AnAckSurvives) {
   EXPECT_TRUE(again.done());
   EXPECT_TRUE(std::holds_alternative<AckResult>(again.result()));
   EXPECT_EQ(Ok(w.t().Get("a")).side[0].returned, 0U);
+}
+
+TEST(Save, WhoSeesThatAHandOffHasItsAckWaitsWithIt) {
+  World w;
+  WaitArgs args = WaitWith("a", "w1");
+  args.ack_timeout = seconds(10);
+  auto wait = w.t().Wait(args);
+  SavedReady(w, {.name = "a"});
+  Answered<AckCall> ack;
+  w.poller().Ack(w.t().now(), {.name = "a", .wait_id = "w1", .delivery = ResultOf(wait).delivery},
+                 ack);
+  Answered<GetCall> get;
+  w.poller().Get(w.t().now(), {"a"}, get);
+  Answered<ListCall> list;
+  w.poller().List(w.t().now(), {}, list);
+  EXPECT_FALSE(get.done()) << "a crash could undo what it would tell";
+  EXPECT_FALSE(list.done());
+  w.Save();
+  EXPECT_EQ(Ok(get.result()).side[0].unacked, 0U);
+  EXPECT_TRUE(get.done() && list.done());
+}
+
+TEST(Save, HandOffsOfOneIdAreApartAcrossACrash) {
+  World w({.max_outcomes = 1});
+  SavedOpen(w, "a", Kind::kFifo);
+  WaitArgs args = WaitWith("a", "w1");
+  args.ack_timeout = seconds(10);
+  std::vector<uint64_t> deliveries;
+  for (const char* data : {"x", "y"}) {
+    const auto wait = w.t().Wait(args);
+    SavedReady(w, {.name = "a", .signal = Bytes(data)});
+    deliveries.push_back(ResultOf(wait).delivery);
+    SavedReady(w, {.name = "a", .condition = ReadyCondition::kWaiting, .retry = {.id = data}});
+  }
+  w.Crash(seconds(1));
+  EXPECT_EQ(Ok(w.t().Get("a")).side[0].unacked, 2U);
+  Answered<AckCall> ack;
+  w.poller().Ack(w.t().now(), {.name = "a", .wait_id = "w1", .delivery = deliveries[1]}, ack);
+  w.Save();
+  Ok(ack.result());
+  w.t().Advance(seconds(10));
+  auto back = w.t().Wait({.name = "a", .timeout = Nanos(0)});
+  w.Save();
+  EXPECT_EQ(*ResultOf(back).signal, "x");
+  EXPECT_EQ(Ok(w.t().Get("a")).side[0].unacked, 0U);
 }
 
 TEST(Save, AReadyThatNobodyCameForGoesBackAcrossACrash) {
