@@ -44,6 +44,11 @@ struct PollResult {
   std::vector<Target> targets;  ///< those taken, or those whose end left too few
 };
 
+/// Whether a wait or a poll timed out by itself, and not by a deadline.
+inline bool ByItsOwnBound(const auto& result) {
+  return result.cause == TimeoutCause::kWait || result.cause == TimeoutCause::kMaxWait;
+}
+
 struct CloseResult {
   uint32_t woken = 0;
 };
