@@ -162,7 +162,6 @@ void IdTable::Erase(IdRecord& record) {
   record.stored = false;
   record.waiter = nullptr;
   record.ack_timeout = Nanos(0);
-  record.given = 0;
   record.next = nullptr;
   record.answer.reset();
   record.hand_off.reset();

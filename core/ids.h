@@ -102,7 +102,6 @@ struct IdRecord {
   bool stored = false;       ///< it was collected to be saved
   Waiter* waiter = nullptr;  ///< of kParked
   Nanos ack_timeout{0};      ///< of a wait; 0: none
-  uint32_t given = 0;        ///< calls that have the answer, and no word that it was not written
   IdAlarm* alarm = nullptr;  ///< null: none is set
   PollCall* next = nullptr;  ///< of a poll that is decided and has not left: who asked meanwhile
   std::unique_ptr<const IdAnswer> answer;

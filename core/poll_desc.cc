@@ -141,7 +141,7 @@ PollDesc::Blocked PollDesc::Block(Moment& m, SingleWaiter& waiter, bool park,
   if (ends(CheckErr(s, waiter.ignore_deadline), Claimed::kBeforePark)) return Blocked::kEnded;
   if (!park) {
     WaitResult& result = Finish(m, waiter, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, waiter, TimeoutCause::kWait, waiter.until(), result);
+    TimedOut(m, waiter, waiter.bound, waiter.until(), result);
     return Blocked::kEnded;
   }
   if (const Waiter* occupant = Occupant(m, s); occupant != nullptr) {
@@ -168,7 +168,7 @@ PollDesc::Blocked PollDesc::BlockAll(Moment& m, PollWaiter& poll, bool park, con
   DecideAll(m, poll);
   if (!park && poll.Claim() != Claimed::kNo) {
     PollResult& result = Finish(m, poll, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, poll, TimeoutCause::kWait, poll.until(), result);
+    TimedOut(m, poll, poll.bound, poll.until(), result);
   }
   if (poll.claimed()) return Blocked::kEnded;
   for (uint32_t i = 0; i < targets; ++i) {

@@ -25,20 +25,16 @@ void PollDesc::ExpireSides(Moment& m, bool read, bool write) {
 
 void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
                            DeadlineCondition condition, SetDeadlineResult& result) {
-  // The same wall time is the same deadline, though the clocks are read anew for each message.
-  Deadline to = asked;
-  for (const Side s : kSides) {
-    const SideState& side = this->side(s);
-    if (asked.absolute && CanExpire(to) && CanExpire(side.deadline) &&
-        side.deadline.wall == asked.wall) {
-      to.at = side.deadline.at;
-    }
-  }
   std::array<bool, 2> expires{};
   std::array<bool, 2> was_armed{};
   for (const Side s : kSides) {
     if (!Includes(mode, s)) continue;
     Deadline& deadline = at(s).deadline;
+    Deadline to = asked;
+    // The same wall time is the same deadline, though the clocks are read anew for each message.
+    if (asked.absolute && CanExpire(to) && CanExpire(deadline) && deadline.wall == to.wall) {
+      to.at = deadline.at;
+    }
     const DeadlineEffect effect = Judge(deadline, to, condition);
     result.effect[Index(s)] = effect;
     if (effect == DeadlineEffect::kRefused) continue;

@@ -55,6 +55,7 @@ void PollDesc::Restore(const SavedDesc& saved) {
     if (!from.returned.empty()) {
       to.hand_offs = std::make_unique<HandOffs>();
       to.hand_offs->returned = from.returned;
+      env_.counters.returned += from.returned.size();
     }
   }
   SyncTimers();

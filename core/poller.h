@@ -183,12 +183,12 @@ class Poller {
   void Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Reason> spent, C& call);
   void AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to, uint64_t number);
   void Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call);
-  std::optional<Reason> Spent(const std::vector<Handed>& handed);
+  std::optional<Reason> Spent(const IdRecord& wait, const std::vector<Handed>& handed);
   template <class R>
-  uint64_t Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result);
+  uint64_t Remember(Step& step, Shard& home, Parkable& call, Result<R>& result);
   void Age(Step& step, Shard& home, IdRecord& record);
   void Unage(Shard& home, IdRecord& record);
-  void Forget(Shard& home, IdRecord& record);
+  void Forget(Shard& home, IdRecord& record, bool early = false);
   void SetAlarm(Shard& home, IdRecord& record, Instant at);
   void ClearAlarm(Shard& home, IdRecord& record);
   void HandOver(Step& step, Shard& home, const WaitResult& result, const IdRecord& wait);
@@ -198,7 +198,7 @@ class Poller {
   void PutBack(Step& step, PollDesc& desc, Side side, Token token);
   void GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& readys);
   static void WidenFor(Locks& locks, const std::vector<WaitResult>& readys);
-  void UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
+  void UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger, Given* given,
                        std::vector<WaitResult> readys);
   void FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t sequence);
   void FireRetention(Step& step, Shard& home);

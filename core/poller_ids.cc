@@ -103,7 +103,7 @@ bool Poller::RecallWait(Step& step, Locks& locks, Shard& home, const WaitArgs& a
   if (record->state == State::kParked) {
     TakeOver(step, home, *record, static_cast<SingleWaiter&>(*record->waiter), call);
   } else {
-    Repeat(step, home, *record, Spent(HandedOver(*record, args)), call);
+    Repeat(step, home, *record, Spent(*record, HandedOver(*record, args)), call);
   }
   step.Leave(SetOf(home.index()));
   return true;
@@ -129,7 +129,7 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   }
   if (record == nullptr) return false;
   if (record->state != State::kParked) {
-    Repeat(step, home, *record, Spent(HandedOver(*record, args)), call);
+    Repeat(step, home, *record, Spent(*record, HandedOver(*record, args)), call);
     step.Leave(locks.held());
     return true;
   }
@@ -137,6 +137,16 @@ bool Poller::RecallPoll(Step& step, Locks& locks, Shard& home, const PollArgs& a
   if (SettlePoll(step, locks, poll, poll.life())) {
     TakeOver(step, home, *record, poll, call);
     step.Leave(locks.held());
+    return true;
+  }
+  if (std::visit([](const auto& r) { return IsCancelled(r); }, poll.call->result())) {
+    // It is about to leave its places as if it had never been, and so does its id.
+    poll.call->record_ = nullptr;
+    Forget(home, *record);
+    step.Leave(locks.held());
+    if (!Forgotten(home, step.moment.now, args.retry.sent_ago)) return false;
+    call.result() = Refusal{.reason = Reason::kOutcomeUnknown};
+    step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
   // Decided, and about to leave its places: whoever decided it answers this call, too.
@@ -182,11 +192,12 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Rea
   if (spent.has_value()) {
     call.result() = Refusal{.reason = *spent};
   } else {
-    call.result() = std::get<R>(*record.answer);
+    const R& answer = std::get<R>(*record.answer);
+    call.result() = answer;
     call.record_ = &record;
     call.record_life_ = record.life;
     call.shard_ = static_cast<uint8_t>(home.index());
-    ++record.given;
+    if (answer.given != nullptr) ++answer.given->calls;
     if (record.state == State::kKept) {
       ClearAlarm(home, record);
       record.state = State::kAnswered;
@@ -197,16 +208,19 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Rea
   step.Answer(home, call, Step::NumberFor(home, nullptr));
 }
 
-// Why these READYs may be another's by now; none: each is its answer's, or went with its life.
-// Under their shards' locks. A poll's hand-offs may be forgotten before itself, in other shards.
-std::optional<Reason> Poller::Spent(const std::vector<Handed>& handed) {
+// Why a wait's READYs may be another's by now; none: each is its answer's, or went with its life.
+// Under their shards' locks. A poll's hand-offs may be forgotten before itself, in other shards:
+// then one went with its life only where nothing was forgotten that ended after the poll.
+std::optional<Reason> Poller::Spent(const IdRecord& wait, const std::vector<Handed>& handed) {
+  const Instant ended = SaturatingAdd(wait.recorded, kDelayMax);
   for (const Handed& each : handed) {
     Shard& at = shard(ShardOf(each.name));
     at.mutex().AssertHeld();
     const IdRecord* const record = at.ids.Find(each.key);
     const uint64_t generation = each.ready->generation;
     if (record == nullptr || record->hand_off->generation != generation) {
-      if (Lives(each.ready->desc, generation)) return Reason::kOutcomeUnknown;
+      const bool forgot = at.ids.horizon() > ended;
+      if (forgot || Lives(each.ready->desc, generation)) return Reason::kOutcomeUnknown;
     } else if (record->state == State::kStale) {
       return Reason::kStaleDelivery;
     }
@@ -217,13 +231,14 @@ std::optional<Reason> Poller::Spent(const std::vector<Handed>& handed) {
 // A call that came while the poll was leaving its places gets the same.
 void Poller::AnswerToo(Step& step, Shard& home, const PollCall& from, PollCall& to,
                        uint64_t number) {
-  to.result() = from.result();
+  home.mutex().AssertHeld();
   if (from.record_ != nullptr && from.record_->life == from.record_life_) {
-    to.record_ = from.record_;
-    to.record_life_ = from.record_life_;
-    to.shard_ = from.shard_;
-    ++to.record_->given;
+    return Repeat(step, home, *from.record_, std::nullopt, to);
   }
+  to.result() = from.result();  // and forgotten already, for want of room
+  to.shard_ = from.shard_;
+  const auto* const answer = std::get_if<PollResult>(&to.result());
+  if (answer != nullptr && answer->given != nullptr) ++answer->given->calls;
   step.Answer(home, to, number);
 }
 
@@ -241,7 +256,7 @@ void Poller::Knows(Shard& home, IdRecord& record, Waiter& waiter, Parkable& call
 // A wait with an id has ended. One that was cancelled or refused is as if it had never been.
 // Returns the number that its answer waits for.
 template <class R>
-uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<R>& result) {
+uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, Result<R>& result) {
   home.mutex().AssertHeld();
   IdRecord& record = *call.record_;
   const bool nothing = std::visit([](const auto& r) { return IsCancelled(r); }, result);
@@ -250,9 +265,12 @@ uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<
     call.record_ = nullptr;
     return 0;
   }
-  const R& answer = std::get<R>(result);
+  R& answer = std::get<R>(result);
+  if (IsReady(answer)) {
+    answer.given = std::make_shared<Given>(
+        Given{.calls = call.absent_ ? 0U : 1U, .handed_off = record.ack_timeout > Nanos(0)});
+  }
   record.waiter = nullptr;
-  record.given = call.absent_ ? 0 : 1;
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
@@ -269,8 +287,8 @@ uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, const Result<
   return number;
 }
 
-template uint64_t Poller::Remember(Step&, Shard&, Parkable&, const Result<WaitResult>&);
-template uint64_t Poller::Remember(Step&, Shard&, Parkable&, const Result<PollResult>&);
+template uint64_t Poller::Remember(Step&, Shard&, Parkable&, Result<WaitResult>&);
+template uint64_t Poller::Remember(Step&, Shard&, Parkable&, Result<PollResult>&);
 
 // The record can be forgotten from now on, when there is no more room or its time is over.
 void Poller::Age(Step& step, Shard& home, IdRecord& record) {
@@ -286,11 +304,9 @@ void Poller::Age(Step& step, Shard& home, IdRecord& record) {
   }
   while (outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes) {
     IdRecord& oldest = *home.ids.oldest();
-    home.ids.MoveHorizon(SaturatingAdd(oldest.recorded, kDelayMax));
-    home.unsaved.horizon = true;
     ++home.env.counters.outcomes_dropped;
     const bool last = &oldest == &record;
-    Forget(home, oldest);
+    Forget(home, oldest, true);
     if (last) break;
   }
 }
@@ -303,8 +319,13 @@ void Poller::Unage(Shard& home, IdRecord& record) {
   home.ids.Unage(record);
 }
 
-void Poller::Forget(Shard& home, IdRecord& record) {
+// `early`: somebody may ask for it yet; who asks for what ended by then is refused.
+void Poller::Forget(Shard& home, IdRecord& record, bool early) {
   home.mutex().AssertHeld();
+  if (early) {
+    home.ids.MoveHorizon(SaturatingAdd(record.recorded, kDelayMax));
+    home.unsaved.horizon = true;
+  }
   Unage(home, record);
   ClearAlarm(home, record);
   home.unsaved.ids.Remove(record);
@@ -352,7 +373,9 @@ void Poller::HandOver(Step& step, Shard& home, const WaitResult& result, const I
   if (!Lives(&desc, result.generation)) return;  // it went with it
   const IdKey key = HandOffKeyOf(result.side, desc.name(), result.delivery, wait.caller, wait.id);
   // That delivery of a former life of the name, whose READY went with it.
-  if (IdRecord* const former = home.ids.Find(key); former != nullptr) Forget(home, *former);
+  if (IdRecord* const former = home.ids.Find(key); former != nullptr) {
+    Forget(home, *former, former->state == State::kStale);
+  }
   IdRecord& record = home.ids.Insert(key, 0);
   record.state = State::kPending;
   record.hand_off = std::make_unique<HandOff>(HandOff{
@@ -448,30 +471,30 @@ void Poller::GiveBack(Step& step, Locks& locks, const std::vector<WaitResult>& r
 
 void Poller::Unwritten(const Now& now, const WaitCall& call, Nanos linger) {
   const auto* const result = std::get_if<WaitResult>(&call.result());
-  if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
+  if (result != nullptr) UnwrittenReadys(now, call, linger, result->given.get(), ReadysOf(*result));
 }
 
 void Poller::Unwritten(const Now& now, const PollCall& call, Nanos linger) {
   const auto* const result = std::get_if<PollResult>(&call.result());
-  if (result != nullptr) UnwrittenReadys(now, call, linger, ReadysOf(*result));
+  if (result != nullptr) UnwrittenReadys(now, call, linger, result->given.get(), ReadysOf(*result));
 }
 
 // By its id somebody may come for them yet, or who came already has them. Else they go back, and
 // the id is forgotten in the same step.
-void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
+void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger, Given* given,
                              std::vector<WaitResult> readys) {
   if (readys.empty()) return;
   Step step(*this, now);
-  Shard& home = shard(call.record_ == nullptr ? readys.front().desc->shard() : size_t{call.shard_});
+  Shard& home = shard(given == nullptr ? readys.front().desc->shard() : size_t{call.shard_});
   {
     Locks locks(*this, SetOf(home.index()));
     home.mutex().AssertHeld();
     WidenFor(locks, readys);
-    if (IdRecord* const record = call.record_;
-        record != nullptr && record->life == call.record_life_) {
-      --record->given;
-      if (record->given > 0 || record->state != State::kAnswered ||
-          record->ack_timeout > Nanos(0)) {
+    IdRecord* const record = call.record_;
+    if (given != nullptr && (--given->calls > 0 || given->handed_off)) {
+      readys.clear();
+    } else if (record != nullptr && record->life == call.record_life_) {
+      if (record->state != State::kAnswered) {
         readys.clear();
       } else if (linger > Nanos(0)) {
         readys.clear();

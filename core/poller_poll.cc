@@ -142,7 +142,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     } else if (blocked == PollDesc::Blocked::kEnded) {
       PollDesc::Gather(poll);
       const PollResult& result = std::get<PollResult>(call.result());
-      if (park && !slot && result.cause == TimeoutCause::kWait) {
+      if (park && !slot && ByItsOwnBound(result)) {
         call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
     }

@@ -120,7 +120,7 @@ void Poller::Once(Step& step, Locks& locks, Shard& home, const WaitArgs& args, W
       const WaitResult& result = std::get<WaitResult>(call.result());
       const bool took = result.outcome == Outcome::kReady && desc->kind() != Kind::kLatch;
       if (took) step.Changed(home, *desc);
-      if (park && !slot && result.cause == TimeoutCause::kWait) {
+      if (park && !slot && ByItsOwnBound(result)) {
         call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
       }
     }

@@ -60,9 +60,17 @@ bool Recovery::Restore(SavedId saved) {
   record.stored = true;
   ++ids_;
   if (saved.answer.has_value()) {
-    if (auto* const wait = std::get_if<WaitResult>(&*saved.answer)) PointAt(*wait);
+    const auto given = [&](Outcome outcome) {
+      if (outcome != Outcome::kReady) return std::shared_ptr<Given>();
+      return std::make_shared<Given>(Given{.handed_off = saved.ack_timeout > Nanos(0)});
+    };
+    if (auto* const wait = std::get_if<WaitResult>(&*saved.answer)) {
+      PointAt(*wait);
+      wait->given = given(wait->outcome);
+    }
     if (auto* const poll = std::get_if<PollResult>(&*saved.answer)) {
       for (PollResult::Target& target : poll->targets) PointAt(target.result);
+      poll->given = given(poll->outcome);
     }
     record.answer = std::make_unique<const IdAnswer>(std::move(*saved.answer));
   }

@@ -2,6 +2,7 @@
 #define WAITD_CORE_RESULTS_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,15 @@
 namespace waitd::core {
 
 class PollDesc;
+
+/// Who has the READY of an answer to a call with an id. The answer may be forgotten before it is
+/// known whether it was written, so this goes with each copy of it.
+///
+/// Threads: the lock of the id's shard.
+struct Given {
+  uint32_t calls = 0;       ///< that have it, and no word that it was not written
+  bool handed_off = false;  ///< it comes back by its hand-off alone
+};
 
 /// What the operations of the poller answer.
 struct WaitResult {
@@ -30,6 +40,7 @@ struct WaitResult {
   /// READY: whose it was. Only the core may look into it, which tells by the generation whether it
   /// is still the same life. Null: that life was over when this was restored.
   PollDesc* desc = nullptr;
+  std::shared_ptr<Given> given;  ///< READY: of a call with an id. Only the core may look into it
 };
 
 struct PollResult {
@@ -41,8 +52,14 @@ struct PollResult {
   TimeoutCause cause = TimeoutCause::kNone;
   Nanos parked{0};
   Nanos late{0};
-  std::vector<Target> targets;  ///< those taken, or those whose end left too few
+  std::vector<Target> targets;   ///< those taken, or those whose end left too few
+  std::shared_ptr<Given> given;  ///< as in WaitResult, of all that were taken
 };
+
+/// Whether a wait or a poll timed out by itself, and not by a deadline.
+inline bool ByItsOwnBound(const auto& result) {
+  return result.cause == TimeoutCause::kWait || result.cause == TimeoutCause::kMaxWait;
+}
 
 struct CloseResult {
   uint32_t woken = 0;

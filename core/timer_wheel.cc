@@ -8,7 +8,11 @@
 namespace waitd::core {
 namespace {
 
-uint64_t Ticks(Instant at) { return static_cast<uint64_t>(at.time_since_epoch().count()); }
+// Instants in their order from 0 on: those before the clock's own zero, from before the machine
+// was started, come first.
+constexpr uint64_t kZero = uint64_t{1} << 63;
+uint64_t Ticks(Instant at) { return static_cast<uint64_t>(at.time_since_epoch().count()) ^ kZero; }
+Instant FromTicks(uint64_t ticks) { return Instant(Nanos(static_cast<int64_t>(ticks ^ kZero))); }
 
 void Clear(TimerLink& head) { head.prev = head.next = &head; }
 
@@ -39,7 +43,7 @@ TimerWheel::TimerWheel() {
 
 void TimerWheel::Arm(Timer& timer, Instant when) {
   WAITD_CHECK(!timer.armed(), "a timer is armed twice");
-  WAITD_CHECK(when >= Instant() && when != kNever, "a timer has no instant");
+  WAITD_CHECK(when != kNever, "a timer has no instant");
   timer.when_ = when;
   Insert(timer);
   ++size_;
@@ -141,13 +145,13 @@ uint64_t TimerWheel::StartOf(Place place) const {
 }
 
 Instant TimerWheel::ComputeSoonest() const {
-  if (!Empty(spill_)) return Instant(Nanos(static_cast<int64_t>(base_)));
+  if (!Empty(spill_)) return FromTicks(base_);
   if (levels_used_ == 0) return kNever;
   const Place place = FirstSlot();
   const TimerLink& slot = slots_[place.level * kSlots + place.slot];
   // A timer alone in the first slot is the first: its own instant saves wake-ups on the way there.
   if (slot.next == slot.prev) return static_cast<const Timer&>(*slot.next).when();
-  return Instant(Nanos(static_cast<int64_t>(StartOf(place))));
+  return FromTicks(StartOf(place));
 }
 
 }  // namespace waitd::core

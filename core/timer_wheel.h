@@ -104,7 +104,7 @@ class TimerWheel {
   static constexpr size_t kSlots = size_t{1} << kBits;
   static constexpr size_t kLevels = 11;
   static constexpr size_t kMovesMax = 256;  // in one PopDue
-  static_assert(kLevels * kBits >= 63, "the wheels must hold every instant after the epoch");
+  static_assert(kLevels * kBits >= 64, "the wheels must hold every instant");
 
   struct Place {
     size_t level;
@@ -119,7 +119,7 @@ class TimerWheel {
   uint64_t StartOf(Place place) const;
   Instant ComputeSoonest() const;
 
-  uint64_t base_ = 0;  // nanoseconds; everything before it has fired
+  uint64_t base_ = 0;  // nanoseconds from the first of all; everything before it has fired
   Instant soonest_ = kNever;
   size_t size_ = 0;
   uint32_t levels_used_ = 0;              // a bit for each level that holds a timer

@@ -405,5 +405,22 @@ TEST(Timers, C55_AClosedDescriptorLeavesNoTimerBehind) {
   EXPECT_EQ(t.poller().Count(t.now()).stale_timers, 0U);
 }
 
+TEST(WallClock, C52_AStepOfTheWallClockMakesNoOtherSidesDeadlineEarly) {
+  Table t;
+  Ok(t.Open("a"));
+  const WallTime at = t.now().wall + hours(2);
+  SetDeadlineArgs args{
+      .name = "a", .mode = Mode::kRead, .what = SetDeadlineArgs::What::kAt, .at = at};
+  Ok(t.SetDeadline(args));
+  t.StepWall(-hours(1));
+  args.mode = Mode::kWrite;
+  Ok(t.SetDeadline(args));
+  const auto wait = t.Wait("a", Side::kWrite);
+  t.Advance(hours(2));
+  EXPECT_FALSE(wait->done()) << "early by " << (at - t.now().wall).count();
+  t.Advance(hours(1));
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
+}
+
 }  // namespace
 }  // namespace waitd::core

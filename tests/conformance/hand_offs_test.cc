@@ -240,6 +240,66 @@ TEST(HandOffMemory, C72_AHandOffThatIsForgottenBeforeItsPollIsNotRepeated) {
   EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kOutcomeUnknown) << "another has its READY";
 }
 
+// Makes room by forgetting the oldest outcome.
+void ForgetOne(Table& t, std::string_view name, std::string_view id = "r") {
+  Ok(t.Ready({.name = name, .condition = ReadyCondition::kWaiting, .retry = {.id = id}}));
+}
+
+TEST(HandOffMemory, C72_AnAnswerNeverWrittenComesBackByItsHandOffAlone) {
+  Table t({.max_outcomes = 1});
+  Ok(t.Open("a"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  WaitArgs args = WaitAs("w1");
+  args.ack_timeout = seconds(5);
+  const auto w = t.Wait(args);
+  EXPECT_EQ(OutcomeOf(w), Outcome::kReady);
+  ForgetOne(t, "a", "r");
+  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  t.Advance(seconds(5));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST(HandOffMemory, C72_NorIsItRepeatedWhenItsNameIsClosed) {
+  Table t({.max_outcomes = 2});
+  const auto [first, other] = Apart();
+  Ok(t.Open(first));
+  Ok(t.Open(other));
+  PollArgs args{.targets = {{.name = first}, {.name = other}},
+                .ack_timeout = seconds(5),
+                .retry = {.id = "p"}};
+  Ok(t.Ready(other, Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(t.Poll(args)), Outcome::kReady);
+  t.Advance(seconds(5));
+  ForgetOne(t, other, "r");
+  EXPECT_EQ(*t.Try(other).signal, "x");
+  Ok(t.Close(other));
+  args.retry.sent_ago = seconds(5);
+  EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kOutcomeUnknown) << "another has its READY";
+}
+
+TEST(HandOffMemory, C72_NorWhenANewLifeOfTheNameTookItsPlace) {
+  Table t;
+  Ok(t.Open("a"));
+  Ok(t.Open("q", Kind::kFifo));
+  const PollArgs poll{.targets = {{.name = "a"}, {.name = "q"}},
+                      .ack_timeout = seconds(5),
+                      .retry = {.id = "same"}};
+  Ok(t.Ready("q", Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(t.Poll(poll)), Outcome::kReady);
+  t.Advance(seconds(5));
+  EXPECT_EQ(*t.Try("q").signal, "x");
+  Ok(t.Close("q"));
+  Ok(t.Open("q", Kind::kFifo));
+  EXPECT_EQ(ReasonOf(t.Poll(poll)->result()), Reason::kStaleDelivery);
+  WaitArgs args = WaitAs("same");
+  args.ack_timeout = seconds(5);
+  args.name = "q";
+  Ok(t.Ready("q", Mode::kRead, "y"));
+  EXPECT_EQ(*ResultOf(t.Wait(args)).signal, "y");
+  EXPECT_TRUE(std::holds_alternative<Refusal>(t.Poll(poll)->result()));
+}
+
 TEST_F(HandOffTest, C67_AnAnswerWhoseHandOffWentWithCloseIsRepeated) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   EXPECT_EQ(OutcomeOf(t.Wait(AckedWait("w1"))), Outcome::kReady);

@@ -1,9 +1,12 @@
 // Ids, and what comes back of what never arrived, through the core.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -113,6 +116,40 @@ TEST(IdsOfPolls, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
   t.poller().Unwritten(t.now(), *first, seconds(30));
   t.Advance(seconds(60));
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the third has it";
+  EXPECT_EQ(t.poller().waiters(), 0U);
+}
+
+TEST(IdsOfPolls, C75a_ACallThatComesWhileTheLastOfItsPollHasGoneKeepsTheReady) {
+  WhileLeaving leaving;
+  Table t({.probe = &leaving});
+  Ok(t.Open("a"));
+  Ok(t.Open("b"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+  const auto first = t.Poll(args);
+  t.poller().Abandon(t.now(), *first);
+  std::unique_ptr<TestPoll> second;
+  leaving.act = [&] { second = t.Poll(args); };
+  Ok(t.Ready("b", Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
+  t.Advance(seconds(60));
+  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the second has it";
+}
+
+TEST(IdsOfPolls, C67_ACallThatComesWhileItsPollIsCancelledWaitsAnew) {
+  WhileLeaving leaving;
+  Table t({.probe = &leaving});
+  Ok(t.Open("a"));
+  Ok(t.Open("b"));
+  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+  const auto first = t.Poll(args);
+  t.poller().Abandon(t.now(), *first);
+  std::unique_ptr<TestPoll> second;
+  leaving.act = [&] { second = t.Poll(args); };
+  t.Advance(seconds(30));
+  ASSERT_TRUE(second != nullptr);
+  EXPECT_FALSE(second->done()) << "it waits anew";
+  Ok(t.Ready("b", Mode::kRead, "x"));
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
@@ -255,6 +292,46 @@ TEST_F(Ids, C70_ARepeatedReadyIsOne) {
   EXPECT_EQ(*t.Try("a").signal, "x");
   EXPECT_EQ(Ok(t.Ready(args)).effect, ReadyEffect::kRemembered);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "others have used it up";
+}
+
+// Keeps the lock of its target as long as somebody looks at it there.
+class Blocking final : public Parked<PollCall> {
+ public:
+  std::string_view client() const override {
+    inside = true;
+    while (!go) std::this_thread::yield();
+    return "x";
+  }
+  mutable std::atomic<bool> inside{false};
+  std::atomic<bool> go{false};
+};
+
+// Whoever comes in between, while a Ready has let its lock go to take those of a poll.
+TEST(IdsOfPolls, C70_TwoReadysOfOneIdAtOnceAreOne) {
+  Poller poller({}, nullptr, [](Instant) {});
+  const Now now{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
+  int i = 0;
+  while (ShardOf("x" + std::to_string(i)) >= ShardOf("a")) ++i;
+  const std::string low = "x" + std::to_string(i);
+  const OpenOptions any;
+  Blocking poll;
+  poller.Poll(now, {.targets = {{"a"}, {low}}, .need = 2, .open_if_missing = &any}, poll);
+  std::thread get([&] {
+    Answered<GetCall> call;
+    poller.Get(now, {low}, call);
+  });
+  while (!poll.inside) std::this_thread::yield();
+  Answered<ReadyCall> one, two;
+  std::thread t1([&] { poller.Ready(now, {.name = "a", .retry = {"r"}}, one); });
+  std::thread t2([&] { poller.Ready(now, {.name = "a", .retry = {"r"}}, two); });
+  std::this_thread::sleep_for(milliseconds(100));
+  poll.go = true;
+  t1.join();
+  t2.join();
+  get.join();
+  EXPECT_EQ(Ok(one.result()).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(Ok(two.result()).effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(poller.Count(now).outcomes, 1U);
 }
 
 TEST_F(Ids, C70_SetDeadlineResetOpenAndCloseToo) {
@@ -414,6 +491,46 @@ TEST_F(Ids, C75a_NothingGoesBackThatOneOfTwoCallsWasWritten) {
   t.poller().Unwritten(t.now(), *second, seconds(30));
   t.Advance(seconds(30));
   EXPECT_EQ(*t.Try("a").signal, "x") << "now nobody has";
+}
+
+// Makes room by forgetting the oldest outcome.
+void ForgetOne(Table& t, std::string_view name, std::string_view id = "r") {
+  Ok(t.Ready({.name = name, .condition = ReadyCondition::kWaiting, .retry = {.id = id}}));
+}
+
+TEST(IdMemory, C71_WhatAnotherCallHasDoesNotGoBackThoughItIsForgotten) {
+  Table t({.max_outcomes = 1});
+  Ok(t.Open("a"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto w = t.Wait(WaitAs("w1"));
+  const auto w2 = t.Wait(WaitAs("w1"));
+  EXPECT_EQ(OutcomeOf(w2), Outcome::kReady);
+  ForgetOne(t, "a", "r");
+  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST(IdMemory, C71_WhatNoneOfTwoCallsWasWrittenGoesBackOnce) {
+  Table t({.max_outcomes = 1});
+  Ok(t.Open("a"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto w = t.Wait(WaitAs("w1"));
+  const auto w2 = t.Wait(WaitAs("w1"));
+  ForgetOne(t, "a", "r");
+  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  t.poller().Unwritten(t.now(), *w2, Nanos(0));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST(IdMemory, C71_WhatIsForgottenBeforeItIsWrittenGoesBack) {
+  Table t({.max_outcomes = 1});
+  Ok(t.Open("a"));
+  Ok(t.Ready("a", Mode::kRead, "x"));
+  const auto w = t.Wait(WaitAs("w1"));
+  ForgetOne(t, "a", "r");
+  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
 }
 
 TEST_F(Ids, C75a_APollLingersToo) {

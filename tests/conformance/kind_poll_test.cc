@@ -416,5 +416,14 @@ TEST(IdleTtl, C76_DoesNotRunWhileSomethingStands) {
   }
 }
 
+TEST(MaxWait, C65_ARetryThatComesAfterItsBoundIsToldSo) {
+  Table t({.max_wait = seconds(60)});
+  Ok(t.Open("a"));
+  const auto w = t.Wait(WaitAs("w1", "a", seconds(60)));
+  EXPECT_EQ(ResultOf(w).cause, TimeoutCause::kMaxWait);
+  const auto p = t.Poll({.targets = {{"a"}}, .retry = {"p", seconds(60)}});
+  EXPECT_EQ(Ok(p->result()).cause, TimeoutCause::kMaxWait);
+}
+
 }  // namespace
 }  // namespace waitd::core
