@@ -9,8 +9,9 @@
 namespace waitd::internal {
 namespace {
 
-// Stale timers may outnumber the operations by so many before they are thrown out.
-constexpr size_t kStaleTimers = 1024;
+// Stale timers, and stale ids in the queue, may outnumber the operations by so many before they are
+// thrown out.
+constexpr size_t kStale = 1024;
 
 // The wait's own limit, or none.
 absl::Duration TimeoutOf(const Request& request) {
@@ -89,6 +90,12 @@ void Engine::AddLocked(OpPtr op, Instant now) {
 
 void Engine::QueueLocked(Op& op) {
   op.state = Op::State::kQueued;
+  if (queue_.size() > 2 * ops_.size() + kStale) {
+    std::erase_if(queue_, [this](uint64_t id) {
+      const Op* const each = FindLocked(id);
+      return each == nullptr || each->state != Op::State::kQueued;
+    });
+  }
   queue_.push_back(op.id);
 }
 
@@ -153,7 +160,7 @@ void Engine::Close() {
 
 void Engine::ArmLocked(Instant at, uint64_t id) {
   if (at == kNever) return;
-  if (timers_.size() > 2 * ops_.size() + kStaleTimers) {
+  if (timers_.size() > 2 * ops_.size() + kStale) {
     std::vector<Timer> live;
     for (const auto& [each, op] : ops_) {
       if (op->limit != kNever) live.emplace_back(op->limit, each);
@@ -314,7 +321,8 @@ Instant Engine::Tick() {
 
 bool Engine::Finished() {
   const std::lock_guard lock(mutex_);
-  return finished_ && ended_.empty();
+  // Whoever owes a Wake has left the lock, and is about to touch the transport.
+  return finished_ && ended_.empty() && !waking_;
 }
 
 bool Engine::OnClientThread() {

@@ -355,7 +355,7 @@ TEST_F(EnginePollResumeTest, AQuestionThatAServerCannotAnswerParksItInAnyLife) {
 TEST_F(EnginePollResumeTest, ClosingWaitsForNoQuestion) {
   Poll({{.name = "a"}});
   AskEarly();
-  stage_.engine.Close();
+  stage_.Close();
   stage_.Settle();
   EXPECT_TRUE(stage_.last().last) << "nothing else is to be sent";
 }

@@ -1,5 +1,7 @@
 // The engine and streams that break: backoff, resuming, and what is sent again under which ids.
 
+#include <malloc.h>
+
 #include <map>
 
 #include "client/engine/engine.h"
@@ -329,6 +331,42 @@ TEST(EngineStateTest, EachChangeOfTheConnectionIsToldWithItsReason) {
   stage.BreakOff(absl::UnavailableError("gone"));
   ASSERT_EQ(states.size(), 3U);
   EXPECT_EQ(states[2].message(), "gone");
+}
+
+TEST(EngineStateTest, CallsThatGiveUpWhileThereIsNoServerLeaveNothingBehind) {
+  constexpr int kCalls = 200'000;
+  Stage stage;
+  stage.Settle();
+  const auto call = [&] {
+    Answered1 answer;
+    std::stop_source stop;
+    stage.Submit(answer, "a", WaitOptions{}, stop.get_token());
+    stop.request_stop();
+    stage.Settle();
+    EXPECT_EQ(answer.code(), absl::StatusCode::kCancelled);
+  };
+  for (int i = 0; i < kCalls / 10; ++i) call();
+  const size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < kCalls; ++i) call();
+  EXPECT_LT(mallinfo2().uordblks, before + kCalls) << "less than a byte each";
+}
+
+// One thread is held up between the lock and the Wake that it owes: until that has been told, the
+// transport must not go.
+TEST(EngineStateTest, EndsOnlyWhenEachWakeHasBeenTold) {
+  ManualClock clock;
+  SeededEntropy entropy;
+  FakeTransport transport;
+  Engine engine("tester", transport, clock, entropy);
+  engine.Tick();
+  engine.OnClosed(absl::UnavailableError("nobody is there"));
+  engine.Close();  // which owes a Wake
+  ASSERT_EQ(transport.woken, 1);
+  engine.Tick();
+  EXPECT_FALSE(engine.Finished()) << "OnWoken is still to come";
+  engine.OnWoken();
+  engine.Tick();
+  EXPECT_TRUE(engine.Finished());
 }
 
 TEST(EngineStateTest, ImpatientCallsEndWhenThereIsNoServer) {

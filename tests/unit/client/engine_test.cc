@@ -410,7 +410,7 @@ TEST(EngineCloseTest, WhatIsOnItsWayIsAnsweredThenTheStreamIsHalfClosed) {
     stage.Submit(stays, "c", WaitOptions{});
     stage.Written();
     stage.Written();
-    stage.engine.Close();
+    stage.Close();
     while (stage.writing()) stage.Written();
     EXPECT_TRUE(stage.last().last);
     EXPECT_EQ(stage.transport.sent.size(), 4U);
@@ -420,6 +420,7 @@ TEST(EngineCloseTest, WhatIsOnItsWayIsAnsweredThenTheStreamIsHalfClosed) {
     EXPECT_FALSE(stays.done());
     Answered1 late;
     stage.Submit(late, "d", WaitOptions{});
+    stage.engine.OnWoken();
     stage.Settle();
     EXPECT_EQ(late.code(), StatusCode::kCancelled);
     stage.engine.OnClosed(absl::OkStatus());
@@ -436,7 +437,7 @@ TEST(EngineCloseTest, FrozenServerHoldsTheEndUpForABoundedTime) {
   Stage stage;
   stage.BeUp();
   stage.Submit(ready, "a", ReadyCall({}), absl::Hours(1));
-  stage.engine.Close();
+  stage.Close();
   stage.Pass(Engine::kCloseWait - absl::Nanoseconds(1));
   EXPECT_EQ(stage.transport.broken, 0);
   stage.Pass(absl::Nanoseconds(1));
@@ -452,7 +453,7 @@ TEST(EngineCloseTest, ReadyThatWasCalledBeforeTheConnectionStoodIsStillSent) {
   Stage stage;
   stage.Submit(ready, "a", ReadyCall({}));
   stage.Submit(wait, "b", WaitOptions{});
-  stage.engine.Close();
+  stage.Close();
   stage.Settle();
   EXPECT_EQ(wait.code(), StatusCode::kCancelled);
   stage.BeUp();
@@ -468,7 +469,7 @@ TEST(EngineCloseTest, ReadyThatWasCalledBeforeTheConnectionStoodIsStillSent) {
 
 TEST(EngineCloseTest, NothingPendingAndNoStreamEndsAtOnce) {
   Stage stage;
-  stage.engine.Close();
+  stage.Close();
   stage.Settle();
   EXPECT_TRUE(stage.engine.Finished());
 }

@@ -118,7 +118,7 @@ class Stage {
   explicit Stage(EngineOptions options = {})
       : engine("tester", transport, clock, entropy, std::move(options)) {}
   ~Stage() {
-    engine.Close();
+    Close();
     clock.now += Engine::kCloseWait;
     Settle();
     if (!engine.Finished()) {
@@ -140,6 +140,12 @@ class Stage {
     engine.Submit(std::make_unique<Op>(engine, Waiting(std::move(name), options, std::move(stop)),
                                        absl::Seconds(30)),
                   completion);
+  }
+
+  /// And the client's thread has been woken.
+  void Close() {
+    engine.Close();
+    engine.OnWoken();
   }
 
   Instant Settle() {
