@@ -31,6 +31,8 @@ void FlushScope::Completed(Session& session, SessionOperation& operation) {
     current->Of(session).operations.push_back(&operation);
     return;
   }
+  // With its last operation a session that has ended lets go of itself.
+  const std::shared_ptr<Session> self = session.shared_from_this();
   SessionOperation* const one = &operation;
   session.Take({&one, 1});
   session.Flush();

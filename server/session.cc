@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kResponseBytesMax = size_t{1} << 20;   // about; what clients receive is 4 MiB
 constexpr size_t kUnwrittenBytesMax = size_t{4} << 20;  // above this nothing more is read
+constexpr uint64_t kInFlightMax = 1 << 16;              // and above this, besides the waits
 
 Error BadSession(std::string message) {
   return {.reason = "BAD_SESSION", .message = std::move(message), .field = {}};
@@ -95,6 +96,7 @@ bool Session::Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_se
   {
     const core::MutexLock lock(mutex_);
     if (ended_) return false;
+    NoteLate();
     former = std::exchange(link_, std::move(link));
     connected_.store(true, std::memory_order_relaxed);
     writing_ = half_closed_ = false;
@@ -421,10 +423,10 @@ void Session::Flush() {
       return;
     }
   }
-  if (link != nullptr) {
-    link->Write(bytes);
-  } else {
+  if (link == nullptr) {
     End(std::nullopt);  // half-closed, and everything is answered
+  } else if (!link->Write(bytes)) {
+    Written(*link, false);
   }
 }
 
@@ -434,23 +436,36 @@ void Session::Written(const Link& link, bool ok) {
   std::optional<Error> error;
   {
     const core::MutexLock lock(mutex_);
-    if (link_.get() != &link || !ok) return;  // what is broken is told by Broken
-    writing_ = false;
-    if (written_ >= next_) {
-      Response& response = responses_[next_ - responses_.front().sequence];
-      spent = std::move(response.unwritten);
-      unwritten_bytes_ -= response.size;
-      next_ = written_ + 1;
-    }
-    if (ended_) {
-      ends = std::exchange(link_, nullptr);
+    if (link_.get() == &link) {
+      if (!ok) {
+        written_ = 0;  // nothing is; what is broken is told by Broken
+        return;
+      }
+      writing_ = false;
+      if (written_ >= next_) {
+        Response& response = responses_[next_ - responses_.front().sequence];
+        spent = std::move(response.unwritten);
+        unwritten_bytes_ -= response.size;
+        next_ = written_ + 1;
+      }
+      if (ended_) ends = std::exchange(link_, nullptr);
       error = error_;
+    } else {
+      if (late_link_ != &link) return;
+      late_link_ = nullptr;
+      if (responses_.empty() || late_ < responses_.front().sequence) return;
+      auto& late = responses_[late_ - responses_.front().sequence].unwritten;
+      const bool again = writing_ && written_ == late_;  // on another link
+      if (ok || (ended_ && !again)) spent = std::move(late);
     }
   }
   if (ends != nullptr) {
     ends->End(error);
-  } else {
+    Gone();
+  } else if (ok) {
     Flush();
+  } else {
+    GiveBack(spent);
   }
 }
 
@@ -466,29 +481,16 @@ void Session::HalfClosed(const Link& link) {
   Flush();
 }
 
-void Session::Broken(const Link& link) {
-  std::shared_ptr<Link> former;
-  std::vector<std::unique_ptr<SessionOperation>> unwritten;
-  {
-    const core::MutexLock lock(mutex_);
-    if (link_.get() != &link) return;
-    former = std::exchange(link_, nullptr);
-    connected_.store(false, std::memory_order_relaxed);
-    writing_ = half_closed_ = false;
-    control_.reset();
-    broken_ = context_.clock.Read().mono;
-    if (!ended_) return;
-    for (Response& response : responses_) {
-      for (auto& each : response.unwritten) unwritten.push_back(std::move(each));
-      response.unwritten.clear();
-    }
-  }
-  GiveBack(unwritten);
-}
-
 bool Session::congested() const {
   const core::MutexLock lock(mutex_);
-  return stopped_reading_ || unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax;
+  return stopped_reading_ || Stuffed();
+}
+
+// Results take room before they are written, and operations until the store has them. Both end with
+// a Written.
+bool Session::Stuffed() const {
+  return unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax ||
+         in_flight_ > context_.parked_max + kInFlightMax;
 }
 
 void Session::StopReading() {
@@ -506,10 +508,12 @@ void Session::Tick(core::Instant now) {
   bool over = false;
   {
     const core::MutexLock lock(mutex_);
-    if (ended_) return;
     // Who is not read is not silent; whether it is there at all, the connection's own pings tell.
-    if (unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax) heard_ = now;
-    if (link_ == nullptr) {
+    if (Stuffed()) heard_ = now;
+    if (ended_) {
+      // Nobody waits for what it does not take.
+      if (now - said_ > 2 * context_.keepalive) silent = link_;
+    } else if (link_ == nullptr) {
       over = ended_ = broken_ != core::kNever && now - broken_ >= linger_;
     } else if (!half_closed_ && now - heard_ > 2 * context_.keepalive) {
       silent = link_;
@@ -524,69 +528,6 @@ void Session::Tick(core::Instant now) {
     silent->Break();
   } else {
     Flush();
-  }
-}
-
-void Session::End(const std::optional<Error>& error) {
-  {
-    const core::MutexLock lock(mutex_);
-    if (std::exchange(ended_, true)) return;
-    error_ = error;
-  }
-  Leave();
-}
-
-// Once, by who ended it.
-void Session::Leave() {
-  const std::shared_ptr<Session> self = shared_from_this();
-  const core::MutexLock work(work_);  // what is being carried out is in the core by then
-  std::vector<core::Parkable*> parked;
-  std::optional<Error> error;
-  {
-    const core::MutexLock lock(mutex_);
-    error = error_;
-    for (SessionOperation* const each : parking_) parked.push_back(each->parkable());
-    ++pins_;
-  }
-  for (core::Parkable* each : parked) context_.poller.Cancel(context_.clock.Read(), *each);
-  std::vector<std::unique_ptr<SessionOperation>> unwritten;
-  std::shared_ptr<Link> link;
-  {
-    const core::MutexLock lock(mutex_);
-    --pins_;
-    for (auto& each : outbox_) unwritten.push_back(std::move(each));
-    outbox_.clear();
-    for (Response& response : responses_) {
-      // One that is being written may yet be: then it is spent, and else it is gone with its
-      // stream.
-      if (response.sequence < next_ || (writing_ && response.sequence == written_)) continue;
-      for (auto& each : response.unwritten) unwritten.push_back(std::move(each));
-      response.unwritten.clear();
-    }
-    if (!writing_) link = std::exchange(link_, nullptr);
-  }
-  GiveBack(unwritten);
-  CloseEphemeral();
-  if (link != nullptr) link->End(error);
-  context_.ended(*this);
-}
-
-void Session::GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& operations) {
-  for (const auto& each : operations) each->GiveBack(context_.poller, context_.clock.Read());
-}
-
-void Session::CloseEphemeral() {
-  absl::flat_hash_set<std::string> names;
-  {
-    const core::MutexLock lock(mutex_);
-    names.swap(ephemeral_);
-  }
-  struct Call final : core::CloseCall {
-    void Done() override { delete this; }
-  };
-  for (const std::string& name : names) {
-    const core::CloseArgs args{.name = name, .session = number_};
-    context_.poller.Close(context_.clock.Read(), args, *new Call);
   }
 }
 

@@ -35,9 +35,9 @@ class Link {
  public:
   virtual ~Link() = default;
 
-  /// Begins to write. The session hears of the end by Written. It may come just after the session
-  /// has heard that the link is broken: then nothing is written.
-  virtual void Write(const grpc::ByteBuffer& bytes) = 0;
+  /// Begins to write. The session hears of the end by Written, also when the link broke meanwhile.
+  /// It may come just after the session has heard of that: false, and nothing is written.
+  [[nodiscard]] virtual bool Write(const grpc::ByteBuffer& bytes) = 0;
 
   /// Ends the stream, with an error or as the client wished. No Write is under way, and none
   /// follows.
@@ -92,7 +92,8 @@ struct SessionContext {
 /// Invariants: 1. Each operation has one result, in one response; each response has one number.
 ///             2. A READY whose result was never written when the session ends goes back.
 ///             3. Memory is bounded: by the waits that are open, the results not acknowledged, and
-///                the bytes not written, for which reading stops (`congested`).
+///                the bytes not written and the operations that the store does not have yet, for
+///                which reading stops (`congested`).
 class Session final : public Outbox, public std::enable_shared_from_this<Session> {
  public:
   Session(const SessionContext& context, uint64_t number, Visitor visitor,
@@ -117,8 +118,8 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   /// The link is gone. The session waits for another, for as long as it lingers.
   void Broken(const Link& link);
 
-  /// So many bytes wait to be written that nothing more should be read. When that is over, the
-  /// link's Written is followed by a call to its reader.
+  /// So much waits to be written, or to be saved, that nothing more should be read. When that is
+  /// over, the link's Written is followed by a call to its reader.
   bool congested() const;
 
   /// Now and then: keeps the stream alive, breaks off one whose peer is silent, and ends the
@@ -180,7 +181,12 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   void Cancel(uint64_t id);
   void Fail(uint64_t id, Batch& batch, Error error);
   void Compose() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Stuffed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteLate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<std::unique_ptr<SessionOperation>> TakeUnwritten()
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave();
+  void Gone();
   void CloseEphemeral();
   void GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& operations);
 
@@ -215,9 +221,14 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   std::optional<grpc::ByteBuffer> control_ ABSL_GUARDED_BY(mutex_);  // a welcome or a keepalive
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t written_ ABSL_GUARDED_BY(mutex_) = 0;  // what is being written; 0: control
+  // Of a former link, whose write had not ended when it went, and may have ended well.
+  const Link* late_link_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  uint64_t late_ ABSL_GUARDED_BY(mutex_) = 0;
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool left_ ABSL_GUARDED_BY(mutex_) = false;           // its waits and its descriptors have
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;           // its stream has, too
   std::optional<Error> error_ ABSL_GUARDED_BY(mutex_);  // with which it ended
   core::Instant heard_ ABSL_GUARDED_BY(mutex_);
   core::Instant said_ ABSL_GUARDED_BY(mutex_);

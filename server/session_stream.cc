@@ -114,11 +114,12 @@ std::optional<Error> SessionStream::Take() {
 
 // The session may have picked this link just before it heard that it is broken, and may come when
 // its last event is over.
-void SessionStream::Write(const grpc::ByteBuffer& bytes) {
+bool SessionStream::Write(const grpc::ByteBuffer& bytes) {
   const core::MutexLock lock(mutex_);
-  if (finished_) return;
+  if (finished_) return false;
   Depart();
   stream_.Write(bytes, &has_written_);
+  return true;
 }
 
 void SessionStream::HasWritten(bool ok) {

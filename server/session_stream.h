@@ -27,7 +27,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   SessionStream(Context& context, Sessions& sessions, AsyncService& service,
                 grpc::ServerCompletionQueue& queue);
 
-  void Write(const grpc::ByteBuffer& bytes) override;
+  bool Write(const grpc::ByteBuffer& bytes) override;
   void End(const std::optional<Error>& error) override;
   void Break() override { server_context_.TryCancel(); }
 

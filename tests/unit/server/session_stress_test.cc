@@ -37,11 +37,12 @@ class Wire final : public Link {
   explicit Wire(int number) : number_(number) {}
   int number() const { return number_; }
 
-  void Write(const grpc::ByteBuffer& bytes) override {
+  bool Write(const grpc::ByteBuffer& bytes) override {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(std::exchange(writing_, true)) << "two writes at once";
     bytes_ = bytes;
     changed_.notify_one();
+    return true;
   }
   void End(const std::optional<Error>& error) override {
     const std::lock_guard lock(mutex_);

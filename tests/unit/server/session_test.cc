@@ -10,7 +10,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "core/journal.h"
+#include "core/saved.h"
 
 namespace waitd::server {
 namespace {
@@ -26,13 +30,14 @@ class ManualClock final : public core::Clock {
 // Keeps what is written; the test says when a write has ended.
 class FakeLink final : public Link {
  public:
-  void Write(const grpc::ByteBuffer& bytes) override {
+  bool Write(const grpc::ByteBuffer& bytes) override {
     EXPECT_FALSE(writing) << "two writes at once";
     EXPECT_FALSE(ended);
     writing = true;
     grpc::ByteBuffer copy = bytes;
     grpc::ProtoBufferReader reader(&copy);
     EXPECT_TRUE(written.emplace_back().ParseFromZeroCopyStream(&reader));
+    return true;
   }
   void End(const std::optional<Error>& with) override {
     EXPECT_FALSE(ended) << "ended twice";
@@ -282,6 +287,130 @@ TEST_F(SessionTest, ReadsNoMoreWhenItIsToldSoAndFinishesWhatItHas) {
   Drain();
   EXPECT_TRUE(session_->flushed());
   EXPECT_TRUE(session_->congested());
+}
+
+// Says nothing by itself: the test lets what waits for the store go.
+class HeldJournal final : public core::Journal {
+ public:
+  void Changed(core::ShardSet shards) override { changed_ |= shards; }
+  // On a thread that holds no results back.
+  void Save(core::Poller& poller) {
+    core::Changes changes;
+    core::Poller::Cut cut;
+    EXPECT_EQ(poller.Collect(std::exchange(changed_, 0), changes, cut), 0U);
+    poller.Saved(cut);
+  }
+
+ private:
+  core::ShardSet changed_ = 0;
+};
+
+class HeldSessionTest : public SessionTest {
+ protected:
+  HeldSessionTest() {
+    v1::SessionHello hello;
+    held_ = std::make_shared<Session>(held_context_, 1, Visitor{}, hello, "held", seconds(30));
+    EXPECT_TRUE(held_->Attach(held_link_, false, 0, &none_));
+    EndWrite();
+  }
+  ~HeldSessionTest() override {
+    if (held_ != nullptr) held_->End(std::nullopt);
+    journal_.Save(held_poller_);
+  }
+
+  void EndWrite() {
+    held_link_->writing = false;
+    held_->Written(*held_link_, true);
+  }
+  void SendHeld(const v1::SessionRequest& message) {
+    google::protobuf::Arena arena;
+    EXPECT_FALSE(held_->Receive(*held_link_, message, arena, false).has_value());
+  }
+
+  HeldJournal journal_;
+  core::Poller held_poller_{{}, &journal_, nullptr};
+  SessionContext held_context_{.poller = held_poller_,
+                               .clock = clock_,
+                               .metrics = metrics_,
+                               .gate = gate_,
+                               .signals = {1000, uint64_t{1} << 30},
+                               .parked_max = 10,
+                               .unacked_max = 1 << 20,
+                               .ended = [](Session&) {}};
+  std::shared_ptr<FakeLink> held_link_ = std::make_shared<FakeLink>();
+  std::shared_ptr<Session> held_;
+};
+
+TEST_F(HeldSessionTest, OutlivesItsLastResultThoughAllOthersHaveLetItGo) {
+  SendHeld(ReadyFor(1, "a"));
+  held_->End(std::nullopt);
+  EXPECT_TRUE(held_link_->ended);
+  const std::weak_ptr<Session> gone = held_;
+  held_.reset();
+  ASSERT_FALSE(gone.expired()) << "the store has its operation";
+  journal_.Save(held_poller_);
+  EXPECT_TRUE(gone.expired());
+}
+
+TEST_F(HeldSessionTest, ReadsNoMoreWhileTheStoreHasManyOfItsOperations) {
+  constexpr int kOperations = 100'000;
+  constexpr int kOfMessage = 1000;
+  uint64_t id = 0;
+  while (id < kOperations && !held_->congested()) {
+    v1::SessionRequest message;
+    for (int i = 0; i < kOfMessage; ++i)
+      *message.add_operations() = ReadyFor(++id, "a").operations(0);
+    SendHeld(message);
+  }
+  EXPECT_LT(id, kOperations);
+  EXPECT_FALSE(held_link_->writing) << "nothing is answered";
+  journal_.Save(held_poller_);
+  while (held_link_->writing) EndWrite();
+  EXPECT_FALSE(held_->congested());
+}
+
+TEST_F(SessionTest, AStreamThatTakesNothingIsBrokenOffAfterTheEnd) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  ASSERT_TRUE(link_->writing);
+  session_->End(Error{.reason = "BAD_SESSION", .message = "the test says so", .field = {}});
+  EXPECT_FALSE(link_->ended) << "a write is under way";
+  EXPECT_EQ(ended_, 0) << "what it holds still counts";
+  Pass(seconds(60));
+  EXPECT_FALSE(link_->broken);
+  Pass(core::Nanos(1));
+  EXPECT_TRUE(link_->broken);
+  session_->Broken(*link_);
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(SessionTest, AReadyIsSpentWhoseWriteEndsWellAfterItsStreamBroke) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  ASSERT_TRUE(link_->writing);
+  session_->Broken(*link_);
+  session_->Written(*link_, true);
+  Pass(seconds(30));
+  EXPECT_EQ(ended_, 1);
+  EXPECT_FALSE(HasReady("a"));
+}
+
+TEST_F(SessionTest, AReadyIsSpentWhoseWriteEndsWellAfterItsSessionEndedAndItsStreamBroke) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  session_->End(std::nullopt);
+  session_->Broken(*link_);
+  EXPECT_FALSE(HasReady("a")) << "it may have been written";
+  session_->Written(*link_, true);
+  EXPECT_FALSE(HasReady("a"));
+}
+
+TEST_F(SessionTest, AReadyGoesBackWhoseWriteFailsAfterItsSessionEndedAndItsStreamBroke) {
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
+  session_->End(std::nullopt);
+  session_->Broken(*link_);
+  session_->Written(*link_, false);
+  EXPECT_TRUE(HasReady("a"));
 }
 
 }  // namespace
