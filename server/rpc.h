@@ -158,6 +158,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
     } else if (Fault wrong = T::Parse(caller, *request_, parsed)) {
       Refuse(*std::move(wrong), {});
     } else {
+      started_ = true;
       T::Start(context_.poller, began_, parsed.args, *this);
     }
   }
@@ -188,7 +189,8 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   void Ended(bool ok) {
     // What was never written goes back.
     if constexpr (kParks) {
-      if (!ok) context_.poller.Unwritten(context_.clock.Read(), *this, context_.poller.linger());
+      if (!ok && started_)
+        context_.poller.Unwritten(context_.clock.Read(), *this, context_.poller.linger());
     }
     Leave();
   }
@@ -218,6 +220,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   core::Now began_{};
   int events_left_ = kParks ? 2 : 1;
   bool counted_ = false;
+  bool started_ = false;  // the core has it, or had it
   To<&Rpc::Arrived> arrived_{*this};
   To<&Rpc::Ended> ended_{*this};
   To<&Rpc::Left> left_{*this};
