@@ -31,6 +31,7 @@ struct HandOff {
 /// The hand-offs of a side.
 struct HandOffs {
   uint32_t unacked = 0;         ///< how many wait for their Ack
+  uint32_t kept = 0;            ///< READYs that nobody has come for, by the id of their wait
   std::vector<Token> returned;  ///< the oldest delivery first
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "core/check.h"
 #include "core/fingerprint.h"
+#include "core/poll_desc.h"
 
 namespace waitd::core {
 namespace {
@@ -110,6 +111,30 @@ uint64_t ContentOf(const PollArgs& args) {
   Add(content, args.open_if_missing);
   Add(content, args.ack_timeout);
   return content.value();
+}
+
+std::vector<WaitResult> ReadysOf(const IdAnswer& answer) {
+  std::vector<WaitResult> readys;
+  const auto add = [&](const WaitResult& each) {
+    if (each.outcome == Outcome::kReady && each.desc != nullptr) readys.push_back(each);
+  };
+  if (const auto* const wait = std::get_if<WaitResult>(&answer)) add(*wait);
+  if (const auto* const poll = std::get_if<PollResult>(&answer)) {
+    for (const PollResult::Target& target : poll->targets) add(target.result);
+  }
+  return readys;
+}
+
+bool Lives(const PollDesc* desc, uint64_t generation) {
+  return desc != nullptr && !desc->closing() && desc->generation() == generation;
+}
+
+void Keep(const IdAnswer& answer, int by, Instant now) {
+  for (const WaitResult& ready : ReadysOf(answer)) {
+    if (!Lives(ready.desc, ready.generation)) continue;
+    ready.desc->AddKept(ready.side, by);
+    ready.desc->idle_since = now;
+  }
 }
 
 std::vector<Handed> HandedOver(const IdRecord& record, const WaitArgs& args) {

@@ -61,6 +61,16 @@ uint64_t ContentOf(const PollArgs& args);
 using IdAnswer = std::variant<WaitResult, PollResult, OpenResult, CloseResult, ResetResult,
                               ReadyResult, SetDeadlineResult>;
 
+/// The READYs in an answer that could go back.
+std::vector<WaitResult> ReadysOf(const IdAnswer& answer);
+
+/// Whether that life of the descriptor goes on; null: it was over long ago.
+bool Lives(const PollDesc* desc, uint64_t generation);
+
+/// READYs that an answer keeps for whoever comes with its id begin to stand at their descriptors,
+/// or end to. Under the locks of these.
+void Keep(const IdAnswer& answer, int by, Instant now);
+
 struct IdRecord;
 
 /// Fires when nobody came for an answer, or when an Ack is overdue. Few ids have one. In a slab,

@@ -97,8 +97,8 @@ PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
 bool PollDesc::idle() const {
   return std::all_of(kSides.begin(), kSides.end(), [this](Side each) {
     const SideState& s = side(each);
-    const bool unacked = s.hand_offs != nullptr && s.hand_offs->unacked > 0;
-    return s.places == 0 && !s.HasReady() && !unacked && s.deadline.state == Deadline::State::kNone;
+    const bool out = s.hand_offs != nullptr && s.hand_offs->unacked + s.hand_offs->kept > 0;
+    return s.places == 0 && !s.HasReady() && !out && s.deadline.state == Deadline::State::kNone;
   });
 }
 
@@ -396,6 +396,12 @@ void PollDesc::AddUnacked(Side s, int by) {
   if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
   side.hand_offs->unacked += static_cast<uint32_t>(by);
   env_.counters.unacked += static_cast<uint64_t>(static_cast<int64_t>(by));
+}
+
+void PollDesc::AddKept(Side s, int by) {
+  SideState& side = at(s);
+  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
+  side.hand_offs->kept += static_cast<uint32_t>(by);
 }
 
 uint32_t PollDesc::Evict(Moment& m) {

@@ -137,6 +137,7 @@ class PollDesc {
 
   /// A hand-off begins to wait for its Ack, or ends to.
   void AddUnacked(Side side, int by);
+  void AddKept(Side side, int by);  ///< the same of a READY that is kept for its wait's id
 
   /// Closes: ends every wait with CLOSED and stops the timers (pollUnblock). Returns how many.
   uint32_t Evict(Moment& m);

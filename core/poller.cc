@@ -29,6 +29,17 @@ PollDesc::NewDeadline ToDeadline(const Now& now, const SetDeadlineArgs& args) {
   return to;
 }
 
+// The descriptor or null, under the locks of the polls that a Ready on it may complete as well.
+template <class Locks>
+PollDesc* FindForReady(Locks& locks, Shard& home, const ReadyArgs& args) {
+  home.mutex().AssertHeld();
+  PollDesc* found = home.Find(args.name);
+  while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
+    found = home.Find(args.name);
+  }
+  return found;
+}
+
 }  // namespace
 
 Poller::Poller(const Options& options, Journal* journal, std::function<void(Instant)> alarm)
@@ -188,14 +199,11 @@ template <class Args, class T>
 void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
+  const bool has_id = !args.retry.id.empty();
   if constexpr (std::is_same_v<Args, ReadyArgs>) {
     // Before its id is looked up: while no lock is held, another call with it may come first.
-    const PollDesc* found = home.Find(args.name);
-    while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
-      found = home.Find(args.name);
-    }
+    if (has_id) FindForReady(locks, home, args);
   }
-  const bool has_id = !args.retry.id.empty();
   const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
   IdRecord* record = nullptr;
@@ -284,10 +292,9 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args
   return Step::NumberFor(home, found);
 }
 
-// Under the locks of the polls that it may complete, too.
 uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call) {
   home.mutex().AssertHeld();
-  PollDesc* const found = home.Find(args.name);
+  PollDesc* const found = FindForReady(locks, home, args);
   ReadyResult& result = call.result().emplace<ReadyResult>();
   PollDesc* desc = nullptr;
   // On a name that is not open nobody waits: it is not opened for that.

@@ -21,33 +21,12 @@ using State = IdRecord::State;
 // refused that seem so much younger than what was forgotten, so that none is carried out twice.
 constexpr Nanos kDelayMax = std::chrono::seconds(5);
 
-// Whether the READYs of this answer go back when nobody gets it.
 bool IsReady(const WaitResult& result) { return result.outcome == Outcome::kReady; }
 bool IsReady(const PollResult& result) { return result.outcome == Outcome::kReady; }
-
-// The READYs in an answer that could go back.
-template <class R>
-std::vector<WaitResult> ReadysOf(const R& result) {
-  std::vector<WaitResult> readys;
-  if constexpr (std::is_same_v<R, WaitResult>) {
-    if (IsReady(result) && result.desc != nullptr) readys.push_back(result);
-  } else if constexpr (std::is_same_v<R, PollResult>) {
-    for (const PollResult::Target& target : result.targets) {
-      const WaitResult& each = target.result;
-      if (IsReady(each) && each.desc != nullptr) readys.push_back(each);
-    }
-  }
-  return readys;
-}
 
 bool IsCancelled(const WaitResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const PollResult& result) { return result.outcome == Outcome::kCancelled; }
 bool IsCancelled(const Refusal& /*refusal*/) { return true; }
-
-// Whether this life of the descriptor goes on; null: it was over long ago.
-bool Lives(const PollDesc* desc, uint64_t generation) {
-  return desc != nullptr && !desc->closing() && desc->generation() == generation;
-}
 
 }  // namespace
 
@@ -199,6 +178,7 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, std::optional<Rea
     call.shard_ = static_cast<uint8_t>(home.index());
     if (answer.given != nullptr) ++answer.given->calls;
     if (record.state == State::kKept) {
+      Keep(*record.answer, -1, step.moment.now.mono);
       ClearAlarm(home, record);
       record.state = State::kAnswered;
       step.Changed(home, record);
@@ -274,6 +254,7 @@ uint64_t Poller::Remember(Step& step, Shard& home, Parkable& call, Result<R>& re
   record.answer = std::make_unique<const IdAnswer>(answer);
   if (call.absent_ && IsReady(answer) && record.ack_timeout == Nanos(0)) {
     record.state = State::kKept;  // until the alarm that was set when its client went
+    Keep(*record.answer, 1, step.moment.now.mono);
     if (record.alarm != nullptr && !record.alarm->armed()) {
       SetAlarm(home, record, step.moment.now.mono);  // it came while the poll was decided and here
     }
@@ -500,6 +481,7 @@ void Poller::UnwrittenReadys(const Now& now, const Parkable& call, Nanos linger,
         readys.clear();
         Unage(home, *record);
         record->state = State::kKept;
+        Keep(*record->answer, 1, now.mono);
         step.Changed(home, *record);
         SetAlarm(home, *record, SaturatingAdd(now.mono, linger));
       } else {
@@ -572,10 +554,10 @@ void Poller::FireId(Step& step, Shard& home, IdAlarm& alarm, uint32_t sequence) 
     }
     case State::kKept: {
       // Nobody came for it.
-      const std::vector<WaitResult> readys =
-          std::visit([](const auto& answer) { return ReadysOf(answer); }, *record.answer);
+      const std::vector<WaitResult> readys = ReadysOf(*record.answer);
       WidenFor(locks, readys);
       if (alarm.sequence() != sequence) return;  // somebody came, while no lock was held
+      Keep(*record.answer, -1, step.moment.now.mono);
       Forget(home, record);
       step.Link(home, locks.held());
       GiveBack(step, locks, readys);

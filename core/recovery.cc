@@ -73,6 +73,7 @@ bool Recovery::Restore(SavedId saved) {
       poll->given = given(poll->outcome);
     }
     record.answer = std::make_unique<const IdAnswer>(std::move(*saved.answer));
+    if (saved.state == State::kKept) Keep(*record.answer, 1, now_.mono);
   }
   if (saved.hand_off.has_value()) {
     const SavedId::SavedHandOff& from = *saved.hand_off;

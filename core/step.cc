@@ -162,7 +162,9 @@ void Step::Detach(PollWaiter& poll) {
   if (moment.probe != nullptr) moment.probe->At(Probe::Point::kClaimed);
   const ShardSet shards = poll.shards;
   PollCall& call = *poll.call;
-  const bool linked = poller_.journal_ != nullptr && TellsOfTargets(call.result());
+  // What is saved is saved as one; and what nobody got stands at its targets from now on.
+  const bool linked =
+      (poller_.journal_ != nullptr || call.absent_) && TellsOfTargets(call.result());
   const ShardSet last = linked ? shards : SetOf(call.shard_);
   const auto unlink = [&](ShardSet set) {
     for (PollWaiter::Target& target : poll.targets) {

@@ -550,5 +550,64 @@ TEST_F(Ids, C75a_APollLingersToo) {
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
+// An idle_ttl shorter than linger, which is 30 s.
+OpenOptions Brief() {
+  OpenOptions options;
+  options.idle_ttl = seconds(10);
+  return options;
+}
+
+// The name stays for as long as the READY is kept for its wait, which is until `kept`, and goes
+// afterwards.
+void ExpectStands(Table& t, const std::string& name, Nanos kept) {
+  for (; kept > Nanos(0); kept -= seconds(1)) t.Advance(seconds(1));
+  EXPECT_EQ(*t.Try(name).signal, "x");
+  t.Advance(seconds(10));
+  EXPECT_EQ(ReasonOf(t.Get(name)), Reason::kNoDescriptor);
+}
+
+TEST_F(Ids, C76_IdleTtlDoesNotRunWhileAReadyIsKeptForWhoMayCome) {
+  Ok(t.Open({.name = "i", .options = Brief()}));
+  const auto gone = t.Wait(WaitAs("w1", "i"));
+  t.poller().Abandon(t.now(), *gone);
+  Ok(t.Ready("i", Mode::kRead, "x"));
+  ExpectStands(t, "i", seconds(31));
+}
+
+TEST_F(Ids, C76_NorWhileAnAnswerThatWasNeverWrittenIs) {
+  Ok(t.Open({.name = "i", .options = Brief()}));
+  Ok(t.Ready("i", Mode::kRead, "x"));
+  const auto lost = t.Wait(WaitAs("w1", "i"));
+  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  ExpectStands(t, "i", seconds(31));
+}
+
+TEST_F(Ids, C76_ItRunsWhenSomebodyCame) {
+  Ok(t.Open({.name = "i", .options = Brief()}));
+  const auto gone = t.Wait(WaitAs("w1", "i"));
+  t.poller().Abandon(t.now(), *gone);
+  Ok(t.Ready("i", Mode::kRead, "x"));
+  t.Advance(seconds(20));
+  EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1", "i", seconds(20)))).signal, "x");
+  t.Advance(seconds(9));
+  Ok(t.Get("i"));
+  t.Advance(seconds(10));
+  EXPECT_EQ(ReasonOf(t.Get("i")), Reason::kNoDescriptor);
+}
+
+TEST_F(Ids, C76_TheSameOfAPollsReadys) {
+  const auto [first, other] = Apart();
+  Ok(t.Close(first));
+  for (const std::string& name : {first, other}) Ok(t.Open({.name = name, .options = Brief()}));
+  const auto gone =
+      t.Poll({.targets = {{.name = first}, {.name = other}}, .need = 2, .retry = {.id = "p"}});
+  t.poller().Abandon(t.now(), *gone);
+  Ok(t.Ready(first, Mode::kRead, "x"));
+  Ok(t.Ready(other, Mode::kRead, "x"));
+  t.Advance(seconds(11));
+  Ok(t.Get(first));
+  ExpectStands(t, other, seconds(20));
+}
+
 }  // namespace
 }  // namespace waitd::core

@@ -351,6 +351,21 @@ TEST(Save, HandOffsOfOneIdAreApartAcrossACrash) {
   EXPECT_EQ(Ok(w.t().Get("a")).side[0].unacked, 0U);
 }
 
+TEST(Save, AReadyThatIsKeptStandsAcrossACrash) {
+  World w;
+  OpenOptions brief;
+  brief.idle_ttl = seconds(10);
+  auto wait = w.t().Wait({.name = "a", .open_if_missing = &brief, .retry = {"w1"}});
+  w.poller().Abandon(w.t().now(), *wait);
+  SavedReady(w, {.name = "a", .signal = Bytes("one")});
+  w.Crash();
+  for (int i = 0; i < 30; ++i) w.t().Advance(seconds(1));
+  w.Save();
+  auto next = w.t().Wait({.name = "a", .timeout = Nanos(0)});
+  w.Save();
+  EXPECT_EQ(*ResultOf(next).signal, "one");
+}
+
 TEST(Save, AReadyThatNobodyCameForGoesBackAcrossACrash) {
   World w;
   auto wait = w.t().Wait(WaitWith("a", "w1"));
