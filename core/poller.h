@@ -114,8 +114,7 @@ class Poller {
   };
 
   /// Takes what is to be saved of these shards: after Journal::Changed, by one thread at a time.
-  /// Returns those that are in the middle of a change, or were changed together with one that is in
-  /// the cut already: they are to be collected a moment later.
+  /// Returns those to come a moment later: amid a change, or changed with one that is in the cut.
   ShardSet Collect(ShardSet shards, Changes& to, Cut& cut);
 
   /// All that was collected up to this cut is safe: lets go of what waited for it.
@@ -131,11 +130,11 @@ class Poller {
   /// What was counted so far, summed over the shards.
   Counters Count(const Now& now) const;
 
-  /// For how long a wait with an id outlives its call.
-  Nanos linger() const { return options_.linger; }
+  /// Whether this session has that name open as ephemeral.
+  bool HasEphemeral(std::string_view name, uint64_t session) const;
 
-  /// How many waits are parked at this moment; a poll counts once.
-  uint64_t waiters() const;
+  Nanos linger() const { return options_.linger; }  ///< of a wait with an id, after its call
+  uint64_t waiters() const;                         ///< parked at this moment; a poll counts once
 
  private:
   friend class Recovery;

@@ -1,4 +1,4 @@
-// What the table shows of itself: Get and List.
+// What the table shows of itself: Get, List, and whose ephemeral descriptors are there.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -77,6 +77,13 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
     }
   }
   return info;
+}
+
+bool Poller::HasEphemeral(std::string_view name, uint64_t session) const {
+  Shard& home = shard(ShardOf(name));
+  const MutexLock lock(home.mutex());
+  const PollDesc* const desc = home.Find(name);
+  return desc != nullptr && desc->options != nullptr && desc->options->session == session;
 }
 
 // A list tells of many shards: it waits in the line of one after the other.

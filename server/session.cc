@@ -160,6 +160,7 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
   if (auto fault = Acknowledge(message.acked_sequence())) return fault;
   if (auto fault = CheckOrder(message, first)) return fault;
   context_.gate.Refresh(&visitor_);
+  ForgetEphemeral();
   Batch batch{arena, now};
   Measure(batch);
   if (batch.unacked_over) {
@@ -281,9 +282,17 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
       core::Op<typename T::Args, typename T::CoreCall>{&parsed->args, call});
 }
 
-void Session::NoteEphemeral(std::string_view name) {
-  const core::MutexLock lock(mutex_);
-  ephemeral_.emplace(name);
+void Session::NoteEphemeral(std::string_view name) { ephemeral_.emplace(name); }
+
+// Those that were closed meanwhile, or that it never opened. None is about to be opened: the core
+// has all that came so far.
+void Session::ForgetEphemeral() {
+  constexpr size_t kFew = 1024;
+  if (ephemeral_.size() < 2 * ephemeral_left_ + kFew) return;
+  absl::erase_if(ephemeral_, [this](const std::string& name) {
+    return !context_.poller.HasEphemeral(name, number_);
+  });
+  ephemeral_left_ = ephemeral_.size();
 }
 
 std::optional<Error> Session::OverLimit(bool parks, bool gives_back, Batch& batch) const {

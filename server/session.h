@@ -176,7 +176,8 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> OverLimit(bool parks, bool gives_back, Batch& batch) const;
   void Measure(Batch& batch) const;
-  void NoteEphemeral(std::string_view name);
+  void NoteEphemeral(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
+  void ForgetEphemeral() ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Run(Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Cancel(uint64_t id);
   void Fail(uint64_t id, Batch& batch, Error error);
@@ -187,7 +188,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Leave();
   void Gone();
-  void CloseEphemeral();
+  void CloseEphemeral() ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& operations);
 
   const SessionContext& context_;
@@ -200,6 +201,9 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   core::Mutex work_;
   Visitor visitor_ ABSL_GUARDED_BY(work_);
   uint64_t last_id_ ABSL_GUARDED_BY(work_) = 0;
+  // Names that it may have open as ephemeral, and how many there were when that was last looked at.
+  absl::flat_hash_set<std::string> ephemeral_ ABSL_GUARDED_BY(work_);
+  size_t ephemeral_left_ ABSL_GUARDED_BY(work_) = 0;
   const Batch* running_ ABSL_GUARDED_BY(work_) = nullptr;  // what the core is carrying out
 
   mutable core::Mutex mutex_;
@@ -209,7 +213,6 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   absl::flat_hash_set<SessionOperation*, OperationId::Hash, OperationId::Same> parking_
       ABSL_GUARDED_BY(mutex_);
   uint64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // operations that the core has
-  absl::flat_hash_set<std::string> ephemeral_ ABSL_GUARDED_BY(mutex_);
   int pins_ ABSL_GUARDED_BY(mutex_) = 0;  // who uses operations that may complete: they stay
   std::deque<std::unique_ptr<SessionOperation>> outbox_ ABSL_GUARDED_BY(mutex_);
   size_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

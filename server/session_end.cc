@@ -97,15 +97,10 @@ void Session::GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& ope
 }
 
 void Session::CloseEphemeral() {
-  absl::flat_hash_set<std::string> names;
-  {
-    const core::MutexLock lock(mutex_);
-    names.swap(ephemeral_);
-  }
   struct Call final : core::CloseCall {
     void Done() override { delete this; }
   };
-  for (const std::string& name : names) {
+  for (const std::string& name : std::exchange(ephemeral_, {})) {
     const core::CloseArgs args{.name = name, .session = number_};
     context_.poller.Close(context_.clock.Read(), args, *new Call);
   }

@@ -4,6 +4,7 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <chrono>
 #include <map>
@@ -413,5 +414,36 @@ TEST_F(SessionTest, AReadyGoesBackWhoseWriteFailsAfterItsSessionEndedAndItsStrea
   EXPECT_TRUE(HasReady("a"));
 }
 
+TEST_F(SessionTest, KeepsNothingOfAnEphemeralDescriptorThatIsClosed) {
+  constexpr int kNames = 20'000;
+  uint64_t id = 0;
+  const auto open = [&](const std::string& name, bool and_close) {
+    v1::SessionRequest message;
+    message.set_acked_sequence(link_->written.back().sequence());
+    link_->written.clear();
+    auto& opens = *message.add_operations();
+    opens.set_id(++id);
+    opens.mutable_open()->set_name(name);
+    opens.mutable_open()->mutable_options()->set_ephemeral(true);
+    if (and_close) {
+      auto& closes = *message.add_operations();
+      closes.set_id(++id);
+      closes.mutable_close()->set_name(name);
+    }
+    EXPECT_FALSE(Send(message).has_value());
+    Drain();
+  };
+  const auto come_and_go = [&](int from, int to) {
+    for (int i = from; i < to; ++i) open(std::string(200, 'n') + std::to_string(i), true);
+  };
+  open("stays", false);
+  come_and_go(0, kNames / 10);
+  const size_t before = mallinfo2().uordblks;
+  come_and_go(kNames / 10, kNames);
+  EXPECT_LT(mallinfo2().uordblks, before + kNames * 10) << "not its name";
+  EXPECT_TRUE(poller_.HasEphemeral("stays", 1));
+  session_->End(std::nullopt);
+  EXPECT_FALSE(poller_.HasEphemeral("stays", 1)) << "which is not forgotten with the others";
+}
 }  // namespace
 }  // namespace waitd::server
