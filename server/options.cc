@@ -56,8 +56,9 @@ ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
 ABSL_FLAG(uint64_t, max_outcomes, 1 << 20, "how many outcomes are remembered at most");
 ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at once");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
-ABSL_FLAG(uint64_t, max_unacked, 1 << 18,
-          "how many results of one session may be written and not acknowledged");
+ABSL_FLAG(
+    uint64_t, max_unacked, 1 << 18,
+    "how many results of one session, or KiB of larger ones, may be written and not acknowledged");
 ABSL_FLAG(uint64_t, max_rate, 0,
           "how many operations a second each identity may ask for, in bursts of as many; 0: any "
           "number");

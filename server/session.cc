@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kResponseBytesMax = size_t{1} << 20;   // about; what clients receive is 4 MiB
 constexpr size_t kUnwrittenBytesMax = size_t{4} << 20;  // above this nothing more is read
+constexpr size_t kResultBytes = 1024;                   // larger results count as several
 constexpr uint64_t kInFlightMax = 1 << 16;              // and above this, besides the waits
 
 Error BadSession(std::string message) {
@@ -119,7 +120,7 @@ std::optional<Error> Session::Acknowledge(uint64_t sequence) {
   if (sequence > sequence_) return BadSession("acked_sequence is above every response's sequence");
   while (!responses_.empty() && responses_.front().sequence <= sequence) {
     Response& first = responses_.front();
-    unacked_ -= first.results;
+    unacked_ -= first.weight;
     if (first.sequence >= next_) {  // on a former stream, or its Written is on its way
       unwritten_bytes_ -= first.size;
       next_ = first.sequence + 1;
@@ -394,13 +395,14 @@ void Session::Compose() {
     v1::OperationResult& result = *message.add_results();
     result.set_id(operation->id());
     operation->Write(now, context_.metrics, result);
-    ++response.results;
+    ++response.weight;
     if (operation->parkable() != nullptr) response.unwritten.push_back(std::move(operation));
   }
   response.sequence = ++sequence_;
   message.set_sequence(response.sequence);
   response.bytes = Encode(message, &response.size);
-  unacked_ += response.results;
+  response.weight = std::max<uint64_t>(response.weight, response.size / kResultBytes);
+  unacked_ += response.weight;
   unwritten_bytes_ += response.size;
 }
 

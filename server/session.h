@@ -71,7 +71,7 @@ struct SessionContext {
   Gate& gate;
   SignalLimits signals;
   uint64_t parked_max = 0;   ///< waits of one session
-  uint64_t unacked_max = 0;  ///< results of one session
+  uint64_t unacked_max = 0;  ///< results of one session, or KiB of them
   core::Nanos keepalive = std::chrono::seconds(30);
   core::Nanos retention = std::chrono::minutes(10);
   std::function<void(Session&)> ended;  ///< called once for each session that ends
@@ -158,7 +158,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
     uint64_t sequence = 0;
     grpc::ByteBuffer bytes;
     size_t size = 0;
-    uint32_t results = 0;
+    uint64_t weight = 0;  // its results, or how many of usual size would be as large
     /// What goes back if it is never written.
     std::vector<std::unique_ptr<SessionOperation>> unwritten;
   };
@@ -219,7 +219,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
   std::deque<Response> responses_ ABSL_GUARDED_BY(mutex_);  // not acknowledged, in their order
   uint64_t sequence_ ABSL_GUARDED_BY(mutex_) = 0;           // of the last one
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 1;               // the first that was not written
-  uint64_t unacked_ ABSL_GUARDED_BY(mutex_) = 0;            // results in responses_
+  uint64_t unacked_ ABSL_GUARDED_BY(mutex_) = 0;            // the weight of responses_
   size_t unwritten_bytes_ ABSL_GUARDED_BY(mutex_) = 0;      // of responses_ from next_ on
   std::optional<grpc::ByteBuffer> control_ ABSL_GUARDED_BY(mutex_);  // a welcome or a keepalive
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -126,7 +126,7 @@ class SessionTest : public testing::Test {
                           .clock = clock_,
                           .metrics = metrics_,
                           .gate = gate_,
-                          .signals = {1000, uint64_t{1} << 30},
+                          .signals = {10'000, uint64_t{1} << 30},
                           .parked_max = 10,
                           .unacked_max = 4,
                           .ended = [this](Session&) { ++ended_; }};
@@ -217,6 +217,23 @@ TEST_F(SessionTest, WhoNeverAcknowledgesIsRefusedAndThenEnded) {
   const auto error = Send(ReadyFor(9, "a"));
   ASSERT_TRUE(error.has_value());
   EXPECT_EQ(error->reason, "LIMIT_UNACKED");
+}
+
+TEST_F(SessionTest, LargeResultsThatAreNotAcknowledgedCountAsSeveral) {
+  const auto large = [&](uint64_t id) {
+    v1::SessionRequest message = ReadyFor(id, "a");
+    message.mutable_operations(0)->mutable_ready()->mutable_signal()->set_data(
+        std::string(5000, 'x'));
+    EXPECT_FALSE(Send(message).has_value());
+    Drain();
+  };
+  large(1);
+  EXPECT_FALSE(Send(WaitFor(2, "a")).has_value());
+  Drain();
+  EXPECT_TRUE(link_->written.back().results(0).has_wait());
+  EXPECT_FALSE(Send(WaitFor(3, "a")).has_value()) << "five KiB, where four are let be";
+  Drain();
+  EXPECT_EQ(link_->written.back().results(0).error().reason(), "LIMIT_UNACKED");
 }
 
 TEST_F(SessionTest, AnAcknowledgementMakesRoomAgain) {
