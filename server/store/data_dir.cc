@@ -1,6 +1,7 @@
 #include "server/store/data_dir.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,6 +112,19 @@ absl::Status DataDir::Make() const {
   }
   const fs::path parent = fs::path(path_).parent_path();
   return SyncPath(parent.empty() ? "." : parent.string());
+}
+
+absl::StatusOr<int> DataDir::Lock() const {
+  if (auto status = Make(); !status.ok() && !absl::IsAlreadyExists(status)) return status;
+  const int file = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return CannotUse(path_, errno);
+  while (flock(file, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    const int error = errno;
+    close(file);
+    return CannotUse(path_, error);
+  }
+  return file;
 }
 
 absl::Status DataDir::Mark(State state) const {

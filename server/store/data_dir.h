@@ -33,6 +33,10 @@ class DataDir {
   /// Makes the directory, durably, for its owner alone. AlreadyExists: something is there.
   absl::Status Make() const;
 
+  /// A file that keeps others who call this waiting until it is closed. Makes the directory if it
+  /// is missing.
+  absl::StatusOr<int> Lock() const;
+
   /// Says what is there from now on, durably. Makes the directory if it is missing.
   absl::Status Mark(State state) const;
 
