@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -78,6 +79,11 @@ absl::StatusOr<DataDir::State> ReadMarker(const std::string& dir) {
 }
 
 }  // namespace
+
+// What leads to a directory is the parent of its name alone.
+DataDir::DataDir(std::string path) : path_(std::move(path)) {
+  while (path_.size() > 1 && (path_.ends_with('/') || path_.ends_with("/."))) path_.pop_back();
+}
 
 absl::StatusOr<DataDir::State> DataDir::Look() const {
   std::error_code error;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,7 +21,8 @@ class DataDir {
     kReady,  ///< a store that was
   };
 
-  explicit DataDir(std::string path) : path_(std::move(path)) {}
+  /// With or without a slash at its end.
+  explicit DataDir(std::string path);
 
   const std::string& path() const { return path_; }
   std::string database() const { return path_ + "/rocksdb"; }

@@ -3,10 +3,12 @@
 import contextlib
 import datetime
 import json
+import os
 import re
 import resource
 import signal as signals
 import socket
+import stat
 import subprocess
 import time
 
@@ -319,6 +321,13 @@ def test_a_store_in_use_is_refused(waitd, start, tmp_path):
 
 def test_a_place_that_cannot_be_made_is_refused(waitd):
     assert_refused_at_start(waitd, [*SOMEWHERE, "--store=rocksdb"], mention="/dev/null/none")
+
+
+@pytest.mark.parametrize("end", ["", "/", "//", "/."])
+def test_the_store_is_its_owners_alone(start, tmp_path, end):
+    """However its place is written."""
+    start("--store=rocksdb", f"--data-dir={tmp_path}/above/data{end}")
+    assert stat.S_IMODE(os.stat(tmp_path / "above" / "data").st_mode) == 0o700
 
 
 def test_the_store_is_where_the_service_manager_says(start, tmp_path):
