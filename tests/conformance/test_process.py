@@ -10,6 +10,7 @@ import signal as signals
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import grpc
@@ -60,6 +61,24 @@ def reflect(c, field, value):
     call = c.channel.stream_stream(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
     return next(call(iter([length_delimited(field, value)]), timeout=CALL_LIMIT_S))
+
+
+def test_reflection_takes_no_thread_for_each_who_asks(start, name):
+    """A stream that asks nothing holds a thread, for nobody has to say who he is."""
+    server = start("--store=memory")
+    with server.client() as c:
+        call = c.channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        silent = threading.Event()
+        asking = [call(iter(silent.wait, True), timeout=CALL_LIMIT_S) for _ in range(200)]
+        time.sleep(1)
+        threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
+        assert c.open(name).created and c.health() == SERVING
+        for one in asking:
+            one.cancel()
+        silent.set()
+        assert threads < 100
+        eventually(lambda: reflect(c, 7, b"*"), "an answer to who asks")
 
 
 def test_reflection_lists_the_services(c):
