@@ -473,6 +473,17 @@ def test_json_log_lines(start, name, level):
     assert any(line["level"] == "debug" for line in lines) == (level == "debug")
 
 
+def test_who_reads_the_log_may_go(waitd, tmp_path):
+    """The next line, here that of the drain, is lost, and nothing else."""
+    with subprocess.Popen(
+            [waitd, *SOMEWHERE, f"--listen-address=unix:{tmp_path}/s", "--metrics-address=none"],
+            stderr=subprocess.PIPE, env=clean_environment()) as process:
+        assert b" ready " in process.stderr.readline()
+        process.stderr.close()
+        process.terminate()
+        assert process.wait(CALL_LIMIT_S) == 0
+
+
 def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):
     address = f"unix:{tmp_path}/".encode() + b"\xff\n\x01"
     with subprocess.Popen(
