@@ -382,6 +382,11 @@ void Server::Stop() {
   }
   p.sessions.EndAll(p.context.SentAway());
   p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
+  // A call that waits for a disk that stalls is answered after all, though to nobody, and gRPC ends
+  // the process when its queue is gone by then.
+  while (p.context.calls.load(std::memory_order_relaxed) > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();
