@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/recovery.h"
+#include "server/store/data_dir.h"
 
 namespace waitd::server {
 namespace {
@@ -112,8 +113,8 @@ absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const cor
   const core::Instant begin = clock.Read().mono;
   // What leads to it is made as well: a user's place for state need not be there yet.
   std::error_code ignored;  // what is wrong with it the store will say
-  std::filesystem::create_directories(std::filesystem::path(options.data_dir).parent_path(),
-                                      ignored);
+  const std::filesystem::path dir = DataDir(options.data_dir).path();
+  std::filesystem::create_directories(dir.parent_path(), ignored);
   const SyncMode sync = SyncModeOf(options.sync);
   absl::StatusOr<std::unique_ptr<Store>> store =
       OpenRocksStore({.data_dir = options.data_dir, .sync = sync});

@@ -45,6 +45,8 @@ constexpr std::chrono::seconds kAnswerTimeMax{5};  // for clients to take what t
 constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang up by themselves
 constexpr int kStreamsMax = 200'000;                       // parked calls on one connection
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
+// For what is not asynchronous: a stream of reflection holds a thread for as long as it is open.
+constexpr int kSyncThreadsMax = 32;
 constexpr int kMessageOverhead = 16 << 20;  // what a message may hold besides a signal
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd.v1.AdminService",
                                         "waitd-liveness", "waitd-readiness"};
@@ -106,10 +108,9 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_IDLE_MS, options.max_connection_idle);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_MS, options.max_connection_age);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options.max_connection_age_grace);
-  if (options.max_grpc_bytes > 0) {
-    grpc::ResourceQuota quota("waitd");
-    builder.SetResourceQuota(quota.Resize(options.max_grpc_bytes));
-  }
+  grpc::ResourceQuota quota("waitd");
+  if (options.max_grpc_bytes > 0) quota.Resize(options.max_grpc_bytes);
+  builder.SetResourceQuota(quota.SetMaxThreads(kSyncThreadsMax));
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_payload_bytes) + kMessageOverhead);
   // The methods that are not asynchronous are few: reflection, and what an operator asks for. One
   // that takes long is no poller meanwhile, so that the next call is taken by another thread.
@@ -381,6 +382,11 @@ void Server::Stop() {
   }
   p.sessions.EndAll(p.context.SentAway());
   p.server->Shutdown(std::chrono::system_clock::now() + kGoodbyeTimeMax);
+  // A call that waits for a disk that stalls is answered after all, though to nobody, and gRPC ends
+  // the process when its queue is gone by then.
+  while (p.context.calls.load(std::memory_order_relaxed) > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();

@@ -1,6 +1,7 @@
 #include "server/store/data_dir.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -78,6 +80,11 @@ absl::StatusOr<DataDir::State> ReadMarker(const std::string& dir) {
 
 }  // namespace
 
+// What leads to a directory is the parent of its name alone.
+DataDir::DataDir(std::string path) : path_(std::move(path)) {
+  while (path_.size() > 1 && (path_.ends_with('/') || path_.ends_with("/."))) path_.pop_back();
+}
+
 absl::StatusOr<DataDir::State> DataDir::Look() const {
   std::error_code error;
   const fs::file_status status = fs::status(path_, error);
@@ -111,6 +118,19 @@ absl::Status DataDir::Make() const {
   }
   const fs::path parent = fs::path(path_).parent_path();
   return SyncPath(parent.empty() ? "." : parent.string());
+}
+
+absl::StatusOr<int> DataDir::Lock() const {
+  if (auto status = Make(); !status.ok() && !absl::IsAlreadyExists(status)) return status;
+  const int file = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return CannotUse(path_, errno);
+  while (flock(file, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    const int error = errno;
+    close(file);
+    return CannotUse(path_, error);
+  }
+  return file;
 }
 
 absl::Status DataDir::Mark(State state) const {

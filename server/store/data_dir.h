@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,7 +21,8 @@ class DataDir {
     kReady,  ///< a store that was
   };
 
-  explicit DataDir(std::string path) : path_(std::move(path)) {}
+  /// With or without a slash at its end.
+  explicit DataDir(std::string path);
 
   const std::string& path() const { return path_; }
   std::string database() const { return path_ + "/rocksdb"; }
@@ -32,6 +32,10 @@ class DataDir {
 
   /// Makes the directory, durably, for its owner alone. AlreadyExists: something is there.
   absl::Status Make() const;
+
+  /// A file that keeps others who call this waiting until it is closed. Makes the directory if it
+  /// is missing.
+  absl::StatusOr<int> Lock() const;
 
   /// Says what is there from now on, durably. Makes the directory if it is missing.
   absl::Status Mark(State state) const;

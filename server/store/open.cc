@@ -1,8 +1,11 @@
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -84,6 +87,13 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> MakeDatabase(const DataDir& dir,
 
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& options) {
   DataDir dir(options.data_dir);
+  // What is somebody else's stays as it is.
+  if (const auto looked = dir.Look(); !looked.ok()) return looked.status();
+  // Of two that start at once the second would mark as new what the first has made by then, and the
+  // next start would make it anew.
+  const absl::StatusOr<int> lock = dir.Lock();
+  if (!lock.ok()) return lock.status();
+  const absl::Cleanup unlock = [&lock] { close(*lock); };
   const auto state = dir.Look();
   if (!state.ok()) return state.status();
   const bool is_new = *state == DataDir::State::kNew;

@@ -3,11 +3,14 @@
 import contextlib
 import datetime
 import json
+import os
 import re
 import resource
 import signal as signals
 import socket
+import stat
 import subprocess
+import threading
 import time
 
 import grpc
@@ -58,6 +61,24 @@ def reflect(c, field, value):
     call = c.channel.stream_stream(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
     return next(call(iter([length_delimited(field, value)]), timeout=CALL_LIMIT_S))
+
+
+def test_reflection_takes_no_thread_for_each_who_asks(start, name):
+    """A stream that asks nothing holds a thread, for nobody has to say who he is."""
+    server = start("--store=memory")
+    with server.client() as c:
+        call = c.channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        silent = threading.Event()
+        asking = [call(iter(silent.wait, True), timeout=CALL_LIMIT_S) for _ in range(200)]
+        time.sleep(1)
+        threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
+        assert c.open(name).created and c.health() == SERVING
+        for one in asking:
+            one.cancel()
+        silent.set()
+        assert threads < 100
+        eventually(lambda: reflect(c, 7, b"*"), "an answer to who asks")
 
 
 def test_reflection_lists_the_services(c):
@@ -321,6 +342,13 @@ def test_a_place_that_cannot_be_made_is_refused(waitd):
     assert_refused_at_start(waitd, [*SOMEWHERE, "--store=rocksdb"], mention="/dev/null/none")
 
 
+@pytest.mark.parametrize("end", ["", "/", "//", "/."])
+def test_the_store_is_its_owners_alone(start, tmp_path, end):
+    """However its place is written."""
+    start("--store=rocksdb", f"--data-dir={tmp_path}/above/data{end}")
+    assert stat.S_IMODE(os.stat(tmp_path / "above" / "data").st_mode) == 0o700
+
+
 def test_the_store_is_where_the_service_manager_says(start, tmp_path):
     """Of two directories in the first one."""
     server = start("--store=rocksdb", "--data-dir=",
@@ -443,6 +471,17 @@ def test_json_log_lines(start, name, level):
                for line in lines)
     assert any("draining" in line["message"] for line in lines)
     assert any(line["level"] == "debug" for line in lines) == (level == "debug")
+
+
+def test_who_reads_the_log_may_go(waitd, tmp_path):
+    """The next line, here that of the drain, is lost, and nothing else."""
+    with subprocess.Popen(
+            [waitd, *SOMEWHERE, f"--listen-address=unix:{tmp_path}/s", "--metrics-address=none"],
+            stderr=subprocess.PIPE, env=clean_environment()) as process:
+        assert b" ready " in process.stderr.readline()
+        process.stderr.close()
+        process.terminate()
+        assert process.wait(CALL_LIMIT_S) == 0
 
 
 def test_a_json_log_line_is_utf8_whatever_it_tells(waitd, tmp_path):

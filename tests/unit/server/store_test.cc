@@ -1,8 +1,12 @@
 // Goal: what was committed is what a store that is opened anew shows, whatever it is and whatever
 // the clocks did meanwhile. Method: records with every field set, the ends of every range, and
 // seeded random changes against a plain model.
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <limits>
 #include <random>
+#include <thread>
 
 #include "tests/unit/server/store_fixture.h"
 
@@ -503,6 +507,30 @@ TEST_F(StoreTest, SyncsInEveryMode) {
       Commit(*store_, changes);
     }
     EXPECT_EQ(Reopen(), expected);
+  }
+}
+
+// One who finds nothing yet, and another who makes a store there meanwhile.
+TEST_F(StoreTest, OfTwoThatStartAtOnceInANewDirectoryNoneUndoesTheOthersStore) {
+  for (int round = 0; round < 30; ++round) {
+    const TempDir dir;
+    const std::string path = dir.path() + "/store";
+    std::array<std::unique_ptr<Store>, 2> stores;
+    std::atomic<int> there{0};
+    const auto open = [&](size_t which) {
+      ++there;
+      while (there < 2) {
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(which == 0 ? 0 : round % 10));
+      auto store = OpenRocksStore({.data_dir = path});
+      if (store.ok()) stores[which] = *std::move(store);
+    };
+    std::thread other([&] { open(1); });
+    open(0);
+    other.join();
+    ASSERT_NE(stores[0] == nullptr, stores[1] == nullptr) << "in round " << round;
+    ASSERT_NE(ReadFile(path + "/waitd-store").find(", ready\n"), std::string::npos)
+        << "in round " << round;
   }
 }
 
