@@ -134,14 +134,14 @@ int main(int argc, char** argv) {
     case CommandLine::Action::kRun:
       break;
   }
-  // Before any thread is made, so that all of them leave these signals to sigwait.
-  const sigset_t set = HeardSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   // A file that may grow no further is an error of its write, and the store's to tell of.
   ::signal(SIGXFSZ, SIG_IGN);
   // Who reads the log may go before this process does.
   ::signal(SIGPIPE, SIG_IGN);
   if (line.options.check_store) return waitd::server::CheckStoreAndSay(line.options);
+  // Before any thread is made, so that all of them leave these signals to sigwait.
+  const sigset_t set = HeardSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
   waitd::server::StartLog(line.options.log_level, line.options.log_format);
   return Serve(line.options);
 }

@@ -65,14 +65,20 @@ bool Rules::Allow(std::string_view identity, Right right, std::string_view name)
 }
 
 std::string Rules::PrefixesOf(std::string_view identity, Right right) const {
+  constexpr size_t kListBytesMax = 1000;  // a status has to fit into 8 KiB, and says it twice
   std::string list;
+  int more = 0;
   const auto found = by_identity_.find(identity);
   if (found == by_identity_.end()) return list;
   for (const Rule& rule : found->second) {
-    if ((rule.rights & BitOf(right)) != 0) {
+    if ((rule.rights & BitOf(right)) == 0) continue;
+    if (list.size() + rule.prefix.size() > kListBytesMax) {
+      ++more;
+    } else {
       absl::StrAppend(&list, list.empty() ? "" : ", ", rule.prefix);
     }
   }
+  if (more > 0) absl::StrAppend(&list, ", and ", more, " more");
   return list;
 }
 

@@ -38,7 +38,8 @@ class Rules {
 
   bool Allow(std::string_view identity, Right right, std::string_view name) const;
 
-  /// The prefixes below which that one has this right, for a message: `a/, b/`.
+  /// The prefixes below which that one has this right, for a message: `a/, b/`. Not all
+  /// where they are many.
   std::string PrefixesOf(std::string_view identity, Right right) const;
 
   bool Knows(std::string_view identity) const { return by_identity_.contains(identity); }

@@ -40,6 +40,17 @@ TEST(Rules, AllowWhatALineSaysAndNothingElse) {
   EXPECT_FALSE(RulesOf("")->Allow("ci", Right::kWait, "x"));
 }
 
+TEST(Rules, NameSomeOfManyPrefixes) {
+  std::string text;
+  for (int i = 0; i < 100; ++i)
+    text += "a " + std::string(400, 'p') + std::to_string(i) + "/ wait\n";
+  const auto rules = Rules::Parse(text);
+  ASSERT_TRUE(rules.ok()) << rules.status();
+  const std::string list = (*rules)->PrefixesOf("a", Right::kWait);
+  EXPECT_LT(list.size(), 1100U) << "which has to fit into a status";
+  EXPECT_TRUE(list.ends_with(", and 98 more")) << list;
+}
+
 TEST(Rules, SayWhichLineIsWrongAndHow) {
   EXPECT_EQ(FaultOf("\nci build/"),
             "line 2: not `IDENTITY PREFIX RIGHT[,RIGHT...]`, as in `ci build/ wait,ready,open`");
