@@ -143,6 +143,8 @@ def test_the_dashboard_keeps_the_conventions():
     assert (board["uid"], board["id"]) == ("waitd", None)
     assert "__inputs" not in board
     assert [one["name"] for one in board["templating"]["list"]] == ["datasource", "job", "instance"]
+    # All are those that are listed: `.+` would take in what other programs have as well, as up and process_*.
+    assert not [one["name"] for one in board["templating"]["list"] if one.get("allValue")]
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
     for panel in panels():
