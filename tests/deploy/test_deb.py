@@ -90,3 +90,19 @@ def test_removal_leaves_configuration_and_data_and_purge_leaves_nothing(found):
     assert {"/etc/default/waitd", "/etc/waitd/edge.conf", "/etc/waitd/waitd.conf", "/var/lib/private/waitd"} <= left
     assert not [path for path in left if path.startswith(("/usr/", "/lib/"))]
     assert found["left after purge"] == ""
+
+
+def test_purge_empties_a_store_that_is_a_disk_of_its_own():
+    """rm cannot take away where something is mounted, and dpkg would leave the package half purged."""
+    script = ROOT / "deploy/debian/postrm"
+    left = run("unshare", "--map-root-user", "--mount", "sh", "-euc", f"""
+        mount -t tmpfs tmpfs /var/lib
+        mkdir -p /var/lib/private/waitd
+        ln -s private/waitd /var/lib/waitd
+        mount -t tmpfs tmpfs /var/lib/private/waitd
+        mkdir /var/lib/private/waitd/rocksdb
+        touch /var/lib/private/waitd/waitd-store /var/lib/private/waitd/rocksdb/.lock
+        sh {script} purge 2>/dev/null
+        find /var/lib
+        """)
+    assert left.splitlines() == ["/var/lib", "/var/lib/private", "/var/lib/private/waitd"]
