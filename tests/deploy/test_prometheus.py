@@ -159,6 +159,17 @@ def test_the_dashboard_keeps_the_conventions():
             assert '{job=~"$job",instance=~"$instance"' in target["expr"], title
 
 
+def test_the_dashboard_shows_each_limit_that_an_alert_is_of():
+    """To whom WaitdNearLimit has named a resource the runbook says to look there how it came."""
+    ratio, = (one["expr"] for one in live.all_rules()
+              if one.get("record") == "instance_resource:waitd_limit_used:ratio")
+    alerted = set(re.findall(r'"resource", "(\w+)"', ratio))
+    shown = {target["legendFormat"].removeprefix("{{instance}} ").replace(" ", "_")
+             for title, target in queries() if title == "Limits in use"}
+    assert "held_bytes" in alerted
+    assert shown == alerted
+
+
 def test_no_panel_lies_over_another():
     taken = {}
     for panel in json.loads(live.DASHBOARD.read_text())["panels"]:
