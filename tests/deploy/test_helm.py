@@ -261,6 +261,27 @@ def test_the_schema_refuses(helm, values, said):
     assert said in helm.refusal(values)
 
 
+@pytest.mark.parametrize("path", [
+    "networkPolicy.metricsFrom", "networkPolicy.grpcFrom", "networkPolicy.enabled", "replicaCount",
+    "podDisruptionBudget.maxUnavailable", "ports.grpc", "ports.metrics", "service.port",
+    "persistence.size", "persistence.accessModes", "config.drainTimeout", "config.maxHeldBytes",
+    "tls.enabled", "auth.mode", "edge.enabled", "auth", "tls", "persistence", "test"])
+def test_what_must_be_said_cannot_be_unsaid(helm, path):
+    """A key with nothing behind it, as when all of its lines are commented out, takes the chart's own
+    value away: a policy without peers is open to everybody, and no number is 0."""
+    values = None
+    for key in reversed(path.split(".")):
+        values = {key: values}
+    said = helm.refusal(values)
+    assert "missing propert" in said and path.rsplit(".", maxsplit=1)[-1] in said
+
+
+def test_what_may_be_left_out_may_be_empty(helm):
+    assert helm.objects({"extraArgs": None, "resources": None, "topologySpreadConstraints": None,
+                         "podAnnotations": None, "probes": {"liveness": None}, "affinity": None,
+                         "extraVolumes": None, "nodeSelector": None, "imagePullSecrets": None})
+
+
 @pytest.mark.parametrize("values, said", [
     ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "enable one of them"),
     ({"ports": {"grpc": 7000, "metrics": 7000}}, "choose two"),
