@@ -285,6 +285,9 @@ def test_what_may_be_left_out_may_be_empty(helm):
 @pytest.mark.parametrize("values, said", [
     ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "enable one of them"),
     ({"ports": {"grpc": 7000, "metrics": 7000}}, "choose two"),
+    ({"serviceMonitor": {"enabled": True, "scrapeTimeout": "30s"}}, "serviceMonitor.scrapeTimeout"),
+    ({"podMonitor": {"enabled": True, "interval": "500ms", "scrapeTimeout": "1s"}},
+     "podMonitor.scrapeTimeout"),
     ({"config": {"backupDir": "/backups"}}, "extraVolumeMounts"),
     ({"config": {"backupDir": "/var/lib/waitd-2"}}, "extraVolumeMounts"),
     ({"config": {"backupDir": "/var/lib/waitd/b", "store": "memory"}}, "extraVolumeMounts"),
