@@ -28,6 +28,7 @@ def conf_of(objects):
     ({"edge": {"enabled": True}}, "set tls.enabled"),
     ({"edge": {"enabled": True}, "tls": {**TLS, "clientCa": {"secretName": "a"}}},
      "set auth.mode token"),
+    ({**EDGE, "config": {"maxConnectionAge": "12h"}}, "leave it at 0"),
 ])
 def test_what_does_not_go_together_is_refused_with_what_to_do(helm, values, said):
     assert said in helm.refusal(values)
