@@ -789,6 +789,12 @@ def outcomes_of_test_pod(running, wait_first):
     return [(process.returncode, each) for process, each in zip(processes, said, strict=True)]
 
 
+def test_the_pod_of_helm_test_is_there_until_its_log_was_read(helm):
+    """helm 3 asks for --logs after what succeeded is gone, and calls the test a failure."""
+    policy = one(helm.objects(), "Pod")["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    assert policy == "before-hook-creation"
+
+
 @pytest.mark.parametrize("wait_first", [True, False])
 def test_helm_test_waits_and_signals_and_leaves_nothing(pod, wait_first):
     running = pod({"config": {"store": "memory"}})
