@@ -28,7 +28,7 @@ def all_rules():
 
 
 # What takes minutes in the file takes seconds here; and half a day of parking, three seconds.
-_FAST = {"2m": "2s", "5m": "2s", "10m": "3s", "15m": "12s", "30m": "2s", "6h": "20s"}
+_FAST = {"2m": "2s", "5m": "2s", "10m": "3s", "15m": "12s", "30m": "2s", "6h": "20s", "1d": "20s"}
 _OLDEST_S = ("43200", "3")
 
 
