@@ -2,11 +2,12 @@
 waitd."""
 
 import copy
+import json
 import re
 import subprocess
 
 import pytest
-from test_helm import Volumes, one, outcomes_of_test_pod, pod_spec, run, until, waiters
+from test_helm import CHART, Volumes, one, outcomes_of_test_pod, pod_spec, run, until, waiters
 from test_helm import helm, pod  # noqa: F401  fixtures
 from test_helm_access import Caller, der, served, values_of
 from test_helm_access import authority, clients, secrets  # noqa: F401  fixtures
@@ -110,6 +111,13 @@ def test_nginx_finds_nothing_wrong_with_what_is_rendered(helm, secrets, tmp_path
 
     objects = helm.objects("edge-values.yaml")
     assert look(objects) == (0, [])
+    # Nor at what the schema lets through at most, and least.
+    limits = json.loads((CHART / "values.schema.json").read_text())["properties"]["edge"]["properties"]
+    for bound in ("minimum", "maximum"):
+        values = copy.deepcopy(EDGE)
+        for name in ("maxCallsPerAddress", "maxRatePerAddress"):
+            values["edge"][name] = limits[name][bound]
+        assert look(helm.objects(values)) == (0, [])
     one(objects, "ConfigMap", "rel-waitd-edge")["data"]["edge.conf"] += "\nlimit_con calls 1;\n"
     code, said = look(objects)
     assert code == 1 and 'unknown directive "limit_con"' in said[0]
