@@ -29,9 +29,9 @@ constexpr int kStoreFailed = 74;  // EX_IOERR
 // ends the process, as SIGTERM would while waitd drains.
 constexpr int kStoreSignal = SIGUSR1;
 
-int Fail(const std::string& error) {
+int Fail(const std::string& error, int code = kWrongUse) {
   std::fprintf(stderr, "waitd: %s\n", waitd::server::OneLine(error).c_str());
-  return kWrongUse;
+  return code;
 }
 
 sigset_t EndSignals() {
@@ -90,7 +90,7 @@ int Serve(const waitd::server::Options& options) {
   // Whoever waits for a signal hears of it.
   waitd::server::Server server(options, [] { kill(getpid(), kStoreSignal); });
   std::string error;
-  if (!server.Start(&error)) return Fail(error);
+  if (!server.Start(&error)) return Fail(error, server.store_failed() ? kStoreFailed : kWrongUse);
   spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={}", server.address(),
                server.metrics_address(), options.store);
   TellManager(waitd::server::ReadyState());

@@ -287,6 +287,9 @@ bool Server::Start(std::string* error) {
     const core::Instant begin = p.clock.Read().mono;
     absl::StatusOr<std::unique_ptr<Store>> store = Recover(p.options, p.clock, p.poller);
     if (!store.ok()) {
+      // A full disk is nobody's mistake, and may be over at the next start.
+      if (absl::IsResourceExhausted(store.status()))
+        p.failed.store(true, std::memory_order_relaxed);
       *error = std::string(store.status().message());
       return false;
     }

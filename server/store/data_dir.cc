@@ -133,6 +133,14 @@ absl::StatusOr<int> DataDir::Lock() const {
   return file;
 }
 
+absl::StatusOr<uint64_t> DataDir::FreeBytes() const {
+  std::error_code error;
+  const fs::space_info space = fs::space(path_, error);
+  if (!error) return space.available;
+  return absl::UnavailableError(absl::StrCat("cannot ask how much space is left for ", path_, ": ",
+                                             error.message(), "; look after the disk"));
+}
+
 absl::Status DataDir::Mark(State state) const {
   if (auto status = Make(); !status.ok() && !absl::IsAlreadyExists(status)) return status;
   // Whole or not at all: it is written beside its place, and moved there.

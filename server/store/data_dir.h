@@ -37,6 +37,9 @@ class DataDir {
   /// is missing.
   absl::StatusOr<int> Lock() const;
 
+  /// How much space is left on its disk.
+  absl::StatusOr<uint64_t> FreeBytes() const;
+
   /// Says what is there from now on, durably. Makes the directory if it is missing.
   absl::Status Mark(State state) const;
 

@@ -63,6 +63,16 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenDatabase(const DataDir& dir,
   return std::unique_ptr<rocksdb::DB>(db);
 }
 
+// A start writes a little, and RocksDB aborts where there is no room for that.
+absl::Status CheckRoom(const DataDir& dir) {
+  constexpr uint64_t kBytes = 4 << 20;
+  const absl::StatusOr<uint64_t> free = dir.FreeBytes();
+  if (!free.ok() || *free >= kBytes) return free.status();
+  return absl::ResourceExhaustedError(absl::StrCat("no space for the store in ", dir.path(), ": ",
+                                                   *free, " bytes are left of the ", kBytes,
+                                                   " that a start needs; make room there"));
+}
+
 // What may be there was never ready, so nothing was ever committed to it.
 absl::StatusOr<std::unique_ptr<rocksdb::DB>> MakeDatabase(const DataDir& dir,
                                                           rocksdb::Options options) {
@@ -94,6 +104,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   const absl::StatusOr<int> lock = dir.Lock();
   if (!lock.ok()) return lock.status();
   const absl::Cleanup unlock = [&lock] { close(*lock); };
+  if (auto status = CheckRoom(dir); !status.ok()) return status;
   const auto state = dir.Look();
   if (!state.ok()) return state.status();
   const bool is_new = *state == DataDir::State::kNew;

@@ -159,13 +159,7 @@ uint64_t RocksStore::Bytes() const {
   return bytes;
 }
 
-absl::StatusOr<uint64_t> RocksStore::FreeBytes() const {
-  std::error_code error;
-  const fs::space_info space = fs::space(dir_.path(), error);
-  if (!error) return space.available;
-  return absl::UnavailableError(absl::StrCat("cannot ask how much space is left for ", dir_.path(),
-                                             ": ", error.message(), "; look after the disk"));
-}
+absl::StatusOr<uint64_t> RocksStore::FreeBytes() const { return dir_.FreeBytes(); }
 
 // It is marked when it is whole: a copy that was broken off is no store.
 absl::Status RocksStore::Backup(const std::string& path) {

@@ -239,6 +239,23 @@ def room(tmp_path):
     one.end()
 
 
+def test_a_start_on_a_full_disk_ends_and_the_next_one_has_all(server, room):
+    one = server(env=room.env)
+    one.start()
+    with client_of(one) as c:
+        c.open("a")
+        c.ready("a", b"x")
+    one.kill()
+    room.leave(1 << 20)
+    one.spawn()
+    assert one.process.wait(EXIT_LIMIT_S) == 74
+    assert "make room there" in one.said()
+    room.leave(None)
+    one.start()
+    with client_of(one) as c:
+        assert c.wait("a", 0).signal.data == b"x"
+
+
 def test_a_full_disk_refuses_what_is_new_and_goes_on(server, room):
     one = server(env=room.env)
     one.start()
