@@ -1,5 +1,7 @@
 #include "client/waitctl/program.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -116,3 +118,5 @@ ProgramEnd RunProgram(const std::vector<std::string>& words, std::optional<std::
 }
 
 }  // namespace waitd::ctl
+  // Who started us may ignore it, and then nobody would learn how the program ended.
+  (void)signal(SIGCHLD, SIG_DFL);

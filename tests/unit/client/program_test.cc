@@ -1,6 +1,8 @@
 #include "client/waitctl/program.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
 
 #include <optional>
 #include <string>
@@ -38,6 +40,11 @@ TEST(ProgramTest, ItsEndHasTheCodeThatShellsGiveIt) {
 }
 
 TEST(ProgramTest, WhatCannotBeRunSaysWhy) {
+TEST(ProgramTest, ItsEndIsKnownWhereThoseOfChildrenWereIgnored) {
+  (void)signal(SIGCHLD, SIG_IGN);
+  EXPECT_EQ(RunProgram({"sh", "-c", "exit 7"}, std::nullopt, NoInterrupts()).code, 7);
+}
+
   const ProgramEnd end = RunProgram({"/etc/passwd"}, "", NoInterrupts());
   EXPECT_FALSE(end.ran);
   EXPECT_EQ(end.code, 126);
