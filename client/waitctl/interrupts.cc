@@ -44,8 +44,10 @@ void Interrupts::Await() {
 void Interrupts::Came(const siginfo_t& info) {
   const std::lock_guard lock(mutex_);
   if (program_ != 0) {
-    // What a terminal sends it sends to all that is in front, and so to the program.
-    if (info.si_code != SI_KERNEL) kill(program_, info.si_signo);
+    // What a terminal sends it sends to all that is in front, and so to the program; but that it
+    // has hung up it tells the leader of its session alone.
+    const bool alone = info.si_signo == SIGHUP && getsid(0) == getpid();
+    if (info.si_code != SI_KERNEL || alone) kill(program_, info.si_signo);
     return;
   }
   if (code_ != 0) _exit(kSignalled + info.si_signo);
