@@ -29,7 +29,10 @@ Interrupts::Interrupts(bool forwards) {
   sigemptyset(&awaited_);
   AddUnlessIgnored(awaited_, {SIGINT, SIGTERM});
   if (forwards) AddUnlessIgnored(awaited_, {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2});
-  pthread_sigmask(SIG_BLOCK, &awaited_, &former_mask_);
+  sigset_t blocked = awaited_;
+  // A program is looked after to its end, also when nobody reads any more what is said of it.
+  if (forwards) sigaddset(&blocked, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &blocked, &former_mask_);
   if (sigisemptyset(&awaited_) != 0) return;
   std::thread([this] { Await(); }).detach();
 }

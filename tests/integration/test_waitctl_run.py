@@ -339,6 +339,20 @@ def test_exec_passes_on_that_its_terminal_has_hung_up(server, name):
     assert ended.read.state == pb.SEMAPHORE_STATE_READY and not ended.read.HasField("deadline")
 
 
+def test_exec_lasts_when_nobody_reads_what_it_says(waitd):
+    """A beat that is missed is said, to a pipe that is closed by then."""
+    one = waitd("--drain-timeout", "0")
+    call = begun(one, "a", "--ttl", "300ms")
+    call.stderr.close()
+    one.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    one.process.send_signal(signal.SIGCONT)
+    assert call.poll() is None
+    call.stdin.write("3\n")
+    call.stdin.close()
+    assert call.wait(30) == 3
+
+
 def test_exec_without_a_server_runs_nothing(tmp_path):
     done = subprocess.run([BIN / "waitctl", "--server", f"unix:{tmp_path}/no", "exec", "x", "--ttl",
                            "1s", "--", "echo", "ran"], capture_output=True, text=True, timeout=60)
