@@ -47,6 +47,7 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
         name_(name),
         ttl_(ttl),
         options_(options),
+        labels_(internal::Keep(options_.open_if_missing)),
         generation_(options.generation) {}
 
   absl::Status Begin() {
@@ -203,7 +204,8 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
   internal::Connection& connection_;
   const std::string name_;
   const absl::Duration ttl_;
-  const HeartbeatOptions options_;
+  HeartbeatOptions options_;
+  const internal::Labels labels_;  // what options_ shows, for each beat
   std::stop_source lost_;
   mutable std::mutex mutex_;
   // When the last beat that got through was sent. Guarded by mutex_, as all below.
