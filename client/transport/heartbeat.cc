@@ -51,15 +51,14 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
         generation_(options.generation) {}
 
   absl::Status Begin() {
-    // The connection may have to be made first, so that this one has the time of any call.
-    const internal::Instant sent = connection_.clock().Now();
-    absl::StatusOr<DeadlineResult> first =
-        Beat(options_.generation, connection_.call_timeout()).Get();
-    if (!first.ok()) return first.status();
-    if (Expired(*first)) return ExpiredError(name_);
-    Confirm(sent, first->generation);
-    Pause();
-    return absl::OkStatus();
+    absl::Status begun = BeatFirst();
+    // It may have had to wait for a connection. How much of the ttl is left then nobody here knows,
+    // and there may be none: another one tells.
+    if (begun.ok() && connection_.clock().Now() - confirmed() >= ttl_ / kBeatsPerTtl) {
+      begun = BeatFirst();
+    }
+    if (begun.ok()) Pause();
+    return begun;
   }
 
   void Stop() {
@@ -94,6 +93,17 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
    private:
     const std::shared_ptr<State> state_;
   };
+
+  // The connection may have to be made first, so that this one has the time of any call.
+  absl::Status BeatFirst() {
+    const internal::Instant sent = connection_.clock().Now();
+    const absl::StatusOr<DeadlineResult> first =
+        Beat(options_.generation, connection_.call_timeout()).Get();
+    if (!first.ok()) return first.status();
+    if (Expired(*first)) return ExpiredError(name_);
+    Confirm(sent, first->generation);
+    return absl::OkStatus();
+  }
 
   Call<DeadlineResult> Beat(uint64_t generation, absl::Duration allowance) {
     const DeadlineOptions options = {.mode = options_.mode,

@@ -206,6 +206,20 @@ TEST(HeartbeatTest, EachBeatHasTheLabelsThatItBeganWith) {
   EXPECT_EQ(later.set_deadline().open_if_missing().labels().at("team"), "web");
 }
 
+TEST(HeartbeatTest, BeginThatHadToWaitIsNoSilence) {
+  constexpr absl::Duration kTtl = absl::Milliseconds(1500);
+  bool first = true;
+  FakeServer server([&](const v1::Operation& operation, v1::OperationResult& result) {
+    if (std::exchange(first, false)) absl::SleepFor(kTtl);
+    return Well(operation, result);
+  });
+  Client client(server.address());
+  auto heartbeat = Heartbeat::Start(client, "worker", kTtl);
+  ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
+  server.Await([](const v1::Operation& each) { return each.set_deadline().generation() == 5; });
+  EXPECT_TRUE(heartbeat->status().ok()) << heartbeat->status();
+}
+
 TEST(HeartbeatTest, ExpiredDeadlineStopsIt) {
   int beats = 0;
   FakeServer server([&](const v1::Operation& operation, v1::OperationResult& result) {
