@@ -163,11 +163,15 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
     Pause();
   }
 
+  // Not when it was stopped meanwhile: who did so may have taken the deadline away since, and a
+  // beat behind that would arm it again.
   void BeatOn(uint64_t generation) {
     const internal::Instant now = connection_.clock().Now();
-    Beat(generation, ttl_ / kBeatsPerTtl)
-        .Then([self = shared_from_this(), generation,
-               now](const absl::StatusOr<DeadlineResult>& result) {
+    Call<DeadlineResult> beat = Beat(generation, ttl_ / kBeatsPerTtl);
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    std::move(beat).Then(
+        [self = shared_from_this(), generation, now](const absl::StatusOr<DeadlineResult>& result) {
           self->Answered(generation, now, result);
         });
   }
