@@ -12,7 +12,7 @@
 namespace {
 
 int Work(waitd::Client& client, const std::string& name, absl::Duration ttl) {
-  const auto heartbeat = waitd::Heartbeat::Start(client, name, ttl);
+  auto heartbeat = waitd::Heartbeat::Start(client, name, ttl);
   if (!heartbeat.ok()) {
     std::cerr << heartbeat.status() << "\n";
     return 1;
@@ -25,8 +25,9 @@ int Work(waitd::Client& client, const std::string& name, absl::Duration ttl) {
       return 1;
     }
   }
-  // In this order: done is done, and no deadline passes for it any more.
+  // In this order: done is done, no beat arms the deadline again, and none passes for it any more.
   client.Ready(name, "all done", {.generation = heartbeat->generation()}).Get().IgnoreError();
+  heartbeat->Stop();
   client.ClearDeadline(name, {.generation = heartbeat->generation()}).Get().IgnoreError();
   return 0;
 }

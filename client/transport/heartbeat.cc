@@ -47,18 +47,18 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
         name_(name),
         ttl_(ttl),
         options_(options),
+        labels_(internal::Keep(options_.open_if_missing)),
         generation_(options.generation) {}
 
   absl::Status Begin() {
-    // The connection may have to be made first, so that this one has the time of any call.
-    const internal::Instant sent = connection_.clock().Now();
-    absl::StatusOr<DeadlineResult> first =
-        Beat(options_.generation, connection_.call_timeout()).Get();
-    if (!first.ok()) return first.status();
-    if (Expired(*first)) return ExpiredError(name_);
-    Confirm(sent, first->generation);
-    Pause();
-    return absl::OkStatus();
+    absl::Status begun = BeatFirst();
+    // It may have had to wait for a connection. How much of the ttl is left then nobody here knows,
+    // and there may be none: another one tells.
+    if (begun.ok() && connection_.clock().Now() - confirmed() >= ttl_ / kBeatsPerTtl) {
+      begun = BeatFirst();
+    }
+    if (begun.ok()) Pause();
+    return begun;
   }
 
   void Stop() {
@@ -93,6 +93,17 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
    private:
     const std::shared_ptr<State> state_;
   };
+
+  // The connection may have to be made first, so that this one has the time of any call.
+  absl::Status BeatFirst() {
+    const internal::Instant sent = connection_.clock().Now();
+    const absl::StatusOr<DeadlineResult> first =
+        Beat(options_.generation, connection_.call_timeout()).Get();
+    if (!first.ok()) return first.status();
+    if (Expired(*first)) return ExpiredError(name_);
+    Confirm(sent, first->generation);
+    return absl::OkStatus();
+  }
 
   Call<DeadlineResult> Beat(uint64_t generation, absl::Duration allowance) {
     const DeadlineOptions options = {.mode = options_.mode,
@@ -152,11 +163,15 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
     Pause();
   }
 
+  // Not when it was stopped meanwhile: who did so may have taken the deadline away since, and a
+  // beat behind that would arm it again.
   void BeatOn(uint64_t generation) {
     const internal::Instant now = connection_.clock().Now();
-    Beat(generation, ttl_ / kBeatsPerTtl)
-        .Then([self = shared_from_this(), generation,
-               now](const absl::StatusOr<DeadlineResult>& result) {
+    Call<DeadlineResult> beat = Beat(generation, ttl_ / kBeatsPerTtl);
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    std::move(beat).Then(
+        [self = shared_from_this(), generation, now](const absl::StatusOr<DeadlineResult>& result) {
           self->Answered(generation, now, result);
         });
   }
@@ -203,7 +218,8 @@ class Heartbeat::State : public std::enable_shared_from_this<State> {
   internal::Connection& connection_;
   const std::string name_;
   const absl::Duration ttl_;
-  const HeartbeatOptions options_;
+  HeartbeatOptions options_;
+  const internal::Labels labels_;  // what options_ shows, for each beat
   std::stop_source lost_;
   mutable std::mutex mutex_;
   // When the last beat that got through was sent. Guarded by mutex_, as all below.

@@ -29,7 +29,10 @@ Interrupts::Interrupts(bool forwards) {
   sigemptyset(&awaited_);
   AddUnlessIgnored(awaited_, {SIGINT, SIGTERM});
   if (forwards) AddUnlessIgnored(awaited_, {SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2});
-  pthread_sigmask(SIG_BLOCK, &awaited_, &former_mask_);
+  sigset_t blocked = awaited_;
+  // A program is looked after to its end, also when nobody reads any more what is said of it.
+  if (forwards) sigaddset(&blocked, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &blocked, &former_mask_);
   if (sigisemptyset(&awaited_) != 0) return;
   std::thread([this] { Await(); }).detach();
 }
@@ -44,8 +47,10 @@ void Interrupts::Await() {
 void Interrupts::Came(const siginfo_t& info) {
   const std::lock_guard lock(mutex_);
   if (program_ != 0) {
-    // What a terminal sends it sends to all that is in front, and so to the program.
-    if (info.si_code != SI_KERNEL) kill(program_, info.si_signo);
+    // What a terminal sends it sends to all that is in front, and so to the program; but that it
+    // has hung up it tells the leader of its session alone.
+    const bool alone = info.si_signo == SIGHUP && getsid(0) == getpid();
+    if (info.si_code != SI_KERNEL || alone) kill(program_, info.si_signo);
     return;
   }
   if (code_ != 0) _exit(kSignalled + info.si_signo);

@@ -24,7 +24,8 @@ class Interrupts {
   /// who press Ctrl-C do not wait. What is said by then is on its way, and gets there.
   static constexpr absl::Duration kPatience = absl::Milliseconds(40);
 
-  /// `forwards`: a program is to be run, which gets the other signals that people send, too.
+  /// `forwards`: a program is to be run, which gets the other signals that people send, too. No
+  /// SIGPIPE ends the process then, as it would leave the program behind.
   explicit Interrupts(bool forwards);
   ~Interrupts() = delete;
   Interrupts(const Interrupts&) = delete;

@@ -1,11 +1,14 @@
 #include "client/waitctl/program.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +24,37 @@ ProgramEnd CannotRun(int error) {
   return {.code = error == ENOENT ? kNoProgram : kCannotRun,
           .ran = false,
           .how = absl::StrCat("cannot be run: ", std::strerror(error))};
+}
+
+// Where a shell would find a program; empty: nowhere, for which errno would be `error`.
+std::string Find(const std::string& name, int* error) {
+  std::vector<std::string> candidates = {name};
+  if (name.find('/') == std::string::npos) {
+    candidates.clear();
+    const char* const path = std::getenv("PATH");
+    for (const auto& folder : absl::StrSplit(path == nullptr ? "/bin:/usr/bin" : path, ':')) {
+      candidates.push_back(absl::StrCat(folder, folder.empty() ? "./" : "/", name));
+    }
+  }
+  *error = ENOENT;
+  for (const std::string& each : candidates) {
+    struct stat file = {};
+    if (name.empty() || stat(each.c_str(), &file) != 0) continue;
+    if (!S_ISDIR(file.st_mode) && access(each.c_str(), X_OK) == 0) return each;
+    *error = EACCES;
+  }
+  return "";
+}
+
+// Whether a file can be what a shell reads, as one that does not begin with #! may be.
+bool MayBeScript(const std::string& path) {
+  std::array<char, 128> begin;
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const ssize_t got = read(file, begin.data(), begin.size());
+  close(file);
+  const std::string_view text(begin.data(), got < 0 ? 0 : static_cast<size_t>(got));
+  return got >= 0 && !text.starts_with("\x7f") && text.find('\0') == text.npos;
 }
 
 // An open file with this content, to be read from its beginning, or -1. In memory, and no pipe: it
@@ -60,6 +94,17 @@ int Spawn(const std::vector<std::string>& words, int input, const sigset_t& mask
   return error;
 }
 
+// The same, and by a shell what the system cannot run itself, as shells, timeout(1) and env(1) do.
+int SpawnAny(std::vector<std::string> words, int input, const sigset_t& mask, pid_t* program) {
+  const int error = Spawn(words, input, mask, program);
+  if (error != ENOEXEC) return error;
+  int ignored = 0;
+  words[0] = Find(words[0], &ignored);
+  if (!MayBeScript(words[0])) return error;
+  words.insert(words.begin(), "/bin/sh");
+  return Spawn(words, input, mask, program);
+}
+
 ProgramEnd EndOf(int status) {
   if (WIFSIGNALED(status)) {
     const int number = WTERMSIG(status);
@@ -76,30 +121,19 @@ ProgramEnd EndOf(int status) {
 }  // namespace
 
 std::optional<ProgramEnd> MissingProgram(const std::string& name) {
-  std::vector<std::string> candidates = {name};
-  if (name.find('/') == std::string::npos) {
-    candidates.clear();
-    const char* const path = std::getenv("PATH");
-    for (const auto& folder : absl::StrSplit(path == nullptr ? "/bin:/usr/bin" : path, ':')) {
-      candidates.push_back(absl::StrCat(folder, folder.empty() ? "./" : "/", name));
-    }
-  }
-  int error = ENOENT;
-  for (const std::string& each : candidates) {
-    struct stat file = {};
-    if (name.empty() || stat(each.c_str(), &file) != 0) continue;
-    if (!S_ISDIR(file.st_mode) && access(each.c_str(), X_OK) == 0) return std::nullopt;
-    error = EACCES;
-  }
-  return CannotRun(error);
+  int error = 0;
+  if (Find(name, &error).empty()) return CannotRun(error);
+  return std::nullopt;
 }
 
 ProgramEnd RunProgram(const std::vector<std::string>& words, std::optional<std::string_view> input,
                       Interrupts& interrupts) {
+  // Who started us may ignore it, and then nobody would learn how the program ended.
+  (void)signal(SIGCHLD, SIG_DFL);
   const int file = input.has_value() ? FileOf(*input) : -1;
   if (input.has_value() && file < 0) return CannotRun(errno);
   pid_t program = 0;
-  const int error = Spawn(words, file, interrupts.former_mask(), &program);
+  const int error = SpawnAny(words, file, interrupts.former_mask(), &program);
   if (file >= 0) close(file);
   if (error != 0) return CannotRun(error);
   {

@@ -30,7 +30,11 @@ bool MayRepeat(int file, short events) {
 
 void GuardStandardStreams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (fcntl(stream, F_GETFD) != -1) continue;
+    const int flags = fcntl(stream, F_GETFD);
+    // What would be closed on exec was not there before us: gRPC leaves a file open behind its
+    // beginnings when the number of that is 0.
+    if (flags != -1 && (flags & FD_CLOEXEC) == 0) continue;
+    if (flags != -1) close(stream);
     // The lowest free number is this one's, as those below are open. The wrong way round: a read
     // of stdin and a write to the others fail, as they would have.
     (void)open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);

@@ -48,10 +48,9 @@ absl::StatusOr<T> Unwrap(absl::StatusOr<Answer> answer) {
 
 /// One call that has not begun. It begins, once, in one of three forms:
 ///
-///     auto result = client.Wait("build/42").Get();                                   // blocks
-///     client.Wait("build/42").Then([](absl::StatusOr<waitd::WaitResult> r) { ... });   // calls
-///     back auto result = co_await client.Wait("build/42");                                //
-///     suspends
+///     auto result = client.Wait("build/42").Get();      // blocks
+///     client.Wait("build/42").Then(callback);           // calls back, with what Get returns
+///     auto result = co_await client.Wait("build/42");   // suspends
 ///
 /// What is dropped without one of them is never sent.
 ///

@@ -34,7 +34,8 @@ struct HeartbeatOptions {
 ///
 /// Threads:  all functions may be called by anyone at any time.
 /// Lifetime: ends before the client does. The deadline stands afterwards: a worker that is done
-///           takes it away by Client::ClearDeadline, or says how it went by Client::Ready.
+///           takes it away by Client::ClearDeadline, behind Stop, as a beat would arm it again, or
+///           says how it went by Client::Ready.
 class Heartbeat {
  public:
   /// Beats once, and waits for that. FAILED_PRECONDITION with the reason EXPIRED when the deadline
@@ -45,7 +46,8 @@ class Heartbeat {
   Heartbeat(Heartbeat&&) noexcept;
   Heartbeat& operator=(Heartbeat&&) noexcept;
 
-  /// Ends the beats, as the destructor does. The rest can be asked afterwards.
+  /// Ends the beats, as the destructor does: none goes out behind it. The rest can be asked
+  /// afterwards.
   void Stop();
 
   /// Whether the server was restarted since the last beat that got through and has forgotten all

@@ -52,6 +52,15 @@ def test_a_closed_output_is_an_error(ctl, server, name):
     assert done.returncode == 1 and b"cannot write" in done.stderr
 
 
+def test_a_closed_input_is_an_error(ctl, server, name):
+    """And nothing of gRPC's has its number, from which there is never anything to read."""
+    done = subprocess.run(["sh", "-c", 'exec "$0" --server "$1" ready "$2" --file - <&-',
+                           BIN / "waitctl", server.address, name], stderr=subprocess.PIPE,
+                          timeout=60)
+    assert done.returncode == 2 and b"cannot read" in done.stderr
+    ctl("get", name, code=4)
+
+
 def test_streams_that_do_not_block_are_waited_for(ctl, server, name):
     """As who shares the stream may make it so."""
     data = bytes(range(256)) * 200

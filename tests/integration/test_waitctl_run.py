@@ -325,6 +325,34 @@ def test_exec_learns_that_it_was_closed(ctl, server, name):
     ctl("get", name, code=4)
 
 
+def test_exec_passes_on_that_its_terminal_has_hung_up(server, name):
+    """Which the leader of a session alone is told, as with ssh -t HOST waitctl exec ..."""
+    process, terminal = pty.fork()
+    if process == 0:
+        words = ["exec", name, "--ttl", "1m", "--", "sh", "-c", "echo up; sleep 60"]
+        os.execv(BIN / "waitctl", ["waitctl", "--server", server.address, *words])
+    said = b""
+    while b"up" not in said:
+        said += os.read(terminal, 100)
+    os.close(terminal)
+    ended = until(lambda: os.waitpid(process, os.WNOHANG)[0] and server.get(name))
+    assert ended.read.state == pb.SEMAPHORE_STATE_READY and not ended.read.HasField("deadline")
+
+
+def test_exec_lasts_when_nobody_reads_what_it_says(waitd):
+    """A beat that is missed is said, to a pipe that is closed by then."""
+    one = waitd("--drain-timeout", "0")
+    call = begun(one, "a", "--ttl", "300ms")
+    call.stderr.close()
+    one.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    one.process.send_signal(signal.SIGCONT)
+    assert call.poll() is None
+    call.stdin.write("3\n")
+    call.stdin.close()
+    assert call.wait(30) == 3
+
+
 def test_exec_without_a_server_runs_nothing(tmp_path):
     done = subprocess.run([BIN / "waitctl", "--server", f"unix:{tmp_path}/no", "exec", "x", "--ttl",
                            "1s", "--", "echo", "ran"], capture_output=True, text=True, timeout=60)

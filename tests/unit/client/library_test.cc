@@ -5,7 +5,9 @@
 #include <coroutine>
 #include <fstream>
 #include <future>
+#include <utility>
 
+#include "absl/time/clock.h"
 #include "client/engine/validate.h"
 #include "client/transport/convert.h"
 #include "google/rpc/error_details.pb.h"
@@ -189,6 +191,33 @@ TEST(HeartbeatTest, BeatsByTheGenerationThatTheFirstBeatReached) {
   EXPECT_EQ(later.set_deadline().timeout().nanos(), 500'000'000);
   EXPECT_TRUE(heartbeat->status().ok());
   EXPECT_FALSE(heartbeat->lost().stop_requested());
+}
+
+TEST(HeartbeatTest, EachBeatHasTheLabelsThatItBeganWith) {
+  FakeServer server(Well);
+  Client client(server.address());
+  TextMap labels = {{"team", "web"}};
+  auto heartbeat = Heartbeat::Start(client, "worker", absl::Milliseconds(900),
+                                    {.open_if_missing = OpenOptions{.labels = &labels}});
+  ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
+  labels["team"] = "db";
+  const v1::Operation later =
+      server.Await([](const v1::Operation& each) { return each.set_deadline().generation() == 5; });
+  EXPECT_EQ(later.set_deadline().open_if_missing().labels().at("team"), "web");
+}
+
+TEST(HeartbeatTest, BeginThatHadToWaitIsNoSilence) {
+  constexpr absl::Duration kTtl = absl::Milliseconds(1500);
+  bool first = true;
+  FakeServer server([&](const v1::Operation& operation, v1::OperationResult& result) {
+    if (std::exchange(first, false)) absl::SleepFor(kTtl);
+    return Well(operation, result);
+  });
+  Client client(server.address());
+  auto heartbeat = Heartbeat::Start(client, "worker", kTtl);
+  ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
+  server.Await([](const v1::Operation& each) { return each.set_deadline().generation() == 5; });
+  EXPECT_TRUE(heartbeat->status().ok()) << heartbeat->status();
 }
 
 TEST(HeartbeatTest, ExpiredDeadlineStopsIt) {

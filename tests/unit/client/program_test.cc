@@ -1,7 +1,10 @@
 #include "client/waitctl/program.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
 
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -37,11 +40,32 @@ TEST(ProgramTest, ItsEndHasTheCodeThatShellsGiveIt) {
   EXPECT_TRUE(run("exit 3").ran);
 }
 
+TEST(ProgramTest, ItsEndIsKnownWhereThoseOfChildrenWereIgnored) {
+  (void)signal(SIGCHLD, SIG_IGN);
+  EXPECT_EQ(RunProgram({"sh", "-c", "exit 7"}, std::nullopt, NoInterrupts()).code, 7);
+}
+
 TEST(ProgramTest, WhatCannotBeRunSaysWhy) {
   const ProgramEnd end = RunProgram({"/etc/passwd"}, "", NoInterrupts());
   EXPECT_FALSE(end.ran);
   EXPECT_EQ(end.code, 126);
   EXPECT_EQ(end.how, "cannot be run: Permission denied");
+}
+
+TEST(ProgramTest, ScriptThatDoesNotNameItsShellIsRunByOne) {
+  const std::string path = testing::TempDir() + "waitd-script";
+  const auto run = [&](const std::string& content) {
+    std::ofstream(path) << content;
+    chmod(path.c_str(), 0755);
+    return RunProgram({path, "a b"}, "in", NoInterrupts());
+  };
+  EXPECT_EQ(run("test \"$1\" = 'a b' && test \"$(cat)\" = in && exit 3").code, 3);
+  EXPECT_EQ(run("").code, 0);
+  EXPECT_EQ(run(std::string("exit\0\n", 6)).how, "cannot be run: Exec format error");
+  EXPECT_EQ(run("\x7f"
+                "ELF of another machine")
+                .code,
+            126);
 }
 
 TEST(ProgramTest, ItsInputIsWhatItIsGiven) {
