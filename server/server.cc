@@ -228,6 +228,9 @@ struct Server::Parts {
               }),
         admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {}
 
+  // Brings back what the last process left; false: `error` says why not.
+  bool OpenStore(std::string* error);
+
   // What callers must show; reads the files that say so, which are watched from Start on.
   absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials();
 
@@ -259,6 +262,21 @@ struct Server::Parts {
   std::string metrics_address;
 };
 
+bool Server::Parts::OpenStore(std::string* error) {
+  const core::Instant begin = clock.Read().mono;
+  absl::StatusOr<std::unique_ptr<Store>> opened = Recover(options, clock, poller);
+  if (!opened.ok()) {
+    // A full disk is nobody's mistake, and may be over at the next start.
+    if (absl::IsResourceExhausted(opened.status())) failed.store(true, std::memory_order_relaxed);
+    *error = std::string(opened.status().message());
+    return false;
+  }
+  store = *std::move(opened);
+  admin_service.SetStore(*store);
+  store_metrics.SetStore(*store, clock.Read().mono - begin);
+  return true;
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Server::Parts::Credentials() {
   absl::Status status = gate.Watch(files, options.token_file, options.acl_file);
   if (status.ok() && !options.tls_cert_file.empty()) {
@@ -283,20 +301,7 @@ Server::~Server() { Stop(); }
 
 bool Server::Start(std::string* error) {
   Parts& p = *parts_;
-  if (p.options.store != "memory") {
-    const core::Instant begin = p.clock.Read().mono;
-    absl::StatusOr<std::unique_ptr<Store>> store = Recover(p.options, p.clock, p.poller);
-    if (!store.ok()) {
-      // A full disk is nobody's mistake, and may be over at the next start.
-      if (absl::IsResourceExhausted(store.status()))
-        p.failed.store(true, std::memory_order_relaxed);
-      *error = std::string(store.status().message());
-      return false;
-    }
-    p.store = *std::move(store);
-    p.admin_service.SetStore(*p.store);
-    p.store_metrics.SetStore(*p.store, p.clock.Read().mono - begin);
-  }
+  if (p.options.store != "memory" && !p.OpenStore(error)) return false;
   const std::string& asked = p.options.listen_address;
   const auto fail = [&](absl::string_view why) {
     *error =
