@@ -1,5 +1,4 @@
 // Ids and hand-offs: what makes a repeated call the same call, and a READY come back.
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <type_traits>

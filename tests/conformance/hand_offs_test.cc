@@ -28,6 +28,17 @@ class HandOffTest : public testing::Test {
     return t.Ack({.name = name, .wait_id = id, .delivery = delivery, .generation = generation});
   }
 
+  // A poll that finds "x" on "a" and "y" on "b", both of which it needs.
+  PollArgs PollOfBoth() {
+    Ok(t.Open("b"));
+    Ok(t.Ready("a", Mode::kRead, "x"));
+    Ok(t.Ready("b", Mode::kRead, "y"));
+    return {.targets = {{.name = "a"}, {.name = "b"}},
+            .need = 2,
+            .ack_timeout = seconds(5),
+            .retry = {.id = "p"}};
+  }
+
   // The READY on "a" that was taken back: it is there at once, and the timer adds no other.
   void ExpectBackOnce() {
     EXPECT_EQ(t.Try("a").attempt, 2U);
@@ -139,13 +150,7 @@ TEST_F(HandOffTest, C72_TheOldestDeliveryComesFirst) {
 }
 
 TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
-  Ok(t.Open("b"));
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  Ok(t.Ready("b", Mode::kRead, "y"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
-                      .need = 2,
-                      .ack_timeout = seconds(5),
-                      .retry = {.id = "p"}};
+  const PollArgs args = PollOfBoth();
   const auto poll = t.Poll(args);
   const auto& targets = std::get<PollResult>(poll->result()).targets;
   Ok(Ack("p", targets[0].result.delivery, "a"));
@@ -157,13 +162,7 @@ TEST_F(HandOffTest, C72_APollsReadysAreEachAcknowledged) {
 }
 
 TEST_F(HandOffTest, C72_ARepeatedPollFindsAllTakenBackBeforeTheTimersRan) {
-  Ok(t.Open("b"));
-  Ok(t.Ready("a", Mode::kRead, "x"));
-  Ok(t.Ready("b", Mode::kRead, "y"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}},
-                      .need = 2,
-                      .ack_timeout = seconds(5),
-                      .retry = {.id = "p"}};
+  const PollArgs args = PollOfBoth();
   EXPECT_EQ(OutcomeOf(t.Poll(args)), Outcome::kReady);
   t.Pass(seconds(5));
   EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kStaleDelivery);

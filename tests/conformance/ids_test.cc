@@ -95,12 +95,19 @@ class WhileLeaving final : public Probe {
   std::function<void()> act;
 };
 
-TEST(IdsOfPolls, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
+class LeavingPoll : public testing::Test {
+ protected:
+  LeavingPoll() {
+    Ok(t.Open("a"));
+    Ok(t.Open("b"));
+  }
+
   WhileLeaving leaving;
-  Table t({.probe = &leaving});
-  Ok(t.Open("a"));
-  Ok(t.Open("b"));
+  Table t{{.probe = &leaving}};
   const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+};
+
+TEST_F(LeavingPoll, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
   const auto first = t.Poll(args);
   std::unique_ptr<TestPoll> second;
   std::unique_ptr<TestPoll> third;
@@ -119,12 +126,7 @@ TEST(IdsOfPolls, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
-TEST(IdsOfPolls, C75a_ACallThatComesWhileTheLastOfItsPollHasGoneKeepsTheReady) {
-  WhileLeaving leaving;
-  Table t({.probe = &leaving});
-  Ok(t.Open("a"));
-  Ok(t.Open("b"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+TEST_F(LeavingPoll, C75a_ACallThatComesWhileTheLastOfItsPollHasGoneKeepsTheReady) {
   const auto first = t.Poll(args);
   t.poller().Abandon(t.now(), *first);
   std::unique_ptr<TestPoll> second;
@@ -135,12 +137,7 @@ TEST(IdsOfPolls, C75a_ACallThatComesWhileTheLastOfItsPollHasGoneKeepsTheReady) {
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the second has it";
 }
 
-TEST(IdsOfPolls, C67_ACallThatComesWhileItsPollIsCancelledWaitsAnew) {
-  WhileLeaving leaving;
-  Table t({.probe = &leaving});
-  Ok(t.Open("a"));
-  Ok(t.Open("b"));
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
+TEST_F(LeavingPoll, C67_ACallThatComesWhileItsPollIsCancelledWaitsAnew) {
   const auto first = t.Poll(args);
   t.poller().Abandon(t.now(), *first);
   std::unique_ptr<TestPoll> second;
