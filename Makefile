@@ -94,6 +94,12 @@ test-packages: image ## Install the Debian package and enter the image, in roots
 	cmake --preset release -DBUILD_TESTING=ON >/dev/null
 	ctest --preset release -C Packages -R '^deploy_(deb|image)$$'
 
+.PHONY: soak
+soak: deps-test configure-release ## Walk the core beside its model for WALK_STEPS (100000000) steps
+	cmake --build --preset release -j $(JOBS) --target core_test
+	WAITD_WALK_STEPS=$(or $(WALK_STEPS),100000000) $(if $(WAITD_SEED),WAITD_SEED=$(WAITD_SEED)) \
+	  build/release/tests/unit/core/core_test --gtest_filter='Walk.*'
+
 .PHONY: tsan
 tsan: deps-test ## Run the tests of the core, sessions and the client's engine under ThreadSanitizer
 	cmake --preset tsan >/dev/null
@@ -119,6 +125,10 @@ crash: deps-test configure-release ## Kill waitd CRASH_KILLS (200) times, and cu
 	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
 	WAITD_BIN_DIR=build/release/bin tests/crash/crash.py --power-cuts $(or $(CRASH_KILLS),200) \
 	  $(if $(WAITD_SEED),--seed $(WAITD_SEED))
+
+.PHONY: mutants
+mutants: deps-test ## Plant bugs in the core and see the tests fail
+	tests/mutants/mutants.py
 
 .PHONY: abuse
 abuse: deps-test configure-release ## Attack waitd while a good client is at work; table in build/abuse

@@ -15,10 +15,10 @@
 
 namespace waitd::core {
 
-struct IdRecord;
+struct Remembered;
 class Waiter;
 
-/// An operation under way: the place where its answer will stand.
+/// An operation under way: the place where its answer will be.
 template <class T>
 class Call : public Effect {
  public:
@@ -40,18 +40,16 @@ class Parkable : public Effect {
   /// Who waits, to show to others. Called while parked, under a lock: it must be quick.
   virtual std::string_view client() const = 0;
 
-  /// Whether that client is there to hear of the end. As client().
+  /// Whether that client is still there to receive the outcome. Called as client().
   virtual bool connected() const { return true; }
 
  private:
   friend class Poller;
   friend class Step;
-  Waiter* waiter_ = nullptr;    // set when it parks
-  IdRecord* record_ = nullptr;  // set when it has an id, and is parked or answered
-  uint32_t life_ = 0;           // of *waiter_: a later life is another call's
-  uint32_t record_life_ = 0;    // of *record_
-  uint8_t shard_ = 0;           // its home, which has the record, too
-  bool absent_ = false;         // the core's own, in the place of one that has gone
+  Waiter* waiter_ = nullptr;            // set when it parks
+  std::shared_ptr<Remembered> answer_;  // of a call with an id: who else has its signals
+  uint32_t life_ = 0;                   // of *waiter_: a later life is another call's
+  uint8_t shard_ = 0;                   // its home, where its id is remembered
 };
 
 /// An operation that may park, and so may be cancelled. Many are parked, so its result stands apart
@@ -63,12 +61,13 @@ class ParkingCall : public Parkable {
 
   void Fail(Reason reason) final { result() = Refusal{.reason = reason}; }
 
-  /// Set before Done, and not to be read before it is set.
+  /// Set before Done; do not read it earlier.
   Result<T>& result() {
     if (result_ == nullptr) result_ = MakeRecycled<Result<T>>();
     return *result_;
   }
   const Result<T>& result() const { return *result_; }
+  void set_result(Result<T>&& result) { result_ = MakeRecycled<Result<T>>(std::move(result)); }
 
  private:
   Recycled<Result<T>> result_;
@@ -172,8 +171,8 @@ struct AckArgs {
   Side side = Side::kRead;
   std::string_view wait_id;
   uint64_t delivery = 0;
-  uint64_t generation = 0;
-  uint64_t caller = 0;  ///< of the wait, as in its Retry
+  uint64_t generation = 0;  ///< of the name's life: 0 is none
+  uint64_t caller = 0;      ///< of the wait, as in its Retry
 };
 
 struct GetArgs {

@@ -9,7 +9,6 @@
 #include "absl/strings/string_view.h"
 #include "core/check.h"
 #include "core/fingerprint.h"
-#include "core/poll_desc.h"
 
 namespace waitd::core {
 namespace {
@@ -36,29 +35,10 @@ void Add(Fingerprint& content, const std::optional<Nanos>& duration) {
   content.Add(static_cast<uint64_t>(duration.value_or(Nanos(-1)).count()));
 }
 
-// What a wait with an ack_timeout was answered; null: nothing yet, or it was another kind of call.
-template <class R>
-const R* AnswerOf(const IdRecord& record) {
-  if (record.ack_timeout == Nanos(0) || record.answer == nullptr) return nullptr;
-  return std::get_if<R>(record.answer.get());
-}
-
-void Add(std::vector<Handed>& to, const WaitResult& result, std::string_view name,
-         const Retry& retry) {
-  if (result.outcome != Outcome::kReady) return;
-  to.push_back(
-      {name, HandOffKeyOf(result.side, name, result.delivery, retry.caller, retry.id), &result});
-}
-
 }  // namespace
 
-IdKey KeyOf(IdUse use, std::string_view name, uint64_t caller, std::string_view id) {
-  return {use, Fingerprint().Add(name).value(), caller, id};
-}
-
-IdKey HandOffKeyOf(Side side, std::string_view name, uint64_t delivery, uint64_t caller,
-                   std::string_view id) {
-  return {HandOffOf(side), Fingerprint().Add(name).Add(delivery).value(), caller, id};
+IdKey KeyOf(IdUse use, std::string_view name, const Retry& retry) {
+  return {use, Fingerprint().Add(name).value(), retry.caller, retry.id};
 }
 
 uint64_t ContentOf(const OpenArgs& args) {
@@ -113,113 +93,87 @@ uint64_t ContentOf(const PollArgs& args) {
   return content.value();
 }
 
-std::vector<WaitResult> ReadysOf(const IdAnswer& answer) {
-  std::vector<WaitResult> readys;
-  const auto add = [&](const WaitResult& each) {
-    if (each.outcome == Outcome::kReady && each.desc != nullptr) readys.push_back(each);
+std::vector<WaitResult> SignalsOf(const WaitResult& result) {
+  if (result.outcome != Outcome::kReady || result.desc == nullptr) return {};
+  return {result};
+}
+
+std::vector<WaitResult> SignalsOf(const PollResult& result) {
+  std::vector<WaitResult> signals;
+  for (const PollResult::Target& target : result.targets) {
+    const WaitResult each = target.result(result.parked);
+    if (each.outcome == Outcome::kReady && each.desc != nullptr) signals.push_back(each);
+  }
+  return signals;
+}
+
+std::vector<WaitResult> SignalsOf(const IdAnswer& answer) {
+  if (const auto* const wait = std::get_if<WaitResult>(&answer)) return SignalsOf(*wait);
+  if (const auto* const poll = std::get_if<PollResult>(&answer)) return SignalsOf(*poll);
+  return {};
+}
+
+// Of what has no fixed size. A signal is shared, and counts for each that refers to it.
+size_t SizeOf(const IdAnswer& answer) {
+  size_t size = sizeof(IdRecord) + sizeof(Remembered);
+  const auto add = [&size](const Payload& signal) {
+    if (signal != nullptr) size += signal->size();
   };
-  if (const auto* const wait = std::get_if<WaitResult>(&answer)) add(*wait);
-  if (const auto* const poll = std::get_if<PollResult>(&answer)) {
-    for (const PollResult::Target& target : poll->targets) add(target.result);
+  if (const auto* const wait = std::get_if<WaitResult>(&answer)) {
+    add(wait->signal);
+  } else if (const auto* const poll = std::get_if<PollResult>(&answer)) {
+    size += poll->targets.size() * sizeof(PollResult::Target);
+    for (const PollResult::Target& target : poll->targets) add(target.signal());
+  } else if (const auto* const open = std::get_if<OpenResult>(&answer)) {
+    size += open->descriptor.name.size() + open->descriptor.owner.size();
+    for (const auto& [key, value] : open->descriptor.labels) {
+      size += sizeof(Labels::value_type) + key.size() + value.size();
+    }
   }
-  return readys;
+  return size;
 }
 
-bool Lives(const PollDesc* desc, uint64_t generation) {
-  return desc != nullptr && !desc->closing() && desc->generation() == generation;
-}
-
-void Keep(const IdAnswer& answer, int by, Instant now) {
-  for (const WaitResult& ready : ReadysOf(answer)) {
-    if (!Lives(ready.desc, ready.generation)) continue;
-    ready.desc->AddKept(ready.side, by);
-    ready.desc->idle_since = now;
-  }
-}
-
-std::vector<Handed> HandedOver(const IdRecord& record, const WaitArgs& args) {
-  std::vector<Handed> handed;
-  const auto* const answer = AnswerOf<WaitResult>(record);
-  if (answer != nullptr) Add(handed, *answer, args.name, args.retry);
-  return handed;
-}
-
-std::vector<Handed> HandedOver(const IdRecord& record, const PollArgs& args) {
-  std::vector<Handed> handed;
-  const auto* const answer = AnswerOf<PollResult>(record);
-  if (answer == nullptr) return handed;
-  for (const PollResult::Target& target : answer->targets) {
-    if (target.index >= args.targets.size()) continue;  // the id is another poll's
-    Add(handed, target.result, args.targets[target.index].name, args.retry);
-  }
-  return handed;
-}
-
-size_t IdTable::Hash::operator()(const IdKey& key) const {
+size_t IdTable::ByKey::Hash(const IdKey& key) {
   return absl::HashOf(static_cast<uint8_t>(key.use), key.name, key.caller,
                       absl::string_view(key.id.data(), key.id.size()));
 }
 
-IdRecord* IdTable::Find(const IdKey& key) {
-  const auto found = index_.find(key);
-  return found == index_.end() ? nullptr : *found;
-}
+IdRecord* IdTable::Find(const IdKey& key) { return index_.Find(key); }
 
 IdRecord& IdTable::Insert(const IdKey& key, uint64_t content) {
-  if (IdRecord* const former = Find(key); former != nullptr) Erase(*former);
   IdRecord& record = records_.Get();
   record.use = key.use;
   record.name = key.name;
   record.caller = key.caller;
   record.id = key.id;
   record.content = content;
-  index_.insert(&record);
+  index_.Insert(record);
   return record;
 }
 
 void IdTable::Erase(IdRecord& record) {
-  WAITD_CHECK(record.alarm == nullptr, "the record of an id goes while its alarm is set");
-  index_.erase(&record);
-  Unage(record);
-  ++record.life;
-  record.state = IdRecord::State::kParked;
-  record.poll = false;
-  record.stored = false;
+  WAITD_CHECK(record.weight == 0 && record.absent == nullptr && record.dirty_at == 0,
+              "the record of an id goes while something refers to it");
+  index_.Erase(record);
+  if (record.answer != nullptr) record.answer->record = nullptr;
+  record.answer.reset();
   record.waiter = nullptr;
   record.ack_timeout = Nanos(0);
-  record.next = nullptr;
-  record.answer.reset();
-  record.hand_off.reset();
   records_.Put(record);
 }
 
-IdAlarm& IdTable::GetAlarm(IdRecord& record) {
-  record.alarm = &alarms_.Get();
-  record.alarm->record = &record;
-  return *record.alarm;
+Absent& IdTable::MakeAbsent(IdRecord& record, std::string_view client) {
+  record.absent = &absents_.Get();
+  record.absent->record = &record;
+  record.absent->client = client;
+  return *record.absent;
 }
 
-void IdTable::PutAlarm(IdRecord& record) {
-  IdAlarm& alarm = *std::exchange(record.alarm, nullptr);
-  alarm.Renew();
-  alarm.record = nullptr;
-  alarms_.Put(alarm);
-}
-
-void IdTable::Age(IdRecord& record, Instant now) {
-  Unage(record);
-  record.recorded = now;
-  record.forgettable = true;
-  record.older = newest_;
-  record.newer = nullptr;
-  (newest_ == nullptr ? oldest_ : newest_->newer) = &record;
-  newest_ = &record;
-}
-
-void IdTable::Unage(IdRecord& record) {
-  if (!std::exchange(record.forgettable, false)) return;
-  (record.older == nullptr ? oldest_ : record.older->newer) = record.newer;
-  (record.newer == nullptr ? newest_ : record.newer->older) = record.older;
+void IdTable::EndAbsent(IdRecord& record) {
+  Absent& absent = *std::exchange(record.absent, nullptr);
+  absent.Renew();
+  absent.record = nullptr;
+  absents_.Put(absent);
 }
 
 }  // namespace waitd::core

@@ -20,11 +20,12 @@ constexpr ShardSet SetOf(size_t shard) { return ShardSet{1} << shard; }
 /// The lowest shard of a set that is not empty.
 constexpr size_t First(ShardSet set) { return static_cast<size_t>(std::countr_zero(set)); }
 
-/// Hears that something is to be saved: then its owner calls Poller::Collect soon, and Saved when
-/// what that gave is safe. A poller without a journal saves nothing, and nothing waits.
+/// Is told that there is something to save. Its owner then calls Poller::Collect soon, and
+/// Poller::Saved when what that returned is safe. A poller without a journal saves nothing, and
+/// nothing waits.
 ///
-/// Threads: Changed is called by any, under the locks of these shards: it must be quick, and calls
-///          nothing of the poller. Once for each shard until that is collected.
+/// Threads: any thread calls Changed, under the locks of these shards: it must be quick, and must
+///          not call the poller. It is called once for each shard between two cuts.
 class Journal {
  public:
   virtual ~Journal() = default;

@@ -1,9 +1,12 @@
 #ifndef WAITD_CORE_MUTEX_H_
 #define WAITD_CORE_MUTEX_H_
 
+#include <atomic>
 #include <mutex>
+#include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "core/check.h"
 
 namespace waitd::core {
 
@@ -12,13 +15,41 @@ namespace waitd::core {
 /// races that are none.
 class ABSL_LOCKABLE Mutex {
  public:
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
-  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
+  /// Whether AssertHeld checks. A release build does not.
+#ifdef NDEBUG
+  static constexpr bool kChecked = false;
+#else
+  static constexpr bool kChecked = true;
+#endif
 
-  /// Tells the analysis, not the machine, that the caller holds the lock in a way it cannot follow.
-  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() {}
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    mutex_.lock();
+    SetOwner(std::this_thread::get_id());
+  }
+  void Unlock() ABSL_UNLOCK_FUNCTION() {
+    SetOwner({});
+    mutex_.unlock();
+  }
+
+  /// Tells the analysis that the caller holds the lock, in a way that it cannot follow. Stops the
+  /// process if that is not so; in a release build it does nothing.
+  void AssertHeld() const ABSL_ASSERT_EXCLUSIVE_LOCK() {
+#ifndef NDEBUG
+    // Relaxed: only the holder writes, so a thread that holds the lock reads its own last store.
+    // One that does not has itself stored "nobody" last, or never stored, and cannot read its id.
+    WAITD_CHECK(owner_.load(std::memory_order_relaxed) == std::this_thread::get_id(),
+                "the caller does not hold the lock");
+#endif
+  }
 
  private:
+#ifdef NDEBUG
+  void SetOwner(std::thread::id /*owner*/) {}
+#else
+  void SetOwner(std::thread::id owner) { owner_.store(owner, std::memory_order_relaxed); }
+  std::atomic<std::thread::id> owner_{};  // nobody
+#endif
+
   std::mutex mutex_;
 };
 

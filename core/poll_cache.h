@@ -2,8 +2,9 @@
 #define WAITD_CORE_POLL_CACHE_H_
 
 #include <cstddef>
+#include <deque>
+#include <memory>
 #include <new>
-#include <vector>
 
 namespace waitd::core {
 
@@ -24,13 +25,14 @@ class PollCache {
       free_.pop_back();
       return slot;
     }
-    if (size_ % kSlab == 0) slabs_.emplace_back(static_cast<T*>(Allocate()));
-    return *new (&slabs_.back()[size_++ % kSlab]) T(args...);
+    if (size_ % kSlab == 0) slabs_.push_back(std::make_unique_for_overwrite<Slab>());
+    T& slot = *new (At(size_)) T(args...);
+    ++size_;
+    return slot;
   }
 
   ~PollCache() {
-    for (size_t i = 0; i < size_; ++i) slabs_[i / kSlab][i % kSlab].~T();
-    for (T* const slab : slabs_) ::operator delete(slab, std::align_val_t(alignof(T)));
+    for (size_t i = 0; i < size_; ++i) std::launder(reinterpret_cast<T*>(At(i)))->~T();
   }
   PollCache() = default;
   PollCache(const PollCache&) = delete;
@@ -45,13 +47,16 @@ class PollCache {
  private:
   static constexpr size_t kSlab = 64;  // of each allocation: what it costs is soon nothing for one
 
-  static void* Allocate() {
-    return ::operator new(kSlab * sizeof(T), std::align_val_t(alignof(T)));
-  }
+  struct Slab {
+    alignas(T) std::byte objects[kSlab * sizeof(T)];
+  };
 
-  std::vector<T*> slabs_;
+  std::byte* At(size_t i) { return &slabs_[i / kSlab]->objects[i % kSlab * sizeof(T)]; }
+
+  // Deques, for they copy little when they grow: a word for some thousand objects.
+  std::deque<std::unique_ptr<Slab>> slabs_;
+  std::deque<T*> free_;
   size_t size_ = 0;
-  std::vector<T*> free_;
 };
 
 }  // namespace waitd::core

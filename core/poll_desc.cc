@@ -1,3 +1,4 @@
+// The machine of one name: waits on its sides, signals, and its end.
 #include "core/poll_desc.h"
 
 #include <algorithm>
@@ -5,62 +6,15 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/release.h"
+#include "core/step.h"
 
 namespace waitd::core {
-namespace {
 
-using Claimed = Waiter::Claimed;
-
-Nanos NotNegative(Nanos d) { return std::max(d, Nanos(0)); }
-
-// Under the lock of a place, by who won the claim; the call is its own from now on.
-WaitResult& Finish(Moment& m, SingleWaiter& waiter, Claimed how, Outcome outcome) {
-  WaitResult& result = waiter.call->result().emplace<WaitResult>();
-  result.outcome = outcome;
-  result.generation = waiter.desc->generation();
-  if (how == Claimed::kParked) {
-    result.parked = NotNegative(m.now.mono - waiter.begin);
-    if (m.ended_first == nullptr) {
-      m.ended_first = &waiter;
-    } else {
-      m.ended_last->next = &waiter;
-    }
-    m.ended_last = &waiter;
-  }
-  return result;
-}
-
-PollResult& Finish(Moment& m, PollWaiter& poll, Claimed how, Outcome outcome) {
-  PollResult& result = poll.call->result().emplace<PollResult>();
-  result.outcome = outcome;
-  if (how == Claimed::kParked) {
-    result.parked = NotNegative(m.now.mono - poll.begin);
-    poll.next_claimed = m.claimed;
-    m.claimed = &poll;
-  }
-  return result;
-}
-
-template <class R>
-void TimedOut(const Moment& m, const Waiter& waiter, TimeoutCause cause, Instant due, R& result) {
-  result.cause = cause;
-  result.late = NotNegative(m.now.mono - std::max(due, waiter.begin));
-}
-
-// Whether a poll stands there that needs more than one READY.
-bool IsCounted(const Place& place) {
-  return place.target && static_cast<const PollWaiter::Target&>(place).poll->need > 1;
-}
-
-// Max-wait bounds a single wait only where no deadline can end it.
-bool BoundCounts(const Waiter& waiter, bool armed) {
-  return waiter.bound == TimeoutCause::kWait || waiter.poll || waiter.ignore_deadline || !armed;
-}
-
-}  // namespace
+const SideState PollDesc::kUntouched;
 
 void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
-  WAITD_CHECK(closing_ && read_.places == 0 && side(Side::kWrite).places == 0,
+  WAITD_CHECK(closing_ && read_.waiters() == 0 && side(Side::kWrite).waiters() == 0,
               "a slot is handed out that is in use");
   name_.Set(name);
   kind_ = kind;
@@ -70,11 +24,15 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
   idle_since = now.mono;
 }
 
-const PollDesc::SideState PollDesc::kUntouched;
-
-PollDesc::Half& PollDesc::Write() {
+Half& PollDesc::Write() {
   if (write_ == nullptr) write_ = std::make_unique<Half>(TimerUse::kWriteSide, *this);
   return *write_;
+}
+
+SideExtra& PollDesc::extra(Side s) {
+  SideState& side = at(s);
+  if (side.extra == nullptr) side.extra = std::make_unique<SideExtra>();
+  return *side.extra;
 }
 
 void PollDesc::ArmIdle(Nanos ttl, Instant since) {
@@ -83,6 +41,26 @@ void PollDesc::ArmIdle(Nanos ttl, Instant since) {
   idle_->ttl = ttl;
   const Instant at = SaturatingAdd(since, ttl);
   if (at != kNever) env_.timers.Arm(*idle_, at);
+}
+
+std::vector<Place*> SideState::First(size_t count) const {
+  std::vector<Place*> places;
+  const auto add = [&](const PlaceList& list) {
+    size_t left = count;
+    for (Place* place = list.first(); place != nullptr && left > 0; --left) {
+      places.push_back(place);
+      place = list.Next(*place);
+    }
+  };
+  add(waits);
+  if (extra != nullptr) {
+    add(extra->ignoring);
+    add(extra->polls);
+  }
+  std::sort(places.begin(), places.end(),
+            [](const Place* a, const Place* b) { return a->Before(*b); });
+  if (places.size() > count) places.resize(count);
+  return places;
 }
 
 PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
@@ -94,247 +72,224 @@ PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
   return ready ? Check::kReady : Check::kPark;
 }
 
+void PollDesc::RestartScan() {
+  for (const Side s : kSides) {
+    if (side(s).extra != nullptr) side(s).extra->scan = nullptr;
+  }
+}
+
 bool PollDesc::idle() const {
   return std::all_of(kSides.begin(), kSides.end(), [this](Side each) {
     const SideState& s = side(each);
-    const bool out = s.hand_offs != nullptr && s.hand_offs->unacked + s.hand_offs->kept > 0;
-    return s.places == 0 && !s.HasReady() && !out && s.deadline.state == Deadline::State::kNone;
+    const Deliveries* const out = s.deliveries();
+    return s.waiters() == 0 && !s.HasReady() && s.deadline.state == Deadline::State::kNone &&
+           (out == nullptr || out->pending + out->kept == 0);
   });
 }
 
-bool PollDesc::Settle(Moment& m) {
+bool PollDesc::busy() const {
+  return std::any_of(kSides.begin(), kSides.end(), [this](Side each) {
+    const auto& extra = side(each).extra;
+    return extra != nullptr && (extra->recounting || extra->rebinding || !extra->releases.empty());
+  });
+}
+
+void PollDesc::Settle(Step& step) {
+  if (closing_) return;
+  const Instant now = step.now().mono;
   const auto due = [&](Side s) {
-    return side(s).deadline.state == Deadline::State::kArmed && side(s).deadline.at <= m.now.mono;
+    return side(s).deadline.state == Deadline::State::kArmed && side(s).deadline.at <= now;
   };
   const bool read = due(Side::kRead);
   const bool write = due(Side::kWrite);
-  if (!read && !write) return false;
+  if (!read && !write) return;
   const Instant read_at = side(Side::kRead).deadline.at;
   const Instant write_at = side(Side::kWrite).deadline.at;
-  if (read && write && write_at < read_at) {
-    ExpireSides(m, false, true);
-    ExpireSides(m, true, false);
-  } else if (read && write && read_at < write_at) {
-    ExpireSides(m, true, false);
-    ExpireSides(m, false, true);
+  if (read && write && read_at != write_at) {
+    const bool read_first = read_at < write_at;
+    ExpireSides(step, read_first, !read_first);
+    ExpireSides(step, !read_first, read_first);
   } else {
-    ExpireSides(m, read, write);
+    ExpireSides(step, read, write);
+  }
+}
+
+PollDesc::Blocked PollDesc::Block(Step& step, SingleWaiter& waiter, bool park, WaitResult* result,
+                                  const Waiter** holder) {
+  const Side s = waiter.side;
+  SideState& side = at(s);
+  result->generation = generation_;
+  result->side = s;
+  const Check check = CheckErr(s, waiter.ignore_deadline);
+  const auto timed_out = [&](TimeoutCause cause, Instant due) {
+    result->outcome = Outcome::kTimedOut;
+    result->cause = cause;
+    result->late = step.now().mono - std::min(step.now().mono, std::max(due, waiter.begin));
+    return Blocked::kEnded;
+  };
+  switch (check) {
+    case Check::kReady:
+      result->outcome = Outcome::kReady;
+      TakeReady(step, s, *result);
+      Recount(step, s);
+      return Blocked::kEnded;
+    case Check::kClosed:
+      result->outcome = Outcome::kClosed;
+      return Blocked::kEnded;
+    case Check::kExpired:
+      return timed_out(TimeoutCause::kDeadline, side.deadline.at);
+    case Check::kPark:
+      break;
+  }
+  if (!park) return timed_out(waiter.bound, waiter.until());
+  *holder = Occupant(step, s);
+  if (*holder != nullptr) return Blocked::kDoubleWait;
+  Link(waiter);
+  return Blocked::kParked;
+}
+
+// Who gets a signal of this side: the first in line that can take it, or null. A poll can when it
+// lacks no other. Waits whose own bound is over end, and polls leave that to their timers. False:
+// this hold has done enough; the next one goes on from there.
+bool PollDesc::FindTaker(Step& step, Side s, Place** taker) {
+  SideState& side = at(s);
+  const Instant now = step.now().mono;
+  *taker = nullptr;
+  for (PlaceList* const list : {&side.waits, side.extra ? &side.extra->ignoring : nullptr}) {
+    if (list == nullptr) continue;
+    while (Place* const place = list->first()) {
+      if (!OwnBoundDue(place->waiter(), now)) {
+        if (*taker == nullptr || place->Before(**taker)) *taker = place;
+        break;
+      }
+      if (step.units_left() == 0) return false;
+      step.Charge(1);
+      TimeOut(step, static_cast<SingleWaiter&>(*place));
+    }
+  }
+  if (side.polls() == 0) return true;
+  SideExtra& polls = *side.extra;
+  if (polls.scan == nullptr) polls.scan = polls.polls.first();
+  for (bool first = true; Place* const place = polls.scan; first = false) {
+    if (*taker != nullptr && (*taker)->Before(*place)) return true;
+    if (!first && step.units_left() == 0) return false;
+    step.Charge(1);
+    const PollWaiter& poll = *static_cast<PollWaiter::Target*>(place)->poll;
+    if (poll.until() > now && !place->counted && poll.missing() <= 1) {
+      *taker = place;
+      return true;
+    }
+    polls.scan = polls.polls.Next(*place);
   }
   return true;
 }
 
-PollDesc::Blocked PollDesc::Block(Moment& m, SingleWaiter& waiter, bool park,
-                                  const Waiter** holder) {
-  const Side s = waiter.side;
-  // True: the wait ends here, by the check that was made.
-  const auto ends = [&](Check check, Claimed how) {
-    if (check == Check::kReady) {
-      TakeReady(s, Finish(m, waiter, how, Outcome::kReady));
-    } else if (check == Check::kClosed) {
-      Finish(m, waiter, how, Outcome::kClosed);
-    } else if (check == Check::kExpired) {
-      WaitResult& result = Finish(m, waiter, how, Outcome::kTimedOut);
-      TimedOut(m, waiter, TimeoutCause::kDeadline, at(s).deadline.at, result);
+bool PollDesc::NeededFor(Step& step, Mode mode, bool all, ShardSet* needed) {
+  for (const Side s : kSides) {
+    if (!Includes(mode, s) || side(s).waiters() == 0) continue;
+    if (all || kind_ == Kind::kLatch || mode == Mode::kReadWrite) {
+      if (side(s).polls() == 0) continue;
+      const PlaceList& polls = at(s).extra->polls;
+      for (Place* place = polls.first(); place != nullptr; place = polls.Next(*place)) {
+        if (!step.Spend(1)) break;
+        *needed |= static_cast<PollWaiter::Target*>(place)->poll->shards;
+      }
+      continue;
     }
-    return check != Check::kPark;
-  };
-  if (ends(CheckErr(s, waiter.ignore_deadline), Claimed::kBeforePark)) return Blocked::kEnded;
-  if (!park) {
-    WaitResult& result = Finish(m, waiter, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, waiter, waiter.bound, waiter.until(), result);
-    return Blocked::kEnded;
-  }
-  if (const Waiter* occupant = Occupant(m, s); occupant != nullptr) {
-    *holder = occupant;
-    return Blocked::kDoubleWait;
-  }
-  if (m.probe != nullptr) m.probe->At(Probe::Point::kChecked);
-  waiter.Publish(0);
-  Link(waiter);
-  if (m.probe != nullptr) m.probe->At(Probe::Point::kPublished);
-  // Whoever came in between has done the opposite: changed the side, then looked for waiters. One
-  // of the two sees the other.
-  const Check again = CheckErr(s, waiter.ignore_deadline);
-  if (again != Check::kPark && waiter.Claim() != Claimed::kNo) ends(again, Claimed::kBeforePark);
-  if (waiter.CommitPark()) return Blocked::kParked;
-  Unlink(waiter);
-  return Blocked::kEnded;
-}
-
-PollDesc::Blocked PollDesc::BlockAll(Moment& m, PollWaiter& poll, bool park, const Waiter** holder,
-                                     uint32_t* at) {
-  const auto targets = static_cast<uint32_t>(poll.targets.size());
-  poll.Publish(targets - poll.need);
-  DecideAll(m, poll);
-  if (!park && poll.Claim() != Claimed::kNo) {
-    PollResult& result = Finish(m, poll, Claimed::kBeforePark, Outcome::kTimedOut);
-    TimedOut(m, poll, poll.bound, poll.until(), result);
-  }
-  if (poll.claimed()) return Blocked::kEnded;
-  for (uint32_t i = 0; i < targets; ++i) {
-    PollWaiter::Target& target = poll.targets[i];
-    *holder = target.lost ? nullptr : target.desc->Occupant(m, target.side);
-    if (*holder == nullptr) continue;
-    *at = i;
-    return Blocked::kDoubleWait;
-  }
-  if (m.probe != nullptr) m.probe->At(Probe::Point::kChecked);
-  for (PollWaiter::Target& target : poll.targets) {
-    if (!target.lost) target.desc->Link(target);
-  }
-  if (m.probe != nullptr) m.probe->At(Probe::Point::kPublished);
-  DecideAll(m, poll);
-  if (poll.CommitPark()) return Blocked::kParked;
-  for (PollWaiter::Target& target : poll.targets) target.desc->Unlink(target);
-  return Blocked::kEnded;
-}
-
-// Takes what the poll needs if it is there, and loses the targets that have ended.
-void PollDesc::DecideAll(Moment& m, PollWaiter& poll) {
-  uint32_t ready = 0;
-  for (PollWaiter::Target& target : poll.targets) {
-    if (target.lost) continue;
-    switch (target.desc->CheckErr(target.side, false)) {
-      case Check::kPark:
-        break;
-      case Check::kReady:
-        ++ready;
-        break;
-      case Check::kClosed:
-        target.desc->EndPlace(m, target, Outcome::kClosed, TimeoutCause::kNone, m.now.mono);
-        break;
-      case Check::kExpired:
-        target.desc->EndPlace(m, target, Outcome::kTimedOut, TimeoutCause::kDeadline,
-                              target.desc->at(target.side).deadline.at);
-        break;
+    Place* taker = nullptr;
+    if (!FindTaker(step, s, &taker)) return false;
+    if (taker != nullptr && taker->target) {
+      *needed |= static_cast<PollWaiter::Target*>(taker)->poll->shards;
     }
   }
-  if (ready < poll.need) return;
-  if (const Claimed how = poll.Claim(); how != Claimed::kNo) Take(m, poll, how);
+  return true;
 }
 
-// Whether a poll can take this target's READY. Needs the target's lock.
-bool PollDesc::Available(const PollWaiter::Target& target, Instant now) {
-  if (target.lost || target.desc->CheckErr(target.side, false) != Check::kReady) return false;
-  // Due on another shard and not settled there yet: as good as expired.
-  const Deadline& deadline = target.desc->side(target.side).deadline;
-  return target.desc->kind_ == Kind::kLatch || deadline.state != Deadline::State::kArmed ||
-         deadline.at > now;
-}
-
-// By who won the claim, with as many READYs there as the poll needs, under all their locks.
-void PollDesc::Take(Moment& m, PollWaiter& poll, Claimed how) {
-  PollResult& result = Finish(m, poll, how, Outcome::kReady);
-  for (uint32_t i = 0; i < poll.targets.size() && result.targets.size() < poll.need; ++i) {
-    PollWaiter::Target& target = poll.targets[i];
-    if (!Available(target, m.now.mono)) continue;
-    WaitResult& taken = result.targets.emplace_back(PollResult::Target{i, {}}).result;
-    taken.generation = target.desc->generation_;
-    taken.parked = result.parked;
-    target.desc->TakeReady(target.side, taken);
-  }
-}
-
-PollDesc::Unblocked PollDesc::Unblock(Moment& m, Side s, Payload signal, ReadyCondition condition) {
+Unblocked PollDesc::Unblock(Step& step, Side s, const Payload& signal, ReadyCondition condition) {
   SideState& side = at(s);
   Unblocked unblocked;
   unblocked.expired = side.deadline.state == Deadline::State::kExpired;
   if (condition == ReadyCondition::kNotExpired && unblocked.expired) return unblocked;
+  const bool only_waiting = condition == ReadyCondition::kWaiting;
+  // Whoever stands beside a signal lacks others, and one more here does not help.
+  if (only_waiting && (side.HasReady() || side.waiters() == 0)) return unblocked;
+  Touch();
   const bool coalesces = side.ready;
-  // Whoever stands beside a READY lacks others, and one more here does not help.
-  if (condition == ReadyCondition::kWaiting && side.HasReady()) return unblocked;
   side.coalesced = coalesces ? side.coalesced + 1 : 0;
-  side.signal = std::move(signal);
-  side.ready_time = m.now.wall;
+  side.signal = signal;
+  side.ready_time = step.now().wall;
   if (coalesces) {
     unblocked.effect = ReadyEffect::kCoalesced;
     return unblocked;
   }
   side.ready = true;
-  if (kind_ == Kind::kLatch) ++side.delivery;
-  unblocked.woken = Serve(m, s);
-  if (unblocked.woken > 0) {
-    unblocked.effect = ReadyEffect::kWoke;
-  } else if (condition != ReadyCondition::kWaiting) {
-    unblocked.effect = ReadyEffect::kRemembered;
-  } else if (kind_ == Kind::kLatch) {
-    --side.delivery;
+  const size_t others = step.unfinished.size();
+  if (kind_ == Kind::kLatch) {
+    ++side.delivery;
+    const Instant own_before = SaturatingAdd(step.now().mono, Nanos(1));
+    unblocked.woken = ReleaseAll(step, s, Outcome::kReady, own_before, false);
+  } else {
+    Serve(step, s, &unblocked.woken);
   }
-  if (condition == ReadyCondition::kWaiting) {
+  const bool woke = unblocked.woken > 0 || step.unfinished.size() > others;
+  if (woke) {
+    unblocked.effect = ReadyEffect::kWoke;
+  } else if (!only_waiting) {
+    unblocked.effect = ReadyEffect::kRemembered;
+  }
+  if (only_waiting) {
+    if (kind_ == Kind::kLatch && !woke) --side.delivery;
     side.ready = false;
     side.signal = nullptr;
   }
+  Recount(step, s);
   return unblocked;
 }
 
-// Hands the READY of this side to those who wait, in order, as long as it lasts.
-uint32_t PollDesc::Serve(Moment& m, Side s) {
-  SideState& side = at(s);
-  uint32_t woken = 0;
-  Place* next = side.first;
-  for (uint32_t left = side.places; left > 0 && side.HasReady(); --left) {
-    Place& place = *std::exchange(next, next->next);
-    if (place.target) {
-      ServePoll(m, s, static_cast<PollWaiter::Target&>(place), &woken);
-      continue;
-    }
-    auto& waiter = static_cast<SingleWaiter&>(place);
-    if (OwnBoundDue(waiter, side, m.now.mono)) {
-      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until());
+// Hands a signal of this side to whoever gets it, if anybody does. What NeededFor did not foresee
+// is left to the count: then the signal stands.
+void PollDesc::Serve(Step& step, Side s, uint32_t* woken) {
+  for (bool served = false; !served;) {
+    Place* taker = nullptr;
+    if (!FindTaker(step, s, &taker)) return RecountLater(s, true);
+    if (taker == nullptr) break;
+    if (!taker->target) {
+      auto& waiter = static_cast<SingleWaiter&>(*taker);
+      Unlink(waiter);
+      Result<WaitResult> result;
+      auto& taken = std::get<WaitResult>(result);
+      taken.generation = generation_;
+      taken.parked = step.now().mono - waiter.begin;
+      TakeReady(step, s, taken);
+      step.End(waiter, std::move(result));
+      served = true;
     } else {
-      Unlink(place);
-      const Claimed how = waiter.Claim();
-      if (how == Claimed::kNo) continue;
-      TakeReady(s, Finish(m, waiter, how, Outcome::kReady));
-      ++woken;
+      PollWaiter& poll = *static_cast<PollWaiter::Target*>(taker)->poll;
+      if (!step.Holds(poll.shards)) break;
+      // When it cannot take it after all, it is counted, and somebody else gets it.
+      served = CompletePoll(step, poll) == Completed::kTook;
     }
+    if (served) ++*woken;
   }
-  return woken;
+  if (side(s).extra != nullptr) side(s).extra->scan = nullptr;
 }
 
-void PollDesc::ServePoll(Moment& m, Side s, PollWaiter::Target& target, uint32_t* woken) {
-  PollWaiter& poll = *target.poll;
-  if (poll.until() <= m.now.mono) {
-    // It only leaves: its other targets' instants may come first, and its timer sees to them.
-    Unlink(target);
-    return;
-  }
-  if (poll.need > 1 && !poll.claimed()) {
-    const auto available =
-        std::count_if(poll.targets.begin(), poll.targets.end(),
-                      [&](const PollWaiter::Target& t) { return Available(t, m.now.mono); });
-    if (available < poll.need) return;
-  }
-  Unlink(target);
-  const Claimed how = poll.Claim();
-  if (how == Claimed::kNo) return;
-  ++*woken;
-  if (poll.need > 1) {
-    Take(m, poll, how);
-    return;
-  }
-  const auto index = static_cast<uint32_t>(&target - poll.targets.data());
-  PollResult& result = Finish(m, poll, how, Outcome::kReady);
-  WaitResult& taken = result.targets.emplace_back(PollResult::Target{index, {}}).result;
-  taken.generation = generation_;
-  taken.parked = result.parked;
-  TakeReady(s, taken);
-}
-
-void PollDesc::TakeReady(Side s, WaitResult& result) {
+void PollDesc::TakeReady(Step& step, Side s, WaitResult& result) {
   SideState& side = at(s);
   result.desc = this;
   result.side = s;
-  if (side.hand_offs != nullptr && !side.hand_offs->returned.empty()) {
-    Token& token = side.hand_offs->returned.front();
-    result.signal = std::move(token.signal);
-    result.ready_time = token.ready_time;
-    result.coalesced = token.coalesced;
-    result.attempt = token.attempt;
+  NoteUse(SaturatingAdd(step.now().mono, env_.unwritten_for));
+  const Deliveries* const out = side.deliveries();
+  if (out != nullptr && !out->returned.empty()) {
+    Touch();
+    Delivery& first = *out->returned.begin()->second;
+    result.signal = first.signal;
+    result.ready_time = first.ready_time;
+    result.coalesced = first.coalesced;
+    result.attempt = first.attempt + (first.acknowledgeable ? 1 : 0);
     result.delivery = ++side.delivery;
-    side.hand_offs->returned.erase(side.hand_offs->returned.begin());
-    --env_.counters.returned;
-    if (result.attempt > 1) ++env_.counters.redeliveries;
+    if (first.acknowledgeable) ++env_.counters.redeliveries;
+    Retire(step, first, Delivery::State::kStale);
     return;
   }
   result.ready_time = side.ready_time;
@@ -344,67 +299,144 @@ void PollDesc::TakeReady(Side s, WaitResult& result) {
     result.delivery = side.delivery;
     return;
   }
+  Touch();
   result.signal = std::move(side.signal);
   result.delivery = ++side.delivery;
-  side.signal = nullptr;
   side.ready = false;
 }
 
-ShardSet PollDesc::CountedShards(Mode mode) const {
-  ShardSet shards = 0;
-  for (const Side s : kSides) {
-    const SideState& side = this->side(s);
-    if (!Includes(mode, s) || side.counted == 0) continue;
-    const Place* place = side.first;
-    for (uint32_t left = side.places; left > 0; --left, place = place->next) {
-      if (place->target) shards |= static_cast<const PollWaiter::Target&>(*place).poll->shards;
+bool PollDesc::Reset(Step& step, Side s, bool* forgot) {
+  const SideState& before = side(s);
+  if (before.deadline.state == Deadline::State::kExpired) return false;
+  if (before.delivery > 0 && kind_ != Kind::kLatch) {
+    SideExtra& marked = extra(s);
+    if (marked.reset_through != before.delivery) {
+      Touch();
+      marked.reset_through = before.delivery;
     }
   }
-  return shards;
-}
-
-bool PollDesc::Reset(Side s, bool* forgot) {
-  SideState& side = at(s);
-  if (side.deadline.state == Deadline::State::kExpired) return false;
-  *forgot = *forgot || side.HasReady();
-  ForgetReady(side);
+  if (before.HasReady()) {
+    *forgot = true;
+    ForgetReady(step, s);
+    Recount(step, s);
+  }
   return true;
 }
 
-void PollDesc::ForgetReady(SideState& side) {
+void PollDesc::ForgetReady(Step& step, Side s) {
+  SideState& side = at(s);
+  Touch();
   side.ready = false;
   side.signal = nullptr;
-  if (side.hand_offs == nullptr) return;
-  env_.counters.returned -= side.hand_offs->returned.size();
-  side.hand_offs->returned.clear();
+  if (side.deliveries() != nullptr && !side.deliveries()->returned.empty()) ForgetReturned(step, s);
 }
 
-void PollDesc::PutBack(Moment& m, Side s, Token token) {
-  SideState& side = at(s);
-  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
-  std::vector<Token>& returned = side.hand_offs->returned;
-  const auto before = std::find_if(returned.begin(), returned.end(), [&](const Token& other) {
-    return other.delivery > token.delivery;
-  });
-  returned.insert(before, std::move(token));
-  ++env_.counters.returned;
-  Serve(m, s);
+bool PollDesc::OwnBoundDue(const Waiter& waiter, Instant now) const {
+  if (waiter.until() > now) return false;
+  // Max-wait bounds a single wait only where no deadline can end it.
+  if (waiter.bound == TimeoutCause::kWait || waiter.poll || waiter.ignore_deadline) return true;
+  const auto& single = static_cast<const SingleWaiter&>(waiter);
+  return !CanExpire(side(single.side).deadline);
 }
 
-void PollDesc::AddUnacked(Side s, int by) {
-  SideState& side = at(s);
-  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
-  side.hand_offs->unacked += static_cast<uint32_t>(by);
-  env_.counters.unacked += static_cast<uint64_t>(static_cast<int64_t>(by));
+void PollDesc::TimeOut(Step& step, SingleWaiter& waiter) {
+  EndWait(step, waiter,
+          WaitResult{.outcome = Outcome::kTimedOut,
+                     .cause = waiter.bound,
+                     .late = step.now().mono - std::max(waiter.until(), waiter.begin)});
 }
 
-void PollDesc::AddKept(Side s, int by) {
-  SideState& side = at(s);
-  if (side.hand_offs == nullptr) side.hand_offs = std::make_unique<HandOffs>();
-  side.hand_offs->kept += static_cast<uint32_t>(by);
+const Waiter* PollDesc::Occupant(Step& step, Side s) {
+  if (kind_ != Kind::kExclusive) return nullptr;
+  const SideState& side = this->side(s);
+  while (side.waiters() > 0) {
+    Place* place = side.waits.first();
+    if (place == nullptr) place = side.extra->ignoring.first();
+    if (place == nullptr) place = side.extra->polls.first();
+    const Waiter& waiter = place->waiter();
+    if (!OwnBoundDue(waiter, step.now().mono)) return &waiter;
+    if (place->target) {
+      Unlink(*place);  // its timer ends it
+    } else {
+      TimeOut(step, static_cast<SingleWaiter&>(*place));
+    }
+  }
+  return nullptr;
 }
 
-uint32_t PollDesc::Evict(Moment& m) {
+bool PollDesc::StillWaits(Step& step, SingleWaiter& waiter) {
+  if (Release* const release = ReleaseOf(waiter)) {
+    release->End(step, waiter);
+    return false;
+  }
+  const uint32_t life = waiter.life();
+  Settle(step);
+  if (waiter.life() != life) return false;
+  if (Release* const release = ReleaseOf(waiter)) {
+    release->End(step, waiter);
+    return false;
+  }
+  if (!OwnBoundDue(waiter, step.now().mono)) return true;
+  TimeOut(step, waiter);
+  return false;
+}
+
+void PollDesc::EndWait(Step& step, SingleWaiter& waiter, Result<WaitResult> result) {
+  Unlink(waiter);
+  if (auto* const ended = std::get_if<WaitResult>(&result)) {
+    ended->generation = generation_;
+    ended->side = waiter.side;
+    ended->parked = step.now().mono - waiter.begin;
+  }
+  step.End(waiter, std::move(result));
+}
+
+PlaceList& PollDesc::ListOf(const Place& place) {
+  SideState& side = at(place.side);
+  if (place.target) return extra(place.side).polls;
+  const auto& waiter = static_cast<const SingleWaiter&>(place);
+  return waiter.ignore_deadline ? extra(place.side).ignoring : side.waits;
+}
+
+void PollDesc::Link(Place& place) {
+  SideState& side = at(place.side);
+  place.ticket = ++side.tickets;
+  ListOf(place).Append(place);
+  if (place.target) {
+    ++side.extra->poll_count;
+    return;
+  }
+  ++side.waiting;
+  if (static_cast<SingleWaiter&>(place).ignore_deadline) ++side.extra->ignoring_count;
+}
+
+void PollDesc::Unlink(Place& place) {
+  if (!place.standing()) return;
+  if (Release* const release = ReleaseOf(place)) return release->Remove(place);
+  SideState& side = at(place.side);
+  PlaceList& list = ListOf(place);
+  if (!place.target) {
+    --side.waiting;
+    if (side.extra != nullptr && side.extra->rebind == &place)
+      side.extra->rebind = list.Next(place);
+    if (static_cast<SingleWaiter&>(place).ignore_deadline) --side.extra->ignoring_count;
+  } else {
+    SideExtra& polls = *side.extra;
+    --polls.poll_count;
+    if (polls.recount == &place) polls.recount = list.Next(place);
+    if (polls.scan == &place) polls.scan = list.Next(place);
+    if (std::exchange(place.counted, false)) {
+      static_cast<PollWaiter::Target&>(place).poll->UncountSignal();
+    }
+  }
+  list.Remove(place);
+}
+
+uint32_t PollDesc::Evict(Step& step) {
+  Touch();
+  uint32_t woken = 0;
+  const std::array<bool, 2> was_armed = {CanExpire(side(Side::kRead).deadline),
+                                         CanExpire(side(Side::kWrite).deadline)};
   closing_ = true;
   SyncTimers();
   if (idle_ != nullptr) {
@@ -412,167 +444,66 @@ uint32_t PollDesc::Evict(Moment& m) {
     idle_->Renew();  // as below
     idle_->ttl = kForever;
   }
-  uint32_t woken = 0;
   for (const Side s : kSides) {
     if (s == Side::kWrite && write_ == nullptr) continue;
     Half& side = at(s);
     side.timer.Renew();  // one on its way here is of a former life
-    ForgetReady(side);
-    if (side.hand_offs != nullptr) env_.counters.unacked -= side.hand_offs->unacked;
-    side.hand_offs.reset();
-    woken += EndPlaces(m, s, SaturatingAdd(m.now.mono, Nanos(1)), CanExpire(side.deadline),
-                       Outcome::kClosed, m.now.mono);
+    side.ready = false;
+    side.signal = nullptr;
+    Dispose(step, s);
+    woken += ReleaseAll(step, s, Outcome::kClosed, SaturatingAdd(step.now().mono, Nanos(1)),
+                        was_armed[Index(s)]);
     side.deadline = {};
     side.delivery = 0;
+    if (side.extra != nullptr) side.extra->reset_through = 0;
   }
   options.reset();
   return woken;
 }
 
-bool PollDesc::ExpireWait(Moment& m, SingleWaiter& waiter) {
-  if (!waiter.standing()) return false;
-  if (!OwnBoundDue(waiter, at(waiter.side), m.now.mono)) return false;
-  return EndPlace(m, waiter, Outcome::kTimedOut, waiter.bound, waiter.until());
-}
-
-bool PollDesc::Withdraw(Moment& m, SingleWaiter& waiter, Outcome outcome) {
-  if (!waiter.standing()) return false;
-  return EndPlace(m, waiter, outcome, TimeoutCause::kNone, m.now.mono);
-}
-
-// Ends what stands on a side but the waits that ignore the deadline, if that is what ends them:
-// first, in the order of their instants, those whose own bound came before. `was_armed`: a deadline
-// stood, so that max-wait bound only those that ignore it. Returns how many waits got `outcome`.
-uint32_t PollDesc::EndPlaces(Moment& m, Side s, Instant own_before, bool was_armed, Outcome outcome,
-                             Instant due) {
+uint32_t PollDesc::ReleaseAll(Step& step, Side s, Outcome outcome, Instant own_before,
+                              bool was_armed) {
   SideState& side = at(s);
-  std::vector<Place*> own;
-  std::vector<Place*> rest;
-  Place* place = side.first;
-  for (uint32_t left = side.places; left > 0; --left, place = place->next) {
-    const Waiter& waiter = place->waiter();
-    if (BoundCounts(waiter, was_armed) && waiter.until() < own_before &&
-        waiter.until() <= m.now.mono) {
-      own.push_back(place);
-    } else if (outcome == Outcome::kClosed || !waiter.ignore_deadline) {
-      rest.push_back(place);
-    }
+  if (side.waiters() == 0) return 0;
+  Release::Decision decision;
+  decision.result.outcome = outcome;
+  decision.result.generation = generation_;
+  decision.result.side = s;
+  decision.own_before = own_before;
+  decision.was_armed = was_armed;
+  if (outcome == Outcome::kReady) {
+    TakeReady(step, s, decision.result);
+  } else if (outcome == Outcome::kTimedOut) {
+    decision.result.cause = TimeoutCause::kDeadline;
+    decision.due = side.deadline.at;
   }
-  std::stable_sort(own.begin(), own.end(),
-                   [](Place* a, Place* b) { return a->waiter().until() < b->waiter().until(); });
-  for (Place* ended : own) {
-    if (ended->target) {
-      Unlink(*ended);
-    } else {
-      const Waiter& waiter = ended->waiter();
-      EndPlace(m, *ended, Outcome::kTimedOut, waiter.bound, waiter.until());
-    }
+  const bool all = outcome != Outcome::kTimedOut;
+  if (side.polls() == 0 && side.waiting <= step.units_left()) {
+    Release release(*this, s, decision, step.now().mono);
+    release.Begin(step, all);
+    WAITD_CHECK(release.Run(step), "a short release is not done");
+    return release.woken();
   }
-  const TimeoutCause cause =
-      outcome == Outcome::kTimedOut ? TimeoutCause::kDeadline : TimeoutCause::kNone;
-  uint32_t count = 0;
-  for (Place* ended : rest) count += EndPlace(m, *ended, outcome, cause, due) ? 1 : 0;
-  return count;
+  std::unique_ptr<Release> release = std::make_unique<Release>(*this, s, decision, step.now().mono);
+  extra(s).releases.push_back(release.get());
+  release->Begin(step, all);
+  if (release->Run(step)) return release->woken();
+  step.unfinished.push_back(release.get());
+  env_.work.Push(std::move(release));
+  return 0;
 }
 
-// True: this ended the whole wait.
-bool PollDesc::EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due) {
-  Unlink(place);
-  if (!place.target) {
-    auto& waiter = static_cast<SingleWaiter&>(place);
-    const Claimed how = waiter.Claim();
-    if (how == Claimed::kNo) return false;
-    WaitResult& result = Finish(m, waiter, how, outcome);
-    if (outcome == Outcome::kTimedOut) TimedOut(m, waiter, cause, due, result);
-    return true;
-  }
-  auto& target = static_cast<PollWaiter::Target&>(place);
-  PollWaiter& poll = *target.poll;
-  const Claimed how = poll.Lose();
-  if (how == Claimed::kNo) return false;
-  target.lost = true;
-  target.end.outcome = outcome;
-  target.end.generation = generation_;
-  target.end.parked = NotNegative(m.now.mono - poll.begin);
-  if (outcome == Outcome::kTimedOut) TimedOut(m, poll, cause, due, target.end);
-  if (how == Claimed::kSpared) return false;
-  PollResult& result = Finish(m, poll, how, outcome);
-  result.cause = target.end.cause;
-  result.late = target.end.late;
-  return true;
+Release* PollDesc::ReleaseOf(const Place& place) const {
+  const auto& extra = side(place.side).extra;
+  if (extra == nullptr) return nullptr;
+  const auto found = std::find_if(extra->releases.begin(), extra->releases.end(),
+                                  [&](const Release* each) { return each->Has(place); });
+  return found == extra->releases.end() ? nullptr : *found;
 }
 
-bool PollDesc::EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCause cause) {
-  const Claimed how = poll.Claim();
-  if (how == Claimed::kNo) return false;
-  PollResult& result = Finish(m, poll, how, outcome);
-  if (outcome == Outcome::kTimedOut) TimedOut(m, poll, cause, poll.until(), result);
-  return true;
-}
-
-void PollDesc::Gather(PollWaiter& poll) {
-  auto* const result = std::get_if<PollResult>(&poll.call->result());
-  if (result == nullptr) return;
-  const bool by_target =
-      result->outcome == Outcome::kClosed ||
-      (result->outcome == Outcome::kTimedOut && result->cause == TimeoutCause::kDeadline);
-  if (!by_target) return;
-  for (uint32_t i = 0; i < poll.targets.size(); ++i) {
-    if (poll.targets[i].lost) result->targets.push_back({i, poll.targets[i].end});
-  }
-}
-
-bool PollDesc::OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const {
-  if (waiter.until() > now) return false;
-  return BoundCounts(waiter, CanExpire(side.deadline));
-}
-
-// Who keeps others from this side; null on the kinds where any number may wait. Those whose time is
-// over leave first.
-const Waiter* PollDesc::Occupant(Moment& m, Side s) {
-  if (kind_ != Kind::kExclusive) return nullptr;
-  SideState& side = at(s);
-  while (side.places > 0) {
-    Place& place = *side.first;
-    const Waiter& waiter = place.waiter();
-    const bool due = OwnBoundDue(waiter, side, m.now.mono);
-    if (!waiter.claimed() && !due) return &waiter;
-    if (waiter.claimed() || waiter.poll) {
-      Unlink(place);
-    } else {
-      EndPlace(m, place, Outcome::kTimedOut, waiter.bound, waiter.until());
-    }
-  }
-  return nullptr;
-}
-
-void PollDesc::Link(Place& place) {
-  SideState& side = at(place.side);
-  if (side.first == nullptr) {
-    place.prev = place.next = side.first = &place;
-  } else {
-    place.prev = side.first->prev;
-    place.next = side.first;
-    place.prev->next = &place;
-    side.first->prev = &place;
-  }
-  ++side.places;
-  if (IsCounted(place)) ++side.counted;
-}
-
-void PollDesc::Unlink(Place& place) {
-  if (!place.standing()) return;
-  SideState& side = at(place.side);
-  if (place.next == &place) {
-    side.first = nullptr;
-  } else {
-    place.prev->next = place.next;
-    place.next->prev = place.prev;
-    if (side.first == &place) side.first = place.next;
-  }
-  place.prev = place.next = nullptr;
-  --side.places;
-  if (IsCounted(place)) --side.counted;
+void PollDesc::ReleaseEnded(Side s, Release& release) {
+  const auto& extra = side(s).extra;
+  if (extra != nullptr) std::erase(extra->releases, &release);
 }
 
 }  // namespace waitd::core

@@ -1,86 +1,48 @@
 #ifndef WAITD_CORE_POLL_DESC_H_
 #define WAITD_CORE_POLL_DESC_H_
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "core/call.h"
-#include "core/hand_off.h"
-#include "core/moment.h"
 #include "core/saved.h"
 #include "core/short_string.h"
-#include "core/stats.h"
-#include "core/timer_wheel.h"
-#include "core/types.h"
-#include "core/waiter.h"
+#include "core/side.h"
 
 namespace waitd::core {
 
-/// A timer of a descriptor.
-struct DescTimer : Timer {
-  DescTimer(TimerUse use, PollDesc& owner) : Timer(use), desc(owner) {}
-  PollDesc& desc;
-};
-
-/// What the descriptors of one shard share. Guarded by the shard's lock.
-struct DescEnv {
-  size_t shard = 0;
-  TimerWheel timers;
-  Counters counters;
-};
+class Release;
+class Step;
 
 /// A poll descriptor: the runtime's pollDesc with a name. One function for each of the runtime's.
 ///
-/// A side's semaphore is READY (`ready`), waiting (a queue that is not empty) or nil. The kinds are
-/// one machine with two numbers, how many may wait and how many a Ready wakes.
+/// What a side goes through is in the tables of side.h. An expired side ends its waits with
+/// TIMED_OUT. The kinds are one machine with two numbers, how many may wait and how many a Ready
+/// wakes.
 ///
-/// Threads:    none of its own: everything is under its shard's lock, and nothing here takes a
-///             lock, reads a clock or answers. A function that reaches a poll's other targets says
-///             so: it needs their locks too.
+/// Threads:    everything is under its shard's lock. What reaches other targets of a poll takes
+///             what it can with the locks that the step holds, and leaves the rest as Work.
 /// Lifetime:   lives in a slab that never shrinks, so that a pointer to it stays good; its sequence
 ///             numbers and its generation tell one life from the next.
-/// Invariants: 1. A READY stands with waiters only where those are polls that lack other targets.
+/// Invariants: 1. A READY stands with waiters only where those are polls that lack other signals,
+///                or while Work is there that hands it out.
 ///             2. An expired side has no waiter but those that ignore the deadline, and the polls
 ///                of an open latch.
 ///             3. An armed side that can expire is served by exactly one timer, armed at or before
 ///                its instant or on its way here: its own, or, when both sides share the instant,
 ///                the read side's.
+///             4. A target's `counted` says whether the side's signal is counted in its poll, but
+///                while Work is there that counts.
+///             5. Whatever is saved of it is changed after Touch, or TouchUnwaited.
 /// Source:     the Go runtime's netpoll.go.
 class PollDesc {
  public:
   enum class Check : uint8_t { kPark, kClosed, kExpired, kReady };
   enum class Blocked : uint8_t { kParked, kEnded, kDoubleWait };
-
-  struct SideState {
-    Place* first = nullptr;  ///< a circular queue, in the order of arrival
-    uint32_t places = 0;     ///< how many stand in it
-    uint32_t counted = 0;    ///< of those, polls that need more than one READY
-    bool ready = false;
-    uint8_t serves = 0;      ///< the Mode that the side's timer serves, or 0 for none
-    uint32_t coalesced = 0;  ///< of the READY, as are the next two
-    Payload signal;
-    WallTime ready_time;
-    Deadline deadline;
-    uint64_t delivery = 0;  ///< how many READYs were handed out; of a latch, how often it opened
-    std::unique_ptr<HandOffs> hand_offs;  ///< null: none
-
-    /// Whether a wait finds a READY here: one that is remembered, or one that came back.
-    bool HasReady() const {
-      return ready || (hand_offs != nullptr && !hand_offs->returned.empty());
-    }
-  };
-
-  struct Unblocked {
-    ReadyEffect effect = ReadyEffect::kRefused;
-    uint32_t woken = 0;
-    bool expired = false;
-  };
-
-  /// What a deadline is to be.
-  struct NewDeadline : Deadline {
-    bool absolute = false;  ///< given as wall time: the same wall time is the same deadline
-  };
 
   explicit PollDesc(DescEnv& env) : env_(env) {}
   PollDesc(const PollDesc&) = delete;
@@ -94,82 +56,112 @@ class PollDesc {
 
   /// Lets happen what is due on both sides by its own instant. Every operation begins with it.
   /// A wait's own bound is judged wherever a waiter is met, by its instant, with the same result.
-  /// Returns whether something happened.
-  bool Settle(Moment& m);
+  void Settle(Step& step);
 
   /// Parks the waiter on its place's side, or ends it at once (netpollblock). Without `park` it
-  /// only tries. kEnded: the call has its result; kDoubleWait: `holder` waits there.
-  Blocked Block(Moment& m, SingleWaiter& waiter, bool park, const Waiter** holder);
+  /// only tries. kEnded: it is in `result`; kDoubleWait: `holder` waits there.
+  Blocked Block(Step& step, SingleWaiter& waiter, bool park, WaitResult* result,
+                const Waiter** holder);
 
-  /// The same for a poll on all its targets. Needs the locks of all of them. Of kDoubleWait,
-  /// `at` is the target's index.
-  static Blocked BlockAll(Moment& m, PollWaiter& poll, bool park, const Waiter** holder,
-                          uint32_t* at);
+  /// The same for a poll whose targets are settled, and free for it. Under all its locks. Never
+  /// kDoubleWait.
+  static Blocked BlockAll(Step& step, PollWaiter& poll, bool park, PollResult* result);
 
-  /// A Ready (netpollunblock with ioready): wakes, or remembers. Needs the locks of all targets of
-  /// the polls in PollShards.
-  Unblocked Unblock(Moment& m, Side side, Payload signal, ReadyCondition condition);
+  /// Who keeps another wait from this side; null on the kinds where any number may wait. Those
+  /// whose time is over leave first.
+  const Waiter* Occupant(Step& step, Side side);
 
-  /// The shards of the polls on these sides that need several READYs at once.
-  ShardSet PollShards(Mode mode) const {
-    return read_.counted == 0 && side(Side::kWrite).counted == 0 ? 0 : CountedShards(mode);
-  }
+  /// Adds the locks of the polls on these sides that a signal may end at once, or `all`: that
+  /// anything may. False: this hold has done enough; the next one goes on from there.
+  [[nodiscard]] bool NeededFor(Step& step, Mode mode, bool all, ShardSet* needed);
+
+  /// An operation begins to look for takers.
+  void RestartScan();
+
+  /// A Ready (netpollunblock with ioready): wakes, or remembers. After NeededFor.
+  Unblocked Unblock(Step& step, Side side, const Payload& signal, ReadyCondition condition);
 
   /// Sets the deadline of the sides, each by itself under the condition (pollSetDeadline).
-  void SetDeadline(Moment& m, Mode mode, const NewDeadline& asked, DeadlineCondition condition,
+  void SetDeadline(Step& step, Mode mode, const NewDeadline& asked, DeadlineCondition condition,
                    SetDeadlineResult& result);
 
-  /// The timer of a side, or of both, has fired with this number (netpolldeadlineimpl). Returns
-  /// whether a side expired.
-  bool DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write);
-  bool BothDeadline(Moment& m, uint32_t sequence) { return DeadlineImpl(m, sequence, true, true); }
-  bool ReadDeadline(Moment& m, uint32_t sequence) { return DeadlineImpl(m, sequence, true, false); }
-  bool WriteDeadline(Moment& m, uint32_t sequence) {
-    return DeadlineImpl(m, sequence, false, true);
-  }
+  /// The timer of a side, or of both, has fired with this number (netpolldeadlineimpl).
+  void DeadlineImpl(Step& step, uint32_t sequence, Mode sides);
 
-  /// Forgets every READY (pollReset). False: the side has expired, and was left as it is.
-  bool Reset(Side side, bool* forgot);
+  /// Forgets every signal (pollReset). False: the side has expired, and was left as it is.
+  bool Reset(Step& step, Side side, bool* forgot);
 
-  /// A READY comes back: it wakes, or stands before the one that is remembered. Needs the same
-  /// locks as Unblock.
-  void PutBack(Moment& m, Side side, Token token);
+  /// Closes: ends every wait with CLOSED and stops the timers (pollUnblock). Returns how many ended
+  /// at once.
+  uint32_t Evict(Step& step);
 
-  /// A hand-off begins to wait for its Ack, or ends to.
-  void AddUnacked(Side side, int by);
-  void AddKept(Side side, int by);  ///< the same of a READY that is kept for its wait's id
+  /// A single wait that stands here, or in a release of this side, ends if a release, a deadline or
+  /// its own bound says so. True: it goes on.
+  bool StillWaits(Step& step, SingleWaiter& waiter);
 
-  /// Closes: ends every wait with CLOSED and stops the timers (pollUnblock). Returns how many.
-  uint32_t Evict(Moment& m);
+  /// The timer of a wait by max-wait has fired, and a deadline bounds it instead: a clear sees to
+  /// it.
+  void SetMaxWaitAside(Side side) { extra(side).max_waits_aside = true; }
 
-  /// Ends the wait in this place if its own bound is due. False: it is not.
-  bool ExpireWait(Moment& m, SingleWaiter& waiter);
+  /// Ends a wait that StillWaits with this.
+  void EndWait(Step& step, SingleWaiter& waiter, Result<WaitResult> result);
 
-  /// Ends a wait that is not to have an outcome here: claims it and takes it from its place.
-  /// False: it has one already.
-  bool Withdraw(Moment& m, SingleWaiter& waiter, Outcome outcome);
+  /// Ends a poll, under all its locks.
+  static void EndPoll(Step& step, PollWaiter& poll, Result<PollResult> result);
 
-  /// Ends a poll by something that is not a target's. Under its home shard's lock. False: it has
-  /// its outcome already.
-  static bool EndPoll(Moment& m, PollWaiter& poll, Outcome outcome, TimeoutCause cause);
+  /// Takes the signals that the poll needs and ends it, if they are there. Under all its locks.
+  /// `from`: a target that a release opened, with what it gives. kOver: it ended otherwise.
+  enum class Completed : uint8_t { kNot, kTook, kOver };
+  static Completed CompletePoll(Step& step, PollWaiter& poll, const Place* from = nullptr,
+                                const WaitResult* with = nullptr);
 
-  /// Adds the targets that ended a poll to its result. Since it was claimed, each of its targets'
-  /// locks was held once.
-  static void Gather(PollWaiter& poll);
+  /// Lets happen what is due on the poll's targets. Under all its locks. False: that ended it.
+  static bool SettleTargets(Step& step, PollWaiter& poll);
 
-  /// What a condition makes of a change from one deadline to another.
-  static DeadlineEffect Judge(const Deadline& from, const Deadline& to,
-                              DeadlineCondition condition);
-
-  /// Takes the place out of its queue; nothing when it stands nowhere.
+  // Deliveries (deliveries.cc).
+  /// The delivery of this number, or null.
+  Delivery* FindDelivery(Side side, uint64_t number) const;
+  /// A signal that a wait took from here waits for its Ack, or for somebody who asks for its
+  /// answer.
+  Delivery& Deliver(const WaitResult& taken, Delivery::State state, Instant alarm);
+  /// The end of a delivery, or of what it was: kAcked or kStale, which is remembered for a while.
+  void EndDelivery(Delivery& delivery);
+  void Retire(Step& step, Delivery& delivery, Delivery::State state);
+  /// A signal comes back: it wakes, or stands before the one that is remembered. After NeededFor.
+  /// False: it was forgotten, for a Reset came after its hand-out.
+  bool Return(Step& step, Delivery& delivery);
+  bool Return(Step& step, const WaitResult& taken);
+  /// Whether a Reset came after this signal was handed out.
+  bool WasReset(Side side, uint64_t number) const;
+  /// How many deliveries of the side wait for their Ack, or may: one for each wait with an
+  /// ack_timeout. ReserveDelivery: one more of these waits, or one less.
+  uint64_t deliveries_held(Side side) const;
+  void ReserveDelivery(Side side, int by);
+  /// Takes the place out of its list.
   void Unlink(Place& place);
-
+  /// The release in which the place waits for its turn, or null.
+  Release* ReleaseOf(const Place& place) const;
+  void ReleaseEnded(Side side, Release& release);
+  /// Work has to do with it: its slot is not handed out.
+  bool busy() const;
+  /// Counts the side's signal in the polls that stand on it, or no more; as many as a hold allows,
+  /// the rest as Work. True: all are.
+  bool Recount(Step& step, Side side);
   /// What is to be saved of it; and the same again, after Init, but for idle_ttl.
   SavedDesc Save() const;
   void Restore(const SavedDesc& saved);
+  Delivery& Restore(SavedDelivery saved);
+  /// What is saved of it is about to change, and an answer waits for that.
+  void Touch() {
+    env_.unsaved.Touch(*this);
+    changed = env_.unsaved.Changed();
+  }
+  void TouchUnwaited() { env_.unsaved.Touch(*this); }
 
-  /// Nothing stands on it: no wait, READY, hand-off or deadline.
+  /// Nothing stands on it: no wait, signal, delivery or deadline.
   bool idle() const;
+  /// Somebody has to do with it, which puts idle_ttl off.
+  void NoteUse(Instant now) { idle_since = std::max(idle_since, now); }
 
   bool closing() const { return closing_; }
   Kind kind() const { return kind_; }
@@ -184,52 +176,56 @@ class PollDesc {
 
   /// The number of a side's timer: one that fired with another is stale.
   uint32_t sequence(Side side) const;
-
   /// After how long without a call it is closed; kForever: never. Its timer is not armed.
   void ArmIdle(Nanos ttl, Instant since);
   Nanos idle_ttl() const { return idle_ == nullptr ? kForever : idle_->ttl; }
-
   // Of the shard, which keeps them here.
   std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
-  Instant idle_since;     ///< of the last call on it, or the last end of a wait
-  uint64_t changed = 0;   ///< the number of its last change in its shard
-  uint32_t dirty_at = 0;  ///< its place among those to be saved, from 1; 0: it is none
-  bool stored = false;    ///< it was collected to be saved
+  Instant idle_since;                          ///< idle_ttl counts from here
+  uint64_t changed = 0;                        ///< the number of its last change in its shard
+  uint32_t dirty_at = 0;                       ///< its place among those to be saved; 0: it is none
+  bool stored = false;                         ///< it was collected to be saved
 
-  /// Whether the fired read timer was armed for both sides.
+  /// Whether the read timer was armed for both sides.
   bool ServesBoth() const { return read_.serves == static_cast<uint8_t>(Mode::kReadWrite); }
 
  private:
-  struct Half : SideState {
-    Half(TimerUse use, PollDesc& desc) : timer(use, desc) {}
-    DescTimer timer;
-  };
-  struct Idle : DescTimer {
-    explicit Idle(PollDesc& owner) : DescTimer(TimerUse::kIdle, owner) {}
-    Nanos ttl = kForever;
-  };
+  friend class Release;
+  class RecountWork;
+  class DisposeWork;
+  class RebindWork;
+  class RetireWork;
 
   static const SideState kUntouched;
   Half& at(Side side) { return side == Side::kRead ? read_ : Write(); }
   Half& Write();
-  ShardSet CountedShards(Mode mode) const;
-  bool OwnBoundDue(const Waiter& waiter, const SideState& side, Instant now) const;
-  const Waiter* Occupant(Moment& m, Side side);
+  SideExtra& extra(Side side);
+  Deliveries& deliveries(Side side);
+  PlaceList& ListOf(const Place& place);
+  bool OwnBoundDue(const Waiter& waiter, Instant now) const;
+  void TimeOut(Step& step, SingleWaiter& waiter);
   void Link(Place& place);
-  void TakeReady(Side side, WaitResult& result);
-  void ForgetReady(SideState& side);
-  uint32_t Serve(Moment& m, Side side);
-  void ServePoll(Moment& m, Side side, PollWaiter::Target& target, uint32_t* woken);
-  uint32_t EndPlaces(Moment& m, Side side, Instant own_before, bool was_armed, Outcome outcome,
-                     Instant due);
-  bool EndPlace(Moment& m, Place& place, Outcome outcome, TimeoutCause cause, Instant due);
-  void ExpireSides(Moment& m, bool read, bool write);
+  bool OpenTo(const PollWaiter::Target& target) const;
+  void TakeReady(Step& step, Side side, WaitResult& result);
+  void ForgetReady(Step& step, Side side);
+  void Dispose(Step& step, Side side);
+  void ForgetReturned(Step& step, Side side);
+  Delivery& AddDelivery(const WaitResult& taken, Delivery::State state, Instant alarm);
+  void LeaveState(Delivery& delivery);
+  static void FreeDelivery(DescEnv& env, Delivery& delivery);
+  void HandOut(Step& step, Side side);
+  [[nodiscard]] bool FindTaker(Step& step, Side side, Place** taker);
+  void Serve(Step& step, Side side, uint32_t* woken);
+  uint32_t ReleaseAll(Step& step, Side side, Outcome outcome, Instant own_before, bool was_armed);
+  void StandAgain(PollWaiter::Target& target);
+  static void TakeAll(Step& step, PollWaiter& poll, const Place* from, const WaitResult* with,
+                      PollResult* result);
+  static void RecountTargets(Step& step, const PollWaiter& poll);
+  static bool LosePoll(Step& step, PollWaiter::Target& target, const WaitResult& end);
+  void RecountLater(Side side, bool serve = false);
+  void ExpireSides(Step& step, bool read, bool write);
   void SyncTimers();
-  void EndMaxWaits(Moment& m, Side side);
-  void BindMaxWaits(Moment& m, Side side);
-  static bool Available(const PollWaiter::Target& target, Instant now);
-  static void Take(Moment& m, PollWaiter& poll, Waiter::Claimed how);
-  static void DecideAll(Moment& m, PollWaiter& poll);
+  void RebindMaxWaits(Side side, Instant now);
 
   Kind kind_ = Kind::kExclusive;  // behind `stored`, where they fill a gap
   bool closing_ = true;
@@ -243,6 +239,11 @@ class PollDesc {
   std::unique_ptr<Idle> idle_;
 };
 static_assert(sizeof(PollDesc) <= 224, "a name is promised to be small");
+
+/// Whether that life of the name goes on; null: it was over long ago.
+inline bool Lives(const PollDesc* desc, uint64_t generation) {
+  return desc != nullptr && !desc->closing() && desc->generation() == generation;
+}
 
 }  // namespace waitd::core
 

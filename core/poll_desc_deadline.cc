@@ -1,29 +1,66 @@
 // The deadlines of a descriptor: setting them, their timers, and what happens when they fire.
-#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "core/check.h"
 #include "core/poll_desc.h"
+#include "core/step.h"
 
 namespace waitd::core {
+
+/// After a clear max-wait alone bounds waits: the timers that were set aside are armed again.
+class PollDesc::RebindWork final : public Work {
+ public:
+  RebindWork(PollDesc& desc, Side side) : desc_(desc), side_(side) {}
+
+  PollDesc* desc() const override { return &desc_; }
+
+  bool Run(Step& step) override {
+    SideState& side = desc_.at(side_);
+    while (Place* const place = side.extra->rebind) {
+      if (!step.Spend(1)) return false;
+      side.extra->rebind = side.waits.Next(*place);
+      Waiter& waiter = place->waiter();
+      const Instant from = side.extra->rebind_from;
+      if (!waiter.armed() && waiter.until() <= from) desc_.env_.timers.Arm(waiter, from);
+    }
+    side.extra->rebinding = false;
+    return true;
+  }
+
+ private:
+  PollDesc& desc_;
+  const Side side_;
+};
+
+void PollDesc::RebindMaxWaits(Side s, Instant now) {
+  SideState& side = at(s);
+  if (side.extra == nullptr || !std::exchange(side.extra->max_waits_aside, false)) return;
+  side.extra->rebind = side.waits.first();
+  side.extra->rebind_from = now;
+  if (std::exchange(side.extra->rebinding, true)) return;
+  env_.work.Push(std::make_unique<RebindWork>(*this, s));
+}
+
 // The state first, then the timers, then those who wait: whoever looks in between finds the side
 // expired.
-void PollDesc::ExpireSides(Moment& m, bool read, bool write) {
+void PollDesc::ExpireSides(Step& step, bool read, bool write) {
+  TouchUnwaited();
   const std::pair<Side, bool> both[] = {{Side::kRead, read}, {Side::kWrite, write}};
   for (const auto& [s, expires] : both) {
     if (expires) at(s).deadline.state = Deadline::State::kExpired;
   }
   SyncTimers();
+  const size_t others = step.unfinished.size();
   for (const auto& [s, expires] : both) {
-    if (!expires) continue;
-    const SideState& side = at(s);
     // An open latch is open: what stands there are polls that lack others, and they keep it.
-    if (kind_ == Kind::kLatch && side.ready) continue;
-    EndPlaces(m, s, side.deadline.at, true, Outcome::kTimedOut, side.deadline.at);
+    if (!expires || (kind_ == Kind::kLatch && side(s).ready)) continue;
+    ReleaseAll(step, s, Outcome::kTimedOut, side(s).deadline.at, true);
   }
+  step.unfinished.resize(others);  // nobody's answer waits for time's own releases
 }
 
-void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
+void PollDesc::SetDeadline(Step& step, Mode mode, const NewDeadline& asked,
                            DeadlineCondition condition, SetDeadlineResult& result) {
   std::array<bool, 2> expires{};
   std::array<bool, 2> was_armed{};
@@ -35,31 +72,33 @@ void PollDesc::SetDeadline(Moment& m, Mode mode, const NewDeadline& asked,
     if (asked.absolute && CanExpire(to) && CanExpire(deadline) && deadline.wall == to.wall) {
       to.at = deadline.at;
     }
-    const DeadlineEffect effect = Judge(deadline, to, condition);
+    const DeadlineEffect effect = JudgeDeadline(deadline, to, condition);
     result.effect[Index(s)] = effect;
     if (effect == DeadlineEffect::kRefused) continue;
     result.applied = true;
     if (effect == DeadlineEffect::kUnchanged) continue;
+    Touch();
     expires[Index(s)] = effect == DeadlineEffect::kExpired;
     was_armed[Index(s)] = CanExpire(deadline);
-    if (!was_armed[Index(s)] && CanExpire(to)) EndMaxWaits(m, s);
     deadline = to;
   }
   SyncTimers();
   for (const Side s : kSides) {
     const SideState& side = this->side(s);
+    result.deadline[Index(s)] = side.deadline;
     // An open latch is open: what stands there are polls that lack others, and they keep it.
     if (expires[Index(s)] && !(kind_ == Kind::kLatch && side.ready)) {
-      result.woken += EndPlaces(m, s, side.deadline.at, was_armed[Index(s)], Outcome::kTimedOut,
-                                side.deadline.at);
+      result.woken +=
+          ReleaseAll(step, s, Outcome::kTimedOut, side.deadline.at, was_armed[Index(s)]);
     }
-    if (was_armed[Index(s)] && !CanExpire(side.deadline)) BindMaxWaits(m, s);
-    result.deadline[Index(s)] = side.deadline;
+    if (!Includes(mode, s)) continue;
+    if (was_armed[Index(s)] && !CanExpire(side.deadline)) RebindMaxWaits(s, step.now().mono);
+    Recount(step, s);
   }
 }
 
-DeadlineEffect PollDesc::Judge(const Deadline& from, const Deadline& to,
-                               DeadlineCondition condition) {
+DeadlineEffect JudgeDeadline(const Deadline& from, const Deadline& to,
+                             DeadlineCondition condition) {
   using State = Deadline::State;
   const bool same = from.state == to.state && (to.state != State::kArmed || from.at == to.at);
   const bool revives = from.state == State::kExpired && to.state != State::kExpired;
@@ -90,30 +129,6 @@ DeadlineEffect PollDesc::Judge(const Deadline& from, const Deadline& to,
   return later ? DeadlineEffect::kExtended : DeadlineEffect::kShortened;
 }
 
-// Those whose max-wait is over end by it, before a deadline binds them instead.
-void PollDesc::EndMaxWaits(Moment& m, Side s) {
-  Place* next = at(s).first;
-  for (uint32_t left = at(s).places; left > 0; --left) {
-    Place& place = *std::exchange(next, next->next);
-    if (!place.target) ExpireWait(m, static_cast<SingleWaiter&>(place));
-  }
-}
-
-// A wait that only max-wait bounds was bound by the deadline instead. Now that there is none, its
-// bound counts again, from now on if it has passed meanwhile.
-void PollDesc::BindMaxWaits(Moment& m, Side s) {
-  Place* place = at(s).first;
-  for (uint32_t left = at(s).places; left > 0; --left, place = place->next) {
-    Waiter& waiter = place->waiter();
-    if (waiter.poll || waiter.ignore_deadline || waiter.bound != TimeoutCause::kMaxWait) continue;
-    if (waiter.until() == kNever) continue;
-    if (waiter.armed() && waiter.until() >= m.now.mono) continue;
-    // Armed before now, it may be taken by who read the clock before, and would not be due then.
-    env_.timers.Cancel(waiter);
-    env_.timers.Arm(waiter, std::max(waiter.until(), m.now.mono));
-  }
-}
-
 // Brings the timers in line with the deadlines. A timer keeps its number while it serves the same
 // sides; a later instant leaves it where it is, to be moved when it fires; an earlier one moves it
 // at once.
@@ -142,19 +157,21 @@ uint32_t PollDesc::sequence(Side s) const {
   return write_ == nullptr ? 0 : write_->timer.sequence();
 }
 
-bool PollDesc::DeadlineImpl(Moment& m, uint32_t sequence, bool read, bool write) {
+void PollDesc::DeadlineImpl(Step& step, uint32_t sequence, Mode sides) {
+  const bool read = Includes(sides, Side::kRead);
+  const bool write = Includes(sides, Side::kWrite);
   const Side s = read ? Side::kRead : Side::kWrite;
   if (sequence != this->sequence(s)) {
     ++env_.counters.stale_timers;
-    return false;
+    return;
   }
   WAITD_CHECK(!read || CanExpire(side(Side::kRead).deadline), "a read timer without a deadline");
   WAITD_CHECK(!write || CanExpire(side(Side::kWrite).deadline), "a write timer without a deadline");
-  if (side(s).deadline.at > m.now.mono) {
+  if (side(s).deadline.at > step.now().mono) {
     SyncTimers();  // the deadline was extended: now the timer follows
-    return false;
+    return;
   }
-  return Settle(m);
+  Settle(step);
 }
 
 }  // namespace waitd::core

@@ -1,5 +1,6 @@
 // What is saved of a descriptor, and a new life from it.
 #include <memory>
+#include <utility>
 
 #include "core/poll_desc.h"
 
@@ -35,7 +36,7 @@ SavedDesc PollDesc::Save() const {
     const SideState& from = side(s);
     SavedSide& to = saved.side[Index(s)];
     Copy(from, to);
-    if (from.hand_offs != nullptr) to.returned = from.hand_offs->returned;
+    if (from.extra != nullptr) to.reset_through = from.extra->reset_through;
   }
   return saved;
 }
@@ -43,22 +44,36 @@ SavedDesc PollDesc::Save() const {
 void PollDesc::Restore(const SavedDesc& saved) {
   open_time_ = saved.open_time;
   if (!saved.labels.empty()) {
-    options = std::make_unique<const OpenOptions>(OpenOptions{.labels = saved.labels});
+    OpenOptions opened;
+    opened.labels = saved.labels;
+    options = std::make_unique<const OpenOptions>(std::move(opened));
   }
   for (const Side s : kSides) {
     const SavedSide& from = saved.side[Index(s)];
-    const bool untouched = !from.ready && from.delivery == 0 && from.returned.empty() &&
-                           from.deadline.state == Deadline::State::kNone;
+    const bool untouched =
+        !from.ready && from.delivery == 0 && from.deadline.state == Deadline::State::kNone;
     if (untouched) continue;
-    SideState& to = at(s);
-    Copy(from, to);
-    if (!from.returned.empty()) {
-      to.hand_offs = std::make_unique<HandOffs>();
-      to.hand_offs->returned = from.returned;
-      env_.counters.returned += from.returned.size();
-    }
+    Copy(from, at(s));
+    if (from.reset_through > 0) extra(s).reset_through = from.reset_through;
   }
   SyncTimers();
+}
+
+Delivery& PollDesc::Restore(SavedDelivery saved) {
+  const WaitResult taken{.coalesced = saved.coalesced,
+                         .generation = saved.key.generation,
+                         .signal = std::move(saved.signal),
+                         .delivery = saved.key.number,
+                         .attempt = saved.attempt,
+                         .side = saved.key.side,
+                         .ready_time = saved.ready_time};
+  Delivery& delivery = AddDelivery(taken, saved.state, saved.alarm);
+  delivery.acknowledgeable = saved.acknowledgeable;
+  delivery.wait_id = std::move(saved.wait_id);
+  delivery.caller = saved.caller;
+  delivery.recorded = saved.recorded;
+  delivery.stored = true;
+  return delivery;
 }
 
 }  // namespace waitd::core

@@ -15,10 +15,13 @@ namespace waitd::core {
 namespace {
 
 // A deadline from what was asked: never before its instant, and beyond the range it never comes.
-PollDesc::NewDeadline ToDeadline(const Now& now, const SetDeadlineArgs& args) {
-  PollDesc::NewDeadline to;
+NewDeadline ToDeadline(const Step& step, const SetDeadlineArgs& args) {
+  const Now& now = step.now();
+  NewDeadline to;
   if (args.what == SetDeadlineArgs::What::kClear) return to;
-  Nanos left = SaturatingSubtract(args.timeout, args.retry.sent_ago);
+  // A duration counts from the first attempt of the message.
+  const Nanos ago = SaturatingAdd(args.retry.sent_ago, now.mono - step.received());
+  Nanos left = SaturatingSubtract(args.timeout, ago);
   if (args.what == SetDeadlineArgs::What::kAt) {
     to.absolute = true;
     left = args.at == WallTime::max() ? kForever : SaturatingSubtract(args.at, now.wall);
@@ -29,35 +32,87 @@ PollDesc::NewDeadline ToDeadline(const Now& now, const SetDeadlineArgs& args) {
   return to;
 }
 
-// The descriptor or null, under the locks of the polls that a Ready on it may complete as well.
-template <class Locks>
-PollDesc* FindForReady(Locks& locks, Shard& home, const ReadyArgs& args) {
-  home.mutex().AssertHeld();
-  PollDesc* found = home.Find(args.name);
-  while (found != nullptr && !locks.Widen(found->PollShards(args.mode))) {
-    found = home.Find(args.name);
-  }
-  return found;
+// Whether an operation may end every wait of the sides, and not only the first in line.
+bool EndsAll(const Step& step, const SetDeadlineArgs& args) {
+  return ToDeadline(step, args).state == Deadline::State::kExpired;
 }
 
 }  // namespace
 
-Poller::Poller(const Options& options, Journal* journal, std::function<void(Instant)> alarm)
-    : options_(options),
-      journal_(journal),
-      alarm_(std::move(alarm)),
-      next_generation_(options.first_generation) {
+/// The answer of an operation whose releases go on.
+template <class Args, class C>
+class Poller::LateAnswer final : public Conclusion {
+ public:
+  LateAnswer(const Step& step, size_t home, C& call, std::shared_ptr<Remembered> answer)
+      : Conclusion(static_cast<uint32_t>(step.unfinished.size()),
+                   std::get<typename C::Answer>(call.result()).woken),
+        home_(home),
+        calls_{&call},
+        answer_(std::move(answer)) {
+    if (answer_ != nullptr) answer_->late = this;
+  }
+
+  /// A repeated call gets the answer as well.
+  void Join(C& call) { calls_.push_back(&call); }
+
+ private:
+  void Conclude(Step& step, uint32_t woken) override {
+    using T = typename C::Answer;
+    Shard& home = step.shard(home_);
+    home.mutex().AssertHeld();
+    T result = std::get<T>(calls_.front()->result());
+    result.woken = woken;
+    if constexpr (std::is_same_v<T, ReadyResult>) {
+      if (woken == 0) result.effect = ReadyEffect::kRemembered;  // polls that lack others
+    }
+    if (answer_ != nullptr) {
+      answer_->late = nullptr;
+      if (answer_->record != nullptr) home.env.unsaved.Touch(*answer_->record);
+      answer_->value = result;
+    }
+    const uint64_t number = home.env.unsaved.Changed();
+    for (C* const call : calls_) {
+      call->result() = result;
+      step.Answer(home, *call, number);
+    }
+  }
+
+  const size_t home_;
+  std::vector<C*> calls_;
+  const std::shared_ptr<Remembered> answer_;
+};
+
+Poller::Poller(const Options& options, const Clock& clock, Journal* journal,
+               std::function<void(Instant)> alarm)
+    : options_(options), clock_(clock), journal_(journal), alarm_(std::move(alarm)) {
   for (size_t i = 0; i < kShards; ++i) {
-    shards_[i] = std::make_unique<Shard>(i);
-    const MutexLock lock(shards_[i]->mutex());
-    shards_[i]->ids.MoveHorizon(options.known_since);
+    shards_[i] = std::make_unique<Shard>(i, options.unwritten_for, deliveries_, journal);
   }
 }
 
 Poller::~Poller() = default;
 
+// The name, settled, or null; under the locks of the polls that the operation may end at once. Who
+// gets a signal is known in the hold in which it comes: behind more than a thousand that are
+// overdue, or lack other signals, that takes more holds.
+PollDesc* Poller::FindFor(Step& step, Shard& home, std::string_view name, Mode mode, bool all) {
+  for (bool first = true;; first = false) {
+    home.mutex().AssertHeld();
+    PollDesc* const found = home.Find(name);
+    if (found == nullptr) return nullptr;
+    if (first) found->RestartScan();
+    found->Settle(step);
+    ShardSet needed = 0;
+    if (!found->NeededFor(step, mode, all, &needed)) {
+      step.Again();
+    } else if (step.Widen(needed)) {
+      return found;
+    }
+  }
+}
+
 // What an operation works on: `desc`, which its shard found under the name, or a new one. Null:
-// refused, and nothing was changed.
+// refused, with no effect.
 PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
                           uint64_t generation, const OpenOptions* open_if_missing,
                           Refusal& refusal) {
@@ -78,8 +133,8 @@ PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_v
     refusal.reason = Reason::kKindMismatch;
     return nullptr;
   }
-  desc->idle_since = step.moment.now.mono;
-  if (desc->Settle(step.moment)) step.Expired(home, *desc);
+  desc->NoteUse(step.now().mono);
+  desc->Settle(step);
   return desc;
 }
 
@@ -97,14 +152,11 @@ bool Poller::ReserveDescriptors(uint64_t more, Refusal& refusal) {
 PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
                          Nanos default_idle_ttl) {
   home.mutex().AssertHeld();
-  const uint64_t generation = next_generation_.fetch_add(1, std::memory_order_relaxed);
-  const Now& now = step.moment.now;
-  PollDesc& desc = home.Create(name, KindToOpen(&options), generation, now);
+  PollDesc& desc = home.Create(name, KindToOpen(&options), step.now());
   if (!options.labels.empty() || options.ephemeral) {
     desc.options = std::make_unique<const OpenOptions>(options);
   }
-  desc.ArmIdle(options.idle_ttl.value_or(default_idle_ttl), now.mono);
-  step.Changed(home, desc);
+  desc.ArmIdle(options.idle_ttl.value_or(default_idle_ttl), step.now().mono);
   return desc;
 }
 
@@ -115,50 +167,50 @@ void Poller::Remove(Shard& home, PollDesc& desc) {
 }
 
 template <class Args, class C>
-void Poller::RunOne(const Now& now, const Args& args, C& call) {
-  Step step(*this, now);
+void Poller::RunOne(Instant received, const Args& args, C& call) {
+  Step step(*this, received);
   Shard& home = shard(ShardOf(args.name));
-  {
-    Locks locks(*this, SetOf(home.index()));
-    Once(step, locks, home, args, call);
-  }
-  step.Finish();
+  step.Lock(SetOf(home.index()));
+  Once(step, home, args, call);
 }
 
-void Poller::Open(const Now& now, const OpenArgs& args, OpenCall& call) { RunOne(now, args, call); }
-void Poller::Close(const Now& now, const CloseArgs& args, CloseCall& call) {
-  RunOne(now, args, call);
+void Poller::Open(Instant received, const OpenArgs& args, OpenCall& call) {
+  RunOne(received, args, call);
 }
-void Poller::Reset(const Now& now, const ResetArgs& args, ResetCall& call) {
-  RunOne(now, args, call);
+void Poller::Close(Instant received, const CloseArgs& args, CloseCall& call) {
+  RunOne(received, args, call);
 }
-void Poller::Wait(const Now& now, const WaitArgs& args, WaitCall& call) { RunOne(now, args, call); }
-void Poller::Ready(const Now& now, const ReadyArgs& args, ReadyCall& call) {
-  RunOne(now, args, call);
+void Poller::Reset(Instant received, const ResetArgs& args, ResetCall& call) {
+  RunOne(received, args, call);
 }
-void Poller::SetDeadline(const Now& now, const SetDeadlineArgs& args, SetDeadlineCall& call) {
-  RunOne(now, args, call);
+void Poller::Wait(Instant received, const WaitArgs& args, WaitCall& call) {
+  RunOne(received, args, call);
 }
-void Poller::Ack(const Now& now, const AckArgs& args, AckCall& call) { RunOne(now, args, call); }
+void Poller::Ready(Instant received, const ReadyArgs& args, ReadyCall& call) {
+  RunOne(received, args, call);
+}
+void Poller::SetDeadline(Instant received, const SetDeadlineArgs& args, SetDeadlineCall& call) {
+  RunOne(received, args, call);
+}
+void Poller::Ack(const AckArgs& args, AckCall& call) { RunOne(kWhenCarriedOut, args, call); }
 
-void Poller::Run(const Now& now, std::span<const Operation> operations) {
-  Step step(*this, now);
+void Poller::Run(Instant received, std::span<const Operation> operations) {
+  WAITD_CHECK(operations.size() <= kRunMax, "too many operations at once");
   while (!operations.empty()) {
     const auto poll = std::find_if(operations.begin(), operations.end(), [](const Operation& each) {
       return std::holds_alternative<Op<PollArgs, PollCall>>(each);
     });
     const auto before = static_cast<size_t>(poll - operations.begin());
-    RunByShard(step, operations.first(before));
+    RunByShard(received, operations.first(before));
     if (poll == operations.end()) break;
     const auto& op = std::get<Op<PollArgs, PollCall>>(*poll);
-    DoPoll(step, *op.args, *op.call);
+    Poll(received, *op.args, *op.call);
     operations = operations.subspan(before + 1);
   }
-  step.Finish();
 }
 
 // Those of one shard in their order, and each shard once: a list of them for each, in one array.
-void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
+void Poller::RunByShard(Instant received, std::span<const Operation> operations) {
   constexpr uint32_t kNone = UINT32_MAX;
   std::array<uint32_t, kShards> first;
   std::array<uint32_t, kShards> last;
@@ -179,15 +231,21 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
     }
     last[home] = i;
   }
+  Step step(*this, received);
   for (; touched != 0; touched &= touched - 1) {
     Shard& home = shard(First(touched));
-    Locks locks(*this, SetOf(home.index()));
+    const ShardSet set = SetOf(home.index());
+    step.Unlock();
+    step.Lock(set);
     for (uint32_t i = first[home.index()]; i != kNone; i = next[i]) {
+      if (step.held() != set || !step.Spend(1)) {
+        // The one before needed other locks, or there was much to do: others come first.
+        step.Unlock();
+        step.Lock(set);
+      }
       std::visit(
           [&](const auto& op) {
-            if constexpr (requires { op.args->name; }) {
-              Once(step, locks, home, *op.args, *op.call);
-            }
+            if constexpr (requires { op.args->name; }) Once(step, home, *op.args, *op.call);
           },
           operations[i]);
     }
@@ -195,45 +253,83 @@ void Poller::RunByShard(Step& step, std::span<const Operation> operations) {
 }
 
 // A call that may carry a request_id: what it did once it does not do again.
-template <class Args, class T>
-void Poller::Once(Step& step, Locks& locks, Shard& home, const Args& args, Call<T>& call) {
+template <class Args, class C>
+void Poller::Once(Step& step, Shard& home, const Args& args, C& call) {
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
-  const bool has_id = !args.retry.id.empty();
+  // Before the id is looked up: when no lock is held meanwhile, another call with it may come
+  // first.
+  PollDesc* found = nullptr;
   if constexpr (std::is_same_v<Args, ReadyArgs>) {
-    // Before its id is looked up: while no lock is held, another call with it may come first.
-    if (has_id) FindForReady(locks, home, args);
+    found = FindFor(step, home, args.name, args.mode, false);
+  } else if constexpr (std::is_same_v<Args, CloseArgs>) {
+    found = FindFor(step, home, args.name, Mode::kReadWrite, true);
+  } else if constexpr (std::is_same_v<Args, SetDeadlineArgs>) {
+    found = EndsAll(step, args) ? FindFor(step, home, args.name, args.mode, true)
+                                : home.Find(args.name);
+  } else {
+    found = home.Find(args.name);
   }
-  const IdKey key = has_id ? KeyOf(IdUse::kRequest, args.name, args.retry) : IdKey();
-  const uint64_t content = has_id ? ContentOf(args) : 0;
-  IdRecord* record = nullptr;
-  Refusal refusal;
-  uint64_t number = 0;
-  if (has_id && !Recall(home, key, content, args.retry, step.moment.now, &record, refusal)) {
-    call.result() = std::move(refusal);
-    number = Step::NumberFor(home, nullptr);
-  } else if (record != nullptr) {
-    call.result() = std::get<T>(*record->answer);
-    number = Step::NumberFor(home, nullptr);
-  } else if (constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
-             !Refuses(kTakesRoom, call)) {
-    number = Do(step, locks, home, args, call);
-    const T* const result = has_id ? std::get_if<T>(&call.result()) : nullptr;
-    if (result != nullptr) {
-      record = &home.ids.Insert(key, content);
-      record->state = IdRecord::State::kAnswered;
-      record->answer = std::make_unique<const IdAnswer>(*result);
-      number = step.Changed(home, *record);
-      Age(step, home, *record);
+  constexpr bool kTakesRoom = !std::is_same_v<Args, CloseArgs>;
+  uint64_t content = 0;
+  if (!args.retry.id.empty()) {
+    content = ContentOf(args);
+    if (RecallRequest(step, home, args, content, call)) return;
+  }
+  if (Refuses(kTakesRoom, call)) return step.Answer(home, call, 0);
+  PollDesc* const desc = Do(step, home, found, args, call);
+  uint64_t number = Step::NumberFor(home, desc);
+  using T = typename C::Answer;
+  std::shared_ptr<Remembered> answer;
+  if (const T* const result = std::get_if<T>(&call.result());
+      result != nullptr && !args.retry.id.empty()) {
+    IdRecord& record = home.ids.Insert(KeyOf(IdUse::kRequest, args.name, args.retry), content);
+    T remembered = *result;
+    if constexpr (requires { remembered.woken; }) {
+      // After a crash amid a release nobody knows better.
+      for (const Release* const each : step.unfinished) remembered.woken += each->waits();
+    }
+    number = Remember(step, home, record, std::make_shared<Remembered>(std::move(remembered)));
+    answer = record.answer;
+  }
+  if constexpr (requires(T result) { result.woken; }) {
+    if (!step.unfinished.empty()) {
+      const auto late = std::make_shared<LateAnswer<Args, C>>(step, home.index(), call, answer);
+      for (Release* const each : step.unfinished) each->set_conclusion(late);
+      step.unfinished.clear();
+      return;
     }
   }
   step.Answer(home, call, number);
 }
 
-uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args, OpenCall& call) {
+// True: the call is answered by what is known of its id, or will be.
+template <class Args, class C>
+bool Poller::RecallRequest(Step& step, Shard& home, const Args& args, uint64_t content, C& call) {
+  home.mutex().AssertHeld();
+  IdRecord* const known = home.ids.Find(KeyOf(IdUse::kRequest, args.name, args.retry));
+  Refusal refusal;
+  if (!Recall(step, home, known, content, args.retry, refusal)) {
+    call.result() = std::move(refusal);
+  } else if (known == nullptr) {
+    return false;
+  } else {
+    if constexpr (requires(typename C::Answer result) { result.woken; }) {
+      if (known->answer->late != nullptr) {
+        static_cast<LateAnswer<Args, C>*>(known->answer->late)->Join(call);
+        return true;
+      }
+    }
+    call.result() = std::get<typename C::Answer>(known->answer->value);
+  }
+  step.Answer(home, call, Step::NumberFor(home, nullptr));
+  return true;
+}
+
+PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const OpenArgs& args,
+                     OpenCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
-  PollDesc* const found = home.Find(args.name);
   PollDesc* desc = nullptr;
   if (found == nullptr) {
     if (ReserveDescriptors(1, refusal)) {
@@ -246,18 +342,16 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const OpenArgs& args,
   }
   if (desc == nullptr) {
     call.result() = std::move(refusal);
-  } else {
-    call.result() =
-        OpenResult{Describe(step, *desc, false), found == nullptr, step.moment.now.mono};
+    return found;
   }
-  step.Leave(locks.held());
-  return Step::NumberFor(home, desc != nullptr ? desc : found);
+  call.result() = OpenResult{Describe(step.now(), *desc, false), found == nullptr, step.now().mono};
+  return desc;
 }
 
-uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args, CloseCall& call) {
+PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const CloseArgs& args,
+                     CloseCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
-  PollDesc* found = home.Find(args.name);
   const bool others = found != nullptr && args.session != 0 &&
                       (found->options == nullptr || found->options->session != args.session);
   if (others) found = nullptr;
@@ -265,101 +359,94 @@ uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const CloseArgs& args
   if (desc == nullptr) {
     call.result() = std::move(refusal);
   } else {
-    call.result() = CloseResult{desc->Evict(step.moment)};
-    step.Changed(home, *desc);
+    call.result() = CloseResult{desc->Evict(step)};
+    Remove(home, *desc);
   }
-  step.Leave(locks.held());
-  if (desc != nullptr) Remove(home, *desc);
-  return Step::NumberFor(home, nullptr);
+  return nullptr;
 }
 
-uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ResetArgs& args, ResetCall& call) {
+PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const ResetArgs& args,
+                     ResetCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
-  PollDesc* const found = home.Find(args.name);
   PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
-  } else {
-    ResetResult& result = call.result().emplace<ResetResult>();
-    for (const Side side : kSides) {
-      if (!Includes(args.mode, side)) continue;
-      result.reset &= desc->Reset(side, &result.forgot);
-    }
-    if (result.forgot) step.Changed(home, *desc);
+    return found;
   }
-  step.Leave(locks.held());
-  return Step::NumberFor(home, found);
+  ResetResult& result = call.result().template emplace<ResetResult>();
+  for (const Side side : kSides) {
+    if (Includes(args.mode, side)) result.reset &= desc->Reset(step, side, &result.forgot);
+  }
+  return desc;
 }
 
-uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const ReadyArgs& args, ReadyCall& call) {
+PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const ReadyArgs& args,
+                     ReadyCall& call) {
   home.mutex().AssertHeld();
-  PollDesc* const found = FindForReady(locks, home, args);
-  ReadyResult& result = call.result().emplace<ReadyResult>();
-  PollDesc* desc = nullptr;
+  ReadyResult& result = call.result().template emplace<ReadyResult>();
   // On a name that is not open nobody waits: it is not opened for that.
-  if (found != nullptr || args.generation != 0 || args.open_if_missing == nullptr ||
-      args.condition != ReadyCondition::kWaiting) {
-    Refusal refusal;
-    desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-    if (desc == nullptr) call.result() = std::move(refusal);
+  if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
+      args.condition == ReadyCondition::kWaiting) {
+    return nullptr;
   }
-  if (desc != nullptr) {
-    result.generation = desc->generation();
-    for (const Side side : kSides) {
-      if (!Includes(args.mode, side)) continue;
-      const PollDesc::Unblocked done =
-          desc->Unblock(step.moment, side, args.signal, args.condition);
-      ++home.env.counters.ready[Index(side)][static_cast<size_t>(done.effect)];
-      result.effect = std::min(result.effect, done.effect);
-      result.woken += done.woken;
-      const bool kept =
-          done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
-      result.expired = result.expired || (kept && done.expired);
-    }
-    if (result.effect != ReadyEffect::kRefused) step.Changed(home, *desc);
+  Refusal refusal;
+  PollDesc* const desc =
+      Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+  if (desc == nullptr) {
+    call.result() = std::move(refusal);
+    return found;
   }
-  step.Leave(locks.held());
-  return Step::NumberFor(home, desc != nullptr ? desc : found);
+  result.generation = desc->generation();
+  for (const Side side : kSides) {
+    if (!Includes(args.mode, side)) continue;
+    const Unblocked done = desc->Unblock(step, side, args.signal, args.condition);
+    ++home.env.counters.ready[Index(side)][static_cast<size_t>(done.effect)];
+    result.effect = std::min(result.effect, done.effect);
+    result.woken += done.woken;
+    const bool kept =
+        done.effect == ReadyEffect::kRemembered || done.effect == ReadyEffect::kCoalesced;
+    result.expired = result.expired || (kept && done.expired);
+  }
+  return desc;
 }
 
-uint64_t Poller::Do(Step& step, Locks& locks, Shard& home, const SetDeadlineArgs& args,
-                    SetDeadlineCall& call) {
+PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const SetDeadlineArgs& args,
+                     SetDeadlineCall& call) {
   home.mutex().AssertHeld();
-  const PollDesc::NewDeadline to = ToDeadline(step.moment.now, args);
+  const NewDeadline to = ToDeadline(step, args);
   const bool future = args.what == SetDeadlineArgs::What::kTimeout
                           ? args.timeout > Nanos(0)
                           : to.state == Deadline::State::kArmed;
-  PollDesc* const found = home.Find(args.name);
-  PollDesc* desc = nullptr;
   Refusal refusal;
-  SetDeadlineResult& result = call.result().emplace<SetDeadlineResult>();
-  result.decided = step.moment.now.mono;
+  SetDeadlineResult& result = call.result().template emplace<SetDeadlineResult>();
+  result.decided = step.now().mono;
   if (args.condition == DeadlineCondition::kArmOrExtend && !future) {
     call.result() = Refusal{.reason = Reason::kBadTime};
-  } else if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
-             PollDesc::Judge({}, to, args.condition) == DeadlineEffect::kRefused) {
+    return found;
+  }
+  if (found == nullptr && args.generation == 0 && args.open_if_missing != nullptr &&
+      JudgeDeadline({}, to, args.condition) == DeadlineEffect::kRefused) {
     // A name is not opened for a change that its condition forbids.
     for (const Side side : kSides) {
       if (Includes(args.mode, side)) result.effect[Index(side)] = DeadlineEffect::kRefused;
     }
-  } else {
-    desc = Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
-    if (desc == nullptr) call.result() = std::move(refusal);
+    return nullptr;
   }
-  if (desc != nullptr) {
-    result.generation = desc->generation();
-    desc->SetDeadline(step.moment, args.mode, to, args.condition, result);
-    for (const Side side : kSides) {
-      result.deadline[Index(side)] = desc->side(side).deadline;
-      if (!Includes(args.mode, side)) continue;
-      const auto effect = static_cast<size_t>(result.effect[Index(side)]);
-      ++home.env.counters.deadlines[Index(side)][effect];
-    }
-    if (result.applied) step.Changed(home, *desc);
+  PollDesc* const desc =
+      Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+  if (desc == nullptr) {
+    call.result() = std::move(refusal);
+    return found;
   }
-  step.Leave(locks.held());
-  return Step::NumberFor(home, desc != nullptr ? desc : found);
+  result.generation = desc->generation();
+  desc->SetDeadline(step, args.mode, to, args.condition, result);
+  for (const Side side : kSides) {
+    if (!Includes(args.mode, side)) continue;
+    const auto effect = static_cast<size_t>(result.effect[Index(side)]);
+    ++home.env.counters.deadlines[Index(side)][effect];
+  }
+  return desc;
 }
 
 // Whether the store has failed, or is full and the operation would need room there. What was done
@@ -386,13 +473,17 @@ uint64_t Poller::waiters() const {
   return waiters_.load(std::memory_order_relaxed);
 }
 
-Counters Poller::Count(const Now& now) const {
+Counters Poller::Count() const {
+  const Instant now = clock_.Read().mono;
   Counters sum;
   for (const auto& each : shards_) {
     const MutexLock lock(each->mutex());
     Counters counters = each->env.counters;
     counters.timers = each->env.timers.size();
-    if (each->oldest != nullptr) counters.oldest_waiter = now.mono - each->oldest->begin;
+    // Those of a release are not shown any more, but leave one by one.
+    const bool any = std::any_of(counters.waiters.begin(), counters.waiters.end(),
+                                 [](uint64_t parked) { return parked > 0; });
+    if (any && each->oldest != nullptr) counters.oldest_waiter = now - each->oldest->begin;
     sum.Add(counters);
   }
   return sum;

@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "core/check.h"
+#include "core/name_merge.h"
 #include "core/poll_desc.h"
 #include "core/poller.h"
 #include "core/shard.h"
@@ -12,15 +14,20 @@ namespace waitd::core {
 namespace {
 
 constexpr size_t kWaitersShownMax = 100;
-// Names that one List looks at in a shard, under one hold of its lock. A filter that matches few
-// makes short pages, not long holds.
-constexpr uint32_t kNamesSeenMax = 2000;
 
 bool HasAll(const PollDesc& desc, const Labels& wanted) {
   if (wanted.empty()) return true;
   if (desc.options == nullptr) return false;
   const Labels& have = desc.options->labels;
   return std::includes(have.begin(), have.end(), wanted.begin(), wanted.end());
+}
+
+bool Matches(const ListArgs& args, const PollDesc& desc) {
+  if (args.waiting_only &&
+      desc.side(Side::kRead).waiters() + desc.side(Side::kWrite).waiters() == 0) {
+    return false;
+  }
+  return HasAll(desc, args.labels);
 }
 
 // Its last four characters: who knows an id can take its outcome.
@@ -36,8 +43,7 @@ std::string Hint(const std::string& id) {
 
 }  // namespace
 
-DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) const {
-  const Now& now = step.moment.now;
+DescriptorInfo Poller::Describe(const Now& now, const PollDesc& desc, bool with_waiters) const {
   DescriptorInfo info;
   info.name = desc.name();
   info.kind = desc.kind();
@@ -50,30 +56,28 @@ DescriptorInfo Poller::Describe(Step& step, PollDesc& desc, bool with_waiters) c
     info.owner = desc.options->owner;
   }
   for (const Side s : kSides) {
-    const PollDesc::SideState& side = desc.side(s);
+    const SideState& side = desc.side(s);
     DescriptorInfo::SideInfo& shown = info.side[Index(s)];
-    shown.state = side.HasReady()   ? SemaphoreState::kReady
-                  : side.places > 0 ? SemaphoreState::kWaiting
-                                    : SemaphoreState::kNil;
-    shown.waiters = side.places;
+    shown.state = side.HasReady()      ? SemaphoreState::kReady
+                  : side.waiters() > 0 ? SemaphoreState::kWaiting
+                                       : SemaphoreState::kNil;
+    shown.waiters = side.waiters();
     shown.payload_bytes = side.signal == nullptr ? 0 : side.signal->size();
     shown.deadline = side.deadline;
-    if (side.hand_offs != nullptr) {
-      shown.unacked = side.hand_offs->unacked;
-      shown.returned = static_cast<uint32_t>(side.hand_offs->returned.size());
+    if (const Deliveries* const deliveries = side.deliveries(); deliveries != nullptr) {
+      shown.unacked = deliveries->pending;
+      shown.returned = static_cast<uint32_t>(deliveries->returned.size());
     }
     if (!with_waiters) continue;
-    Place* place = side.first;
-    for (size_t left = std::min<size_t>(side.places, kWaitersShownMax); left > 0; --left) {
+    for (const Place* const place : side.First(kWaitersShownMax)) {
       const Waiter& waiter = place->waiter();
       DescriptorInfo::Waiter& who = shown.waiter_details.emplace_back();
-      const Parkable& call = CallOf(waiter);
-      who.client = call.client();
-      who.connected = call.connected();
-      if (call.record_ != nullptr) who.id_hint = Hint(call.record_->id);
+      const Parkable* const call = CallOf(waiter);
+      who.client = call != nullptr ? call->client() : waiter.record->absent->client;
+      who.connected = call != nullptr && call->connected();
+      if (waiter.record != nullptr) who.id_hint = Hint(waiter.record->id);
       who.since = WallOf(now, waiter.begin);
       if (waiter.until() != kNever) who.until = WallOf(now, waiter.until());
-      place = place->next;
     }
   }
   return info;
@@ -99,7 +103,7 @@ class Poller::ListHops final : public Effect {
       Shard& shard = poller_.shard(next_);
       const MutexLock lock(shard.mutex());
       if (poller_.Refuses(false, call_)) break;
-      if (numbers_[next_] <= shard.unsaved.saved) continue;
+      if (numbers_[next_] <= shard.env.unsaved.saved()) continue;
       shard.line.Push(*this, numbers_[next_]);
       return;
     }
@@ -119,84 +123,60 @@ class Poller::ListHops final : public Effect {
   size_t next_ = 0;
 };
 
-void Poller::Get(const Now& now, const GetArgs& args, GetCall& call) {
-  Step step(*this, now);
+void Poller::Get(const GetArgs& args, GetCall& call) {
+  Step step(*this);
   Shard& home = shard(ShardOf(args.name));
-  const ShardSet set = SetOf(home.index());
-  {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    if (Refuses(false, call)) {
-      step.Answer(home, call, 0);
-    } else {
-      Refusal refusal;
-      PollDesc* const found = home.Find(args.name);
-      PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
-      if (desc == nullptr) {
-        call.result() = std::move(refusal);
-      } else {
-        call.result() = Describe(step, *desc, true);
-      }
-      step.Leave(set);
-      step.Answer(home, call, Step::NumberFor(home, desc));
-    }
+  step.Lock(SetOf(home.index()));
+  home.mutex().AssertHeld();
+  if (Refuses(false, call)) return step.Answer(home, call, 0);
+  Refusal refusal;
+  PollDesc* const found = home.Find(args.name);
+  PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
+  if (desc == nullptr) {
+    call.result() = std::move(refusal);
+  } else {
+    call.result() = Describe(step.now(), *desc, true);
   }
-  step.Finish();
+  step.Answer(home, call, Step::NumberFor(home, desc));
 }
 
-// First the names, from each shard in turn, then each one's description; a name closed in between
-// is left out.
-void Poller::List(const Now& now, const ListArgs& args, ListCall& call) {
-  Step step(*this, now);
+// First the names, merged from all shards, then each one's description; a name closed in between is
+// left out. Never two locks at once.
+void Poller::List(const ListArgs& args, ListCall& call) {
+  WAITD_CHECK(args.page_size > 0, "a page of a list has no room");
   ListResult& result = call.result().emplace<ListResult>();
   auto& hops = *new ListHops(*this, call);  // until its Done
-  std::vector<std::string> names;
-  std::optional<std::string>
-      seen_through;  // every shard was looked at up to here; none: to the end
-  for (const auto& each : shards_) {
-    const MutexLock lock(each->mutex());
-    hops.Add(each->index(), each->unsaved.number);
-    const std::string_view from = std::max(args.prefix, std::string_view(args.after));
-    auto it = each->ordered.lower_bound(from);
-    uint32_t taken = 0;
-    for (uint32_t seen = 0; it != each->ordered.end(); ++it, ++seen) {
-      const PollDesc& desc = **it;
-      const std::string_view name = desc.name();
-      if (!name.starts_with(args.prefix)) break;
-      if (seen == kNamesSeenMax || taken == args.page_size) {
-        const std::string_view last = (*std::prev(it))->name();
-        if (!seen_through.has_value() || last < *seen_through) seen_through = last;
-        break;
-      }
-      if (name == args.after || !HasAll(desc, args.labels)) continue;
-      const bool waiting = desc.side(Side::kRead).places + desc.side(Side::kWrite).places > 0;
-      if (args.waiting_only && !waiting) continue;
-      names.emplace_back(name);
-      ++taken;
+  NameMerge merge(kShards, args.after, args.page_size);
+  NameMerge::Page page = merge.Run([&](size_t i, NameMerge::Source& source, uint32_t looks) {
+    Shard& each = shard(i);
+    const MutexLock lock(each.mutex());
+    hops.Add(i, each.env.unsaved.number());
+    auto it = !source.begun && args.after < args.prefix ? each.ordered.lower_bound(args.prefix)
+                                                        : each.ordered.upper_bound(source.seen);
+    const PollDesc* last = nullptr;
+    uint32_t seen = 0;
+    for (; it != each.ordered.end() && (*it)->name().starts_with(args.prefix); ++it, ++seen) {
+      if (seen == looks) break;
+      last = *it;
+      if (Matches(args, *last)) source.names.emplace_back(last->name());
     }
-  }
-  std::sort(names.begin(), names.end());
-  if (seen_through.has_value()) {
-    names.erase(std::upper_bound(names.begin(), names.end(), *seen_through), names.end());
-    result.next_after = *seen_through;
-  }
-  if (names.size() > args.page_size) {
-    names.resize(args.page_size);
-    result.next_after = names.back();
-  }
-  for (const std::string& name : names) {
+    source.more =
+        seen == looks && it != each.ordered.end() && (*it)->name().starts_with(args.prefix);
+    if (last != nullptr) source.seen = last->name();
+    return seen;
+  });
+  result.next_after = std::move(page.next_after);
+  for (const std::string& name : page.names) {
+    Step step(*this);
     Shard& home = shard(ShardOf(name));
-    const ShardSet set = SetOf(home.index());
-    const Locks locks(*this, set);
+    step.Lock(SetOf(home.index()));
     home.mutex().AssertHeld();
     PollDesc* const desc = home.Find(name);
     if (desc == nullptr) continue;
-    if (desc->Settle(step.moment)) step.Expired(home, *desc);
-    result.descriptors.push_back(Describe(step, *desc, false));
+    desc->Settle(step);
+    result.descriptors.push_back(Describe(step.now(), *desc, false));
     hops.Add(home.index(), desc->changed);
-    step.Leave(set);
   }
-  step.Finish();
   hops.Done();
 }
 

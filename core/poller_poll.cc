@@ -33,15 +33,17 @@ bool WellFormed(const PollArgs& args, Refusal& refusal) {
 
 }  // namespace
 
-// Everything that can refuse a poll before it stands anywhere, so that a refused one changed
-// nothing: not even a missing name is opened. Under the locks of all targets.
-bool Poller::CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal) {
+// Everything that can refuse a poll, before it has any effect; under the locks of all targets.
+// Fills in the names that are open, settled.
+bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollWaiter& poll,
+                          Refusal& refusal) {
   std::vector<std::string_view> missing;
   for (uint32_t i = 0; i < args.targets.size(); ++i) {
     const PollTarget& target = args.targets[i];
     Shard& home = shard(ShardOf(target.name));
     home.mutex().AssertHeld();
-    const PollDesc* const desc = home.Find(target.name);
+    PollDesc* const desc = home.Find(target.name);
+    poll.targets()[i].desc = desc;
     refusal.target = i;
     refusal.generation = desc == nullptr ? 0 : desc->generation();
     if (desc == nullptr && (target.generation != 0 || args.open_if_missing == nullptr)) {
@@ -63,44 +65,72 @@ bool Poller::CheckTargets(const PollArgs& args, bool may_park, Refusal& refusal)
       refusal.reason = Reason::kKindMismatch;
       return false;
     }
+    if (args.ack_timeout.has_value() &&
+        !MayDeliver(desc, target.side, args.targets.size(), refusal)) {
+      refusal.target = i;
+      return false;
+    }
   }
   std::sort(missing.begin(), missing.end());
   const auto opens = static_cast<uint64_t>(
       std::distance(missing.begin(), std::unique(missing.begin(), missing.end())));
-  refusal.generation = 0;
   if (opens > 0 && !may_park) {
-    refusal.reason = Reason::kLimitWaiters;
-    refusal.limit = options_.max_waiters;
+    refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
     return false;
   }
+  const bool parks = may_park && poll.until() > step.now().mono;
+  if (parks && !FreeFor(step, args, poll, refusal)) return false;
+  refusal.generation = 0;
   return opens == 0 || ReserveDescriptors(opens, refusal);
+}
+
+// Whether nobody stands where this poll would, if it would stand anywhere.
+bool Poller::FreeFor(Step& step, const PollArgs& args, PollWaiter& poll, Refusal& refusal) {
+  uint32_t ready = 0;
+  uint32_t lost = 0;
+  for (PollWaiter::Target& target : poll.targets()) {
+    if (target.desc == nullptr) continue;
+    target.desc->Settle(step);
+    const auto check = target.desc->CheckErr(target.side, false);
+    if (check == PollDesc::Check::kReady) ++ready;
+    if (check == PollDesc::Check::kExpired) ++lost;
+  }
+  const uint32_t need = std::max(args.need, 1U);
+  if (ready >= need || poll.targets().size() - lost < need) return true;
+  for (PollWaiter::Target& target : poll.targets()) {
+    if (target.desc == nullptr ||
+        target.desc->CheckErr(target.side, false) == PollDesc::Check::kExpired) {
+      continue;
+    }
+    const Waiter* const holder = target.desc->Occupant(step, target.side);
+    if (holder == nullptr) continue;
+    refusal = DoubleWait(step.now(), *holder, target.desc->generation());
+    refusal.target = poll.index(target);
+    return false;
+  }
+  return true;
 }
 
 // After CheckTargets, which reserved what is missing: nothing is refused any more.
 void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
-  poll.targets.clear();
-  poll.targets.resize(args.targets.size());
   for (uint32_t i = 0; i < args.targets.size(); ++i) {
     const PollTarget& from = args.targets[i];
-    PollWaiter::Target& target = poll.targets[i];
+    PollWaiter::Target& target = poll.targets()[i];
     Shard& home = shard(ShardOf(from.name));
     home.mutex().AssertHeld();
-    Refusal none;
-    PollDesc* const found = home.Find(from.name);
-    target.desc =
-        found != nullptr
-            ? Resolve(step, home, found, from.name, from.generation, nullptr, none)
-            : &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl);
-    target.poll = &poll;
-    target.side = from.side;
-    target.shard = static_cast<uint32_t>(home.index());
+    if (target.desc == nullptr) target.desc = home.Find(from.name);  // opened for another side
+    if (target.desc == nullptr) {
+      target.desc =
+          &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl);
+    }
+    target.desc->NoteUse(step.now().mono);
+    target.desc->Settle(step);
   }
 }
 
-void Poller::Poll(const Now& now, const PollArgs& args, PollCall& call) {
-  Step step(*this, now);
+void Poller::Poll(Instant received, const PollArgs& args, PollCall& call) {
+  Step step(*this, received);
   DoPoll(step, args, call);
-  step.Finish();
 }
 
 void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
@@ -108,89 +138,96 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   const bool well_formed = WellFormed(args, refusal);
   Shard& home = shard(well_formed ? ShardOf(args.targets.front().name) : 0);
   ShardSet set = SetOf(home.index());
-  for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
-  Locks locks(*this, set);
+  if (well_formed) {
+    for (const PollTarget& target : args.targets) set |= SetOf(ShardOf(target.name));
+  }
+  step.Lock(set);
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = well_formed && !args.retry.id.empty();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallPoll(step, locks, home, args, content, call)) return;
+  if (has_id && RecallPoll(step, home, args, content, call)) return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   PollWaiter& poll = home.polls.Get();
-  Bound(step.moment.now, args.timeout, args.retry.sent_ago, poll);
-  poll.call = &call;
+  Bound(step, args.timeout, args.retry.sent_ago, poll);
   poll.need = std::max(args.need, 1U);
   poll.shards = set;
-  const bool park = poll.until() > step.moment.now.mono;
-  const bool slot = park && ReserveWaiter();
+  const bool park = poll.until() > step.now().mono;
+  const bool slots = well_formed && park && ReserveWaiters(args.targets.size());
   // MO[draining]: acquire; as in Wait.
   const bool draining = draining_.load(std::memory_order_acquire);
   if (draining) refusal.reason = Reason::kDraining;
   auto blocked = PollDesc::Blocked::kEnded;
-  if (!well_formed || draining || !CheckTargets(args, slot || !park, refusal)) {
+  if (well_formed) MakeTargets(args, poll);
+  if (!well_formed || draining || !CheckTargets(step, args, slots || !park, poll, refusal)) {
     call.result() = std::move(refusal);
   } else {
     OpenTargets(step, args, poll);
-    const Waiter* holder = nullptr;
-    uint32_t at = 0;
-    blocked = PollDesc::BlockAll(step.moment, poll, slot, &holder, &at);
-    if (blocked == PollDesc::Blocked::kDoubleWait) {
-      Refusal double_wait =
-          DoubleWait(step.moment.now, *holder, poll.targets[at].desc->generation());
-      double_wait.target = at;
-      call.result() = std::move(double_wait);
-    } else if (blocked == PollDesc::Blocked::kEnded) {
-      PollDesc::Gather(poll);
-      const PollResult& result = std::get<PollResult>(call.result());
-      if (park && !slot && ByItsOwnBound(result)) {
+    PollResult result;
+    blocked = PollDesc::BlockAll(step, poll, slots, &result);
+    if (blocked == PollDesc::Blocked::kEnded) {
+      if (park && !slots && ByItsOwnBound(result)) {
         call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+      } else {
+        call.result() = std::move(result);
       }
     }
   }
-  if (has_id && (blocked == PollDesc::Blocked::kParked ||
-                 std::holds_alternative<PollResult>(call.result()))) {
-    const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
-    IdRecord& record = home.ids.Insert(key, content);
-    record.ack_timeout = args.ack_timeout.value_or(Nanos(0));
-    Knows(home, record, poll, call);
+  const bool parked = blocked == PollDesc::Blocked::kParked;
+  if (has_id && (parked || std::holds_alternative<PollResult>(call.result()))) {
+    poll.record =
+        &home.ids.Insert(KeyOf(IdUse::kWait, args.targets.front().name, args.retry), content);
+    poll.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
+    poll.record->waiter = &poll;
   }
-  if (blocked == PollDesc::Blocked::kParked) {
-    call.waiter_ = &poll;
-    call.life_ = poll.life();
-    call.shard_ = static_cast<uint8_t>(home.index());
-    home.Park(poll, WaitMode::kPoll);
-    step.Leave(set);
+  if (parked) {
+    poll.call = &call;
+    if (args.ack_timeout.has_value()) {
+      for (PollWaiter::Target& each : poll.targets()) {
+        each.reserved = !each.lost;
+        if (each.reserved) each.desc->ReserveDelivery(each.side, 1);
+      }
+    }
+    Parked(home, poll, call);
+    home.Park(poll);
+    ++home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)];
     return;
   }
+  if (slots) ReleaseWaiters(args.targets.size());
   home.CountEnd(call.result());
-  HandOver(step, set, poll);
-  uint64_t number = step.Ended(home, poll, call.result());
+  uint64_t number = 0;
+  if (poll.record != nullptr) {
+    call.shard_ = static_cast<uint8_t>(home.index());
+    number = RememberEnd(step, home, poll, true, call.result(), &call.answer_);
+  }
+  if (well_formed) number = std::max(number, step.Link(poll, home));
   poll.Recycle();
   home.polls.Put(poll);
-  if (slot) ReleaseWaiter();
-  if (call.record_ != nullptr) {
-    number = std::max(number, Remember(step, home, call, call.result()));
-  }
-  step.Leave(set);
   step.Answer(home, call, number);
+}
+
+void Poller::MakeTargets(const PollArgs& args, PollWaiter& poll) {
+  poll.MakeTargets(args.targets.size());
+  for (uint32_t i = 0; i < args.targets.size(); ++i) {
+    poll.targets()[i].poll = &poll;
+    poll.targets()[i].side = args.targets[i].side;
+  }
 }
 
 // Takes the locks of all the poll's targets and lets happen what is due there and to the poll, in
 // the order of the instants. True: this life of the poll goes on.
-bool Poller::SettlePoll(Step& step, Locks& locks, PollWaiter& poll, uint32_t life) {
-  const auto over = [&] { return poll.life() != life || poll.claimed(); };
-  while (!over() && !locks.Widen(poll.shards)) {
+bool Poller::SettlePoll(Step& step, PollWaiter& poll, uint32_t life) {
+  while (poll.life() == life && !step.Widen(poll.shards)) {
   }
-  if (over()) return false;
-  for (const PollWaiter::Target& target : poll.targets) {
-    if (target.standing() && target.desc->Settle(step.moment)) {
-      step.Expired(shard(target.shard), *target.desc);
-    }
-  }
-  if (poll.until() <= step.moment.now.mono) {
-    PollDesc::EndPoll(step.moment, poll, Outcome::kTimedOut, poll.bound);
-  }
-  return !poll.claimed();
+  if (poll.life() != life || !PollDesc::SettleTargets(step, poll)) return false;
+  const Instant now = step.now().mono;
+  if (poll.until() > now) return true;
+  PollDesc::EndPoll(step, poll,
+                    PollResult{.outcome = Outcome::kTimedOut,
+                               .cause = poll.bound,
+                               .parked = now - poll.begin,
+                               .late = now - std::max(poll.until(), poll.begin)});
+  return false;
 }
 
 }  // namespace waitd::core

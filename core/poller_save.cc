@@ -1,5 +1,4 @@
 // What is to be saved, and what may be seen when it is.
-#include <memory>
 #include <utility>
 
 #include "core/poll_desc.h"
@@ -9,99 +8,71 @@
 #include "core/step.h"
 
 namespace waitd::core {
-namespace {
 
-SavedId Save(const IdRecord& record, size_t shard) {
-  SavedId saved;
-  saved.key = {record.use, record.name, record.caller, record.id};
-  saved.shard = static_cast<uint32_t>(shard);
-  saved.state = record.state;
-  saved.content = record.content;
-  saved.recorded = record.recorded;
-  if (record.alarm != nullptr) saved.alarm = record.alarm->when();
-  saved.ack_timeout = record.ack_timeout;
-  if (record.answer != nullptr) saved.answer = *record.answer;
-  if (record.hand_off != nullptr) {
-    const HandOff& hand_off = *record.hand_off;
-    saved.hand_off = {hand_off.generation, hand_off.side, hand_off.token};
-  }
-  return saved;
-}
-
-}  // namespace
-
-// Shards that were changed in one step are collected under all their locks: so the whole of the
-// step is in what is saved, or nothing of it. A shard is in a cut once: what is forgotten or closed
-// is erased before the rest is written, and could not undo what was collected of it before.
-ShardSet Poller::Collect(ShardSet shards, Changes& to, Cut& cut) {
-  ShardSet later = 0;
-  while (shards != 0) {
-    Locks locks(*this, SetOf(First(shards)));
-    ShardSet needed = 0;
-    bool half = false;
-    do {
-      needed = locks.held();
-      half = false;
-      for (ShardSet left = locks.held(); left != 0; left &= left - 1) {
-        Shard& each = shard(First(left));
-        each.mutex().AssertHeld();
-        needed |= each.unsaved.linked;
-        half = half || each.unsaved.halves > 0;
-      }
-    } while (!locks.Widen(needed));
-    const bool waits = half || (locks.held() & cut.shards) != 0;
-    if (waits) later |= locks.held() & shards;
-    for (ShardSet left = waits ? 0 : locks.held(); left != 0; left &= left - 1) {
-      CollectFrom(shard(First(left)), to, cut);
-    }
-    shards &= ~locks.held();
-  }
-  // After the rest: no generation that it holds is missing.
-  to.next_generation = next_generation_.load(std::memory_order_relaxed);
-  return later;
-}
-
-void Poller::CollectFrom(Shard& from, Changes& to, Cut& cut) {
-  from.mutex().AssertHeld();
-  Unsaved& unsaved = from.unsaved;
-  std::move(unsaved.closed.begin(), unsaved.closed.end(), std::back_inserter(to.closed));
-  unsaved.closed.clear();
-  for (PollDesc* const desc : unsaved.descs.Take()) {
-    desc->stored = true;
-    to.descs.push_back(desc->Save());
-  }
-  std::move(unsaved.forgotten.begin(), unsaved.forgotten.end(), std::back_inserter(to.forgotten));
-  unsaved.forgotten.clear();
-  for (IdRecord* const record : unsaved.ids.Take()) {
-    record->stored = true;
-    to.ids.push_back(Save(*record, from.index()));
-  }
-  if (std::exchange(unsaved.horizon, false)) {
-    to.horizons.push_back({static_cast<uint32_t>(from.index()), from.ids.horizon()});
-  }
-  unsaved.told = false;
-  unsaved.linked = 0;
-  cut.shards |= SetOf(from.index());
-  cut.number[from.index()] = unsaved.number;
-}
-
-void Poller::Saved(const Cut& cut) {
-  for (ShardSet left = cut.shards; left != 0; left &= left - 1) {
-    Shard& each = shard(First(left));
-    EffectList free;
+// Shards that were changed in one step are cut under all their locks: so the whole of the step is
+// in what is saved, or nothing of it. To cut is O(1); what is in the cut is copied shard by shard.
+// A shard is in a cut once: what is forgotten or closed is erased before the rest is written, and
+// could not undo what was collected of it before.
+bool Poller::Collect(ShardSet& dirty, Changes& to, Cut& cut) {
+  if (cut.copying_ != 0) {
+    Changes piece;
+    const size_t index = First(cut.copying_);
     {
-      const MutexLock lock(each.mutex());
-      each.unsaved.saved = cut.number[each.index()];
-      while (Effect* const effect = each.line.Pop(each.unsaved.saved)) free.Push(*effect, 0);
+      const MutexLock lock(shard(index).mutex());
+      if (!shard(index).env.unsaved.Copy(options_.units_max, piece)) cut.copying_ &= ~SetOf(index);
     }
-    while (Effect* const effect = free.Pop(0)) effect->Done();
+    to.Append(std::move(piece));
+    return cut.copying_ != 0 || (dirty & ~cut.seen_) != 0;
   }
+  const ShardSet left = dirty & ~cut.seen_;
+  if (left == 0) return false;
+  Step step(*this);
+  ShardSet needed = SetOf(First(left));
+  do {
+    static_cast<void>(step.Widen(needed));
+    for (ShardSet held = step.held(); held != 0; held &= held - 1) {
+      Shard& each = shard(First(held));
+      each.mutex().AssertHeld();
+      needed |= each.env.unsaved.linked();
+    }
+  } while (!step.Holds(needed));
+  cut.seen_ |= step.held();
+  if ((step.held() & cut.shards_) != 0) return true;  // with the next cut
+  for (ShardSet held = step.held(); held != 0; held &= held - 1) {
+    Shard& each = shard(First(held));
+    each.mutex().AssertHeld();
+    cut.number_[each.index()] = each.env.unsaved.Cut(each.Save());
+  }
+  cut.shards_ |= step.held();
+  cut.copying_ |= step.held();
+  dirty &= ~step.held();
+  return true;
 }
 
-void Poller::FailStore(const Now& now) {
+bool Poller::Saved(Cut& cut) {
+  if (cut.shards_ == 0) return false;
+  Shard& each = shard(First(cut.shards_));
+  EffectList free;
+  {
+    const MutexLock lock(each.mutex());
+    each.env.unsaved.Saved(cut.number_[each.index()]);
+    uint32_t count = 0;
+    while (Effect* const effect =
+               count < options_.units_max ? each.line.Pop(each.env.unsaved.saved()) : nullptr) {
+      free.Push(*effect, 0);
+      ++count;
+    }
+    if (count < options_.units_max) cut.shards_ &= ~SetOf(each.index());
+  }
+  while (Effect* const effect = free.Pop(0)) effect->Done();
+  return cut.shards_ != 0;
+}
+
+void Poller::FailStore() {
   // MO[room]: release; pairs with Refuses and with Step::Answer.
   room_.store(Room::kFailed, std::memory_order_release);
-  EndWaits(now, Reason::kStoreFailed);
+  while (EndWaits(Reason::kStoreFailed)) {
+  }
   for (const auto& each : shards_) {
     EffectList failed;
     {

@@ -1,4 +1,4 @@
-// What happens when a timer fires.
+// What happens when a timer fires, and the work that operations have left.
 #include <algorithm>
 #include <array>
 
@@ -10,64 +10,83 @@
 
 namespace waitd::core {
 
-// Timers are taken from the wheel under the lock, and each is handled under a lock of its own, so
+// Timers are taken from the wheel under the lock, and each is handled under a hold of its own, so
 // that other operations get in between; what they change there makes a timer stale.
-Instant Poller::RunTimers(const Now& now) {
+Instant Poller::RunTimers() {
   std::array<FiredTimer, 64> fired;
   Instant next = kNever;
   for (const auto& each : shards_) {
     size_t count = 0;
     {
       const MutexLock lock(each->mutex());
-      count = each->env.timers.PopDue(now.mono, fired);
+      each->latest = std::max(each->latest, clock_.Read().mono);
+      count = each->env.timers.PopDue(each->latest, fired);
     }
-    for (size_t i = 0; i < count; ++i) Fire(now, *each, fired[i]);
+    for (size_t i = 0; i < count; ++i) Fire(*each, fired[i]);
+    RunWork(*each);
     const MutexLock lock(each->mutex());
-    each->announced = each->env.timers.soonest();
+    each->announced = each->Soonest();
     next = std::min(next, each->announced);
   }
   return next;
 }
 
-void Poller::Fire(const Now& now, Shard& home, const FiredTimer& fired) {
-  Step step(*this, now);
-  const ShardSet set = SetOf(home.index());
-  if (fired.use == TimerUse::kPoll) {
-    FirePoll(step, home, *static_cast<PollWaiter*>(static_cast<Waiter*>(fired.timer)),
-             fired.sequence);
-  } else if (fired.use == TimerUse::kId) {
-    FireId(step, home, *static_cast<IdAlarm*>(fired.timer), fired.sequence);
-  } else {
-    const Locks locks(*this, set);
-    home.mutex().AssertHeld();
-    switch (fired.use) {
-      case TimerUse::kReadSide:
-      case TimerUse::kWriteSide: {
-        PollDesc& desc = static_cast<DescTimer*>(fired.timer)->desc;
-        const bool expired = fired.use == TimerUse::kWriteSide
-                                 ? desc.WriteDeadline(step.moment, fired.sequence)
-                             : desc.ServesBoth() ? desc.BothDeadline(step.moment, fired.sequence)
-                                                 : desc.ReadDeadline(step.moment, fired.sequence);
-        if (expired) step.Expired(home, desc);
-        break;
-      }
-      case TimerUse::kIdle:
-        FireIdle(step, home, *static_cast<DescTimer*>(fired.timer), fired.sequence);
-        break;
-      case TimerUse::kWait:
-        FireWait(step, home, *static_cast<SingleWaiter*>(static_cast<Waiter*>(fired.timer)),
-                 fired.sequence);
-        break;
-      case TimerUse::kRetention:
-        FireRetention(step, home);
-        break;
-      case TimerUse::kPoll:
-      case TimerUse::kId:
-        break;
+void Poller::Fire(Shard& home, const FiredTimer& fired) {
+  Step step(*this);
+  step.Lock(SetOf(home.index()));
+  home.mutex().AssertHeld();
+  switch (fired.use) {
+    case TimerUse::kReadSide:
+    case TimerUse::kWriteSide: {
+      PollDesc& desc = static_cast<DescTimer*>(fired.timer)->desc;
+      const Mode sides = fired.use == TimerUse::kWriteSide ? Mode::kWrite
+                         : desc.ServesBoth()               ? Mode::kReadWrite
+                                                           : Mode::kRead;
+      desc.DeadlineImpl(step, fired.sequence, sides);
+      break;
     }
-    step.Leave(set);
+    case TimerUse::kIdle:
+      FireIdle(step, home, *static_cast<DescTimer*>(fired.timer), fired.sequence);
+      break;
+    case TimerUse::kWait:
+      FireWait(step, home, *static_cast<SingleWaiter*>(static_cast<Waiter*>(fired.timer)),
+               fired.sequence);
+      break;
+    case TimerUse::kPoll: {
+      auto& poll = *static_cast<PollWaiter*>(static_cast<Waiter*>(fired.timer));
+      if (poll.life() != fired.sequence) {
+        ++home.env.counters.stale_timers;
+      } else {
+        SettlePoll(step, poll, fired.sequence);
+      }
+      break;
+    }
+    case TimerUse::kAbsent:
+      FireAbsent(step, *static_cast<Absent*>(fired.timer), fired.sequence);
+      break;
+    case TimerUse::kDelivery:
+      FireDelivery(step, *static_cast<Delivery*>(fired.timer), fired.sequence);
+      break;
+    case TimerUse::kRetention:
+      FireRetention(step, home);
+      break;
   }
-  step.Finish();
+}
+
+// A piece of the work of this shard.
+void Poller::RunWork(Shard& home) {
+  const ShardSet set = SetOf(home.index());
+  Step step(*this);
+  step.Lock(set);
+  home.mutex().AssertHeld();
+  for (;;) {
+    Work* const work = home.env.work.first();
+    if (work == nullptr) return;
+    if (!step.Widen(set | work->Needs())) continue;
+    if (!work->Run(step)) return;
+    home.EndWork();
+    if (step.units_left() == 0) return;
+  }
 }
 
 // The timer stays where it was armed while calls come: only when it fires is it seen how long
@@ -79,15 +98,14 @@ void Poller::FireIdle(Step& step, Shard& home, DescTimer& timer, uint32_t sequen
     return;
   }
   PollDesc& desc = timer.desc;
-  const Instant now = step.moment.now.mono;
-  desc.Settle(step.moment);
+  const Instant now = step.now().mono;
+  desc.Settle(step);
   const Instant since = desc.idle() ? desc.idle_since : now;
   if (SaturatingAdd(since, desc.idle_ttl()) > now) {
     desc.ArmIdle(desc.idle_ttl(), since);
     return;
   }
-  desc.Evict(step.moment);
-  step.Changed(home, desc);
+  desc.Evict(step);
   Remove(home, desc);
   ++home.env.counters.idle_closed;
 }
@@ -98,21 +116,8 @@ void Poller::FireWait(Step& step, Shard& home, SingleWaiter& waiter, uint32_t se
     ++home.env.counters.stale_timers;
     return;
   }
-  PollDesc& desc = *waiter.desc;
-  desc.Settle(step.moment);
-  // Not due after all: a deadline bounds it instead of max-wait, and a clear arms this again.
-  desc.ExpireWait(step.moment, waiter);
-}
-
-void Poller::FirePoll(Step& step, Shard& home, PollWaiter& poll, uint32_t sequence) {
-  Locks locks(*this, SetOf(home.index()));
-  home.mutex().AssertHeld();
-  if (poll.life() == sequence) {
-    SettlePoll(step, locks, poll, sequence);
-  } else {
-    ++home.env.counters.stale_timers;
-  }
-  step.Leave(locks.held());
+  // A deadline may bound it instead of max-wait: when that is cleared, this is armed again.
+  if (waiter.desc->StillWaits(step, waiter)) waiter.desc->SetMaxWaitAside(waiter.side);
 }
 
 }  // namespace waitd::core

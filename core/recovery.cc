@@ -10,7 +10,7 @@
 
 namespace waitd::core {
 
-using State = IdRecord::State;
+Recovery::Recovery(Poller& poller) : poller_(poller), now_(poller.clock_.Read()) {}
 
 PollDesc* Recovery::Find(uint64_t generation) const {
   const auto found = by_generation_.find(generation);
@@ -21,12 +21,10 @@ bool Recovery::Restore(const SavedDesc& saved) {
   Shard& home = poller_.shard(ShardOf(saved.name));
   const MutexLock lock(home.mutex());
   if (saved.ephemeral) {
-    Step step(poller_, now_);
-    home.unsaved.closed.push_back(saved.name);
-    step.Tell(home);
+    home.env.unsaved.Erase(ClosedDesc{saved.name, saved.generation});
     return true;
   }
-  PollDesc& desc = home.Create(saved.name, saved.kind, saved.generation, now_);
+  PollDesc& desc = home.Restore(saved.name, saved.kind, saved.generation, now_);
   desc.Restore(saved);
   desc.stored = true;
   if (!by_generation_.emplace(saved.generation, &desc).second) return false;
@@ -34,93 +32,122 @@ bool Recovery::Restore(const SavedDesc& saved) {
   return true;
 }
 
-// A READY that may go back has to know where to.
-void Recovery::PointAt(WaitResult& ready) const {
-  ready.desc = ready.outcome == Outcome::kReady ? Find(ready.generation) : nullptr;
-}
-
 bool Recovery::Restore(SavedId saved) {
   if (saved.shard >= kShards) return false;
   Shard& home = poller_.shard(saved.shard);
-  const MutexLock lock(home.mutex());
-  const IdKey key{saved.key.use, saved.key.name, saved.key.caller, saved.key.id};
-  if (home.ids.Find(key) != nullptr || saved.state == State::kParked) return false;
-  PollDesc* const owner = saved.hand_off.has_value() ? Find(saved.hand_off->generation) : nullptr;
-  if (owner != nullptr && owner->shard() != saved.shard) return false;
-  if (saved.state == State::kPending && owner == nullptr) {
-    // It went with its descriptor.
-    Step step(poller_, now_);
-    home.unsaved.forgotten.push_back(saved.key);
-    step.Tell(home);
-    return true;
+  Step step(poller_);
+  ShardSet set = SetOf(saved.shard);
+  // A signal that may come back has to know where to.
+  const auto point = [&](WaitResult result) {
+    const bool ready = result.outcome == Outcome::kReady;
+    result.desc = ready ? Find(result.generation) : nullptr;
+    if (result.desc != nullptr) set |= SetOf(result.desc->shard());
+    return result;
+  };
+  if (auto* const wait = std::get_if<WaitResult>(&saved.answer)) *wait = point(*wait);
+  if (auto* const poll = std::get_if<PollResult>(&saved.answer)) {
+    for (PollResult::Target& target : poll->targets) {
+      target = PollResult::Target(target.index, point(target.result(poll->parked)));
+    }
   }
+  step.Lock(set);
+  home.mutex().AssertHeld();
+  for (const WaitResult& each : SignalsOf(saved.answer)) {
+    if (each.desc->kind() != Kind::kLatch && each.delivery > each.desc->side(each.side).delivery) {
+      return false;
+    }
+    if (saved.kept && each.desc->FindDelivery(each.side, each.delivery) != nullptr) return false;
+  }
+  const IdKey key{saved.key.use, saved.key.name, saved.key.caller, saved.key.id};
+  if (home.ids.Find(key) != nullptr) return false;
   IdRecord& record = home.ids.Insert(key, saved.content);
-  record.state = saved.state;
   record.ack_timeout = saved.ack_timeout;
   record.stored = true;
+  record.answer = std::make_shared<Remembered>(std::move(saved.answer));
+  record.answer->record = &record;
+  record.answer->shard = static_cast<uint8_t>(saved.shard);
+  record.answer->acks = saved.ack_timeout > Nanos(0);
+  record.answer->stale = saved.stale;
+  // Who had the answer is not known: a signal is used once at most. But what nobody had has linger
+  // from now on, for the restart may have taken up what was left of it.
+  record.answer->holders = saved.kept ? 0 : 1;
+  if (saved.kept) {
+    poller_.Keep(record.answer, SaturatingAdd(now_.mono, poller_.options_.linger));
+  }
+  if (!record.answer->kept)
+    aged_.push_back({saved.recorded, &record, saved.shard,
+                     static_cast<uint32_t>(SizeOf(record.answer->value))});
   ++ids_;
-  if (saved.answer.has_value()) {
-    const auto given = [&](Outcome outcome) {
-      if (outcome != Outcome::kReady) return std::shared_ptr<Given>();
-      return std::make_shared<Given>(Given{.handed_off = saved.ack_timeout > Nanos(0)});
-    };
-    if (auto* const wait = std::get_if<WaitResult>(&*saved.answer)) {
-      PointAt(*wait);
-      wait->given = given(wait->outcome);
-    }
-    if (auto* const poll = std::get_if<PollResult>(&*saved.answer)) {
-      for (PollResult::Target& target : poll->targets) PointAt(target.result);
-      poll->given = given(poll->outcome);
-    }
-    record.answer = std::make_unique<const IdAnswer>(std::move(*saved.answer));
-    if (saved.state == State::kKept) Keep(*record.answer, 1, now_.mono);
+  return true;
+}
+
+bool Recovery::Restore(SavedDelivery saved) {
+  if (saved.shard >= kShards || saved.state == Delivery::State::kKept) return false;
+  Shard& home = poller_.shard(saved.shard);
+  const MutexLock lock(home.mutex());
+  PollDesc* const desc = Find(saved.key.generation);
+  if (desc == nullptr) {  // it went with its name
+    home.env.unsaved.Erase(saved.key);
+    return true;
   }
-  if (saved.hand_off.has_value()) {
-    const SavedId::SavedHandOff& from = *saved.hand_off;
-    record.hand_off =
-        std::make_unique<HandOff>(HandOff{owner, from.generation, from.side, from.token});
-    if (saved.state == State::kPending) owner->AddUnacked(from.side, 1);
+  if (desc->shard() != saved.shard || saved.key.number > desc->side(saved.key.side).delivery ||
+      desc->FindDelivery(saved.key.side, saved.key.number) != nullptr) {
+    return false;
   }
-  if (saved.state == State::kKept || saved.state == State::kPending) {
-    // Its client had linger from when it went; the restart may have taken up all of that.
-    const Instant at = saved.state == State::kPending
-                           ? saved.alarm
-                           : SaturatingAdd(now_.mono, poller_.options_.linger);
-    poller_.SetAlarm(home, record, at);
-  } else {
-    aged_.push_back({saved.recorded, &record, saved.shard});
+  if (saved.state == Delivery::State::kReturned &&
+      desc->WasReset(saved.key.side, saved.key.number)) {
+    if (!saved.acknowledgeable) {
+      home.env.unsaved.Erase(saved.key);
+      return true;
+    }
+    saved.state = Delivery::State::kStale;
+    saved.signal = nullptr;
+    saved.recorded = now_.mono;
+  }
+  Delivery& delivery = desc->Restore(std::move(saved));
+  if (delivery.state == Delivery::State::kAcked || delivery.state == Delivery::State::kStale) {
+    aged_.push_back({delivery.recorded, &delivery, static_cast<uint32_t>(desc->shard()), 1});
   }
   return true;
 }
 
-void Recovery::MoveHorizon(uint32_t shard, Instant at) {
-  Shard& home = poller_.shard(shard % kShards);
+bool Recovery::Restore(const SavedShard& saved) {
+  if (saved.shard >= kShards) return false;
+  Shard& home = poller_.shard(saved.shard);
   const MutexLock lock(home.mutex());
-  home.ids.MoveHorizon(at);
+  home.ids.MoveHorizon(saved.horizon);
+  home.lives = std::max(home.lives, saved.lives);
+  return true;
 }
 
-void Recovery::Finish(uint64_t next_generation) {
+// An answer meets the deliveries that wait for its Ack.
+void Recovery::FindDeliveries(const std::shared_ptr<Remembered>& answer) {
+  if (!answer->acks) return;
+  for (const WaitResult& each : SignalsOf(answer->value)) {
+    Delivery* const delivery = each.desc->FindDelivery(each.side, each.delivery);
+    if (delivery != nullptr && delivery->state == Delivery::State::kPending) {
+      delivery->answer = answer;
+    }
+  }
+}
+
+void Recovery::Finish(bool fresh) {
   std::sort(aged_.begin(), aged_.end(),
             [](const Aged& a, const Aged& b) { return a.recorded < b.recorded; });
   for (const Aged& each : aged_) {
     Shard& home = poller_.shard(each.shard);
     const MutexLock lock(home.mutex());
-    Step step(poller_, {each.recorded, now_.wall});
-    poller_.Age(step, home, *each.record);
+    poller_.Age(std::min(each.recorded, now_.mono), home.env, *each.item, each.weight);
+    if (!each.item->delivery) FindDeliveries(static_cast<IdRecord*>(each.item)->answer);
   }
   poller_.descriptors_.store(by_generation_.size(), std::memory_order_relaxed);
-  if (next_generation > 0) {
-    poller_.next_generation_.store(next_generation, std::memory_order_relaxed);
-    return;
-  }
+  if (!fresh) return;
   // A new store: what was answered from another one, or from none, is not known here.
   for (size_t i = 0; i < kShards; ++i) {
     Shard& each = poller_.shard(i);
     const MutexLock lock(each.mutex());
-    Step step(poller_, now_);
     each.ids.MoveHorizon(now_.mono);
-    each.unsaved.horizon = true;
-    step.Tell(each);
+    each.env.unsaved.TouchShard();
   }
 }
 

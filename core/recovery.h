@@ -11,25 +11,26 @@
 
 namespace waitd::core {
 
-/// Fills a new poller with what was saved: the descriptors, then the ids, then Finish.
+/// Fills a new poller with what was saved: the names, then the ids and the deliveries in any order,
+/// the shards, and Finish.
 ///
 /// What is due meanwhile happens when the timers run, or at the first operation. An ephemeral
-/// descriptor is not restored: its session ended with the server's process.
+/// name is not restored: its session ended with the server's process.
 ///
 /// Threads:  one, before anybody else uses the poller, which outlives it.
 /// Errors:   false: it contradicts what was restored before, and the store is not to be trusted.
-///           A name or an id comes once, as the keys of a store do.
+///           A row comes once, as the keys of a store do.
 class Recovery {
  public:
-  Recovery(Poller& poller, const Now& now) : poller_(poller), now_(now) {}
+  explicit Recovery(Poller& poller);
 
   [[nodiscard]] bool Restore(const SavedDesc& saved);
   [[nodiscard]] bool Restore(SavedId saved);
-  void MoveHorizon(uint32_t shard, Instant at);
+  [[nodiscard]] bool Restore(SavedDelivery saved);
+  [[nodiscard]] bool Restore(const SavedShard& saved);
 
-  /// `next_generation` is above every one that was ever used; 0: nothing was ever saved, and first
-  /// attempts from before now are not known.
-  void Finish(uint64_t next_generation);
+  /// `fresh`: nothing was ever saved, and first attempts from before now are not known.
+  void Finish(bool fresh);
 
   uint64_t descriptors() const { return by_generation_.size(); }
   uint64_t ids() const { return ids_; }
@@ -37,11 +38,12 @@ class Recovery {
  private:
   struct Aged {
     Instant recorded;
-    IdRecord* record;
+    Aging* item;
     uint32_t shard;
+    uint32_t weight;
   };
   PollDesc* Find(uint64_t generation) const;
-  void PointAt(WaitResult& ready) const;
+  static void FindDeliveries(const std::shared_ptr<Remembered>& answer);
 
   Poller& poller_;
   const Now now_;

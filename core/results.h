@@ -14,46 +14,100 @@ namespace waitd::core {
 
 class PollDesc;
 
-/// Who has the READY of an answer to a call with an id. The answer may be forgotten before it is
-/// known whether it was written, so this goes with each copy of it.
-///
-/// Threads: the lock of the id's shard.
-struct Given {
-  uint32_t calls = 0;       ///< that have it, and no word that it was not written
-  bool handed_off = false;  ///< it comes back by its hand-off alone
-};
-
-/// What the operations of the poller answer.
+/// How a wait ended. Fields of READY are unset in the other outcomes.
 struct WaitResult {
   Outcome outcome = Outcome::kReady;
   TimeoutCause cause = TimeoutCause::kNone;
-  uint32_t coalesced = 0;  ///< READY: how many earlier ones this one replaced
+  uint32_t coalesced = 0;  ///< READY: how many earlier signals this one replaced
   uint64_t generation = 0;
-  Payload signal;
+  Payload signal = {};
   Nanos parked{0};
   Nanos late{0};          ///< timed out: from its instant, or the wait's begin, to the decision
-  uint64_t delivery = 0;  ///< READY: grows with each that the side hands out
-  uint32_t attempt = 1;   ///< READY: 1, or more after hand-offs that were not acknowledged
+  uint64_t delivery = 0;  ///< READY: grows with each signal that the side hands out
+  uint32_t attempt = 1;   ///< READY: 1, or more after deliveries that were not acknowledged
   Side side = Side::kRead;
-  WallTime ready_time;  ///< READY: when it was accepted
+  WallTime ready_time = {};  ///< READY: when it was accepted
 
-  /// READY: whose it was. Only the core may look into it, which tells by the generation whether it
-  /// is still the same life. Null: that life was over when this was restored.
+  /// READY: which name it came from. Only the core may look into it; the generation tells whether
+  /// the name is still in the same life. Null: that life was over when this was restored.
   PollDesc* desc = nullptr;
-  std::shared_ptr<Given> given;  ///< READY: of a call with an id. Only the core may look into it
 };
 
+/// How a poll ended.
 struct PollResult {
-  struct Target {
-    uint32_t index = 0;  ///< in PollArgs::targets
-    WaitResult result;
+  /// One of its targets: the signal that it took, or how it ended. A poll of a thousand targets is
+  /// remembered for ten minutes, so this packs a WaitResult.
+  class Target {
+   public:
+    Target(uint32_t at, const WaitResult& from)
+        : index(at),
+          coalesced_(from.coalesced),
+          attempt_(from.attempt),
+          outcome_(from.outcome),
+          cause_(from.cause),
+          side_(from.side),
+          generation_(from.generation),
+          signal_(from.signal),
+          desc_(from.desc) {
+      if (ready()) {
+        delivery_ = from.delivery;
+        ready_time_ = from.ready_time;
+      } else {
+        parked_ = from.parked;
+        late_ = from.late;
+      }
+    }
+
+    bool ready() const { return outcome_ == Outcome::kReady; }
+    const Payload& signal() const { return signal_; }
+
+    /// What a wait on this target alone would have got. `poll_parked`: for how long the poll was.
+    WaitResult result(Nanos poll_parked) const {
+      WaitResult to{.outcome = outcome_,
+                    .cause = cause_,
+                    .coalesced = coalesced_,
+                    .generation = generation_,
+                    .signal = signal_,
+                    .attempt = attempt_,
+                    .side = side_,
+                    .desc = desc_};
+      to.parked = ready() ? poll_parked : parked_;
+      if (ready()) {
+        to.delivery = delivery_;
+        to.ready_time = ready_time_;
+      } else {
+        to.late = late_;
+      }
+      return to;
+    }
+
+    uint32_t index;  ///< in PollArgs::targets
+
+   private:
+    uint32_t coalesced_;
+    uint32_t attempt_;
+    Outcome outcome_;
+    TimeoutCause cause_;
+    Side side_;
+    uint64_t generation_;
+    Payload signal_;
+    PollDesc* desc_;
+    union {  // of READY, or not
+      uint64_t delivery_;
+      Nanos parked_;
+    };
+    union {
+      WallTime ready_time_;
+      Nanos late_;
+    };
   };
+  static_assert(sizeof(Target) <= 64, "a remembered target is promised to be small");
+
   Outcome outcome = Outcome::kReady;
   TimeoutCause cause = TimeoutCause::kNone;
   Nanos parked{0};
   Nanos late{0};
-  std::vector<Target> targets;   ///< those taken, or those whose end left too few
-  std::shared_ptr<Given> given;  ///< as in WaitResult, of all that were taken
+  std::vector<Target> targets = {};  ///< those taken, or those whose end left too few
 };
 
 /// Whether a wait or a poll timed out by itself, and not by a deadline.
@@ -77,7 +131,7 @@ struct ReadyResult {
   bool expired = false;  ///< remembered on a side whose deadline has passed
 };
 
-/// Of an acknowledged hand-off: there is nothing more to say.
+/// The delivery is acknowledged: there is nothing more to say.
 struct AckResult {};
 
 struct SetDeadlineResult {
@@ -102,8 +156,8 @@ struct DescriptorInfo {
     SemaphoreState state = SemaphoreState::kNil;
     uint32_t waiters = 0;
     uint64_t payload_bytes = 0;
-    uint32_t unacked = 0;   ///< hand-offs that wait for their Ack
-    uint32_t returned = 0;  ///< hand-offs taken back
+    uint32_t unacked = 0;   ///< deliveries that wait for their Ack
+    uint32_t returned = 0;  ///< signals that came back and wait for the next wait
     Deadline deadline;
     std::vector<Waiter> waiter_details;  ///< of Get only, the first hundred
   };

@@ -4,26 +4,27 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "core/call.h"
-#include "core/hand_off.h"
+#include "core/delivery.h"
 #include "core/ids.h"
+#include "core/rows.h"
 
 namespace waitd::core {
 
 /// What is stored of a side.
 struct SavedSide {
   bool ready = false;
-  uint32_t coalesced = 0;  ///< of the READY, as are the next two
+  uint32_t coalesced = 0;  ///< of the signal that is remembered, as are the next two
   Payload signal;
   WallTime ready_time;
   Deadline deadline;
   uint64_t delivery = 0;
-  std::vector<Token> returned;  ///< the oldest delivery first
+  uint64_t reset_through = 0;  ///< deliveries up to this one were handed out before the last Reset
 };
 
-/// What is stored of a descriptor. Who waits on it is not: a client parks again with the same id.
+/// What is stored of a name. Who waits on it is not: a client waits again with the same id.
 struct SavedDesc {
   std::string name;
   Kind kind = Kind::kExclusive;
@@ -36,6 +37,35 @@ struct SavedDesc {
   SavedSide side[2];  ///< by Side
 };
 
+/// A name that is no longer open. Its deliveries go with it.
+struct ClosedDesc {
+  std::string name;
+  uint64_t generation = 0;
+};
+
+/// Which delivery is stored.
+struct SavedDeliveryKey {
+  uint64_t generation = 0;  ///< whose it is
+  Side side = Side::kRead;
+  uint64_t number = 0;
+};
+
+/// What is stored of a delivery.
+struct SavedDelivery {
+  SavedDeliveryKey key;
+  uint32_t shard = 0;                                 ///< its home
+  Delivery::State state = Delivery::State::kPending;  ///< never kKept: the id's row tells that
+  bool acknowledgeable = false;
+  uint32_t attempt = 1;
+  uint32_t coalesced = 0;
+  Payload signal;
+  WallTime ready_time;
+  std::string wait_id;
+  uint64_t caller = 0;
+  Instant alarm = kNever;  ///< of kPending: when its signal comes back
+  Instant recorded;        ///< of kAcked and kStale: when it became so
+};
+
 /// Which id is stored.
 struct SavedIdKey {
   IdUse use = IdUse::kWait;
@@ -44,39 +74,53 @@ struct SavedIdKey {
   std::string id;
 };
 
-/// What is stored of an id: the answer of its call, or the hand-off that waits for its Ack.
+/// What is stored of an id: the answer of its call.
 struct SavedId {
-  struct SavedHandOff {
-    uint64_t generation = 0;
-    Side side = Side::kRead;
-    Token token;
-  };
   SavedIdKey key;
   uint32_t shard = 0;  ///< its home
-  IdRecord::State state = IdRecord::State::kAnswered;
+  bool stale = false;  ///< one of its signals has come back, for another wait
+  bool kept = false;   ///< nobody has the answer: its signals come back unless somebody asks for it
   uint64_t content = 0;
-  Instant recorded;                ///< when it came into the order of those that can be forgotten
-  Instant alarm = kNever;          ///< of kPending: when its READY is taken back
-  Nanos ack_timeout{0};            ///< of a wait; 0: none
-  std::optional<IdAnswer> answer;  ///< whose a READY was is told by its generation, not by `desc`
-  std::optional<SavedHandOff> hand_off;
+  Instant recorded;
+  Nanos ack_timeout{0};  ///< of a wait; 0: none
+  IdAnswer answer;       ///< a signal's generation tells whose it was, not its `desc`
 };
 
-/// What changed in a few shards, all of it at one instant in each, to be stored in one batch.
-struct Changes {
-  std::vector<std::string> closed;  ///< names to be erased, before the next are put
-  std::vector<SavedDesc> descs;
-  std::vector<SavedIdKey> forgotten;  ///< ids to be erased, before the next are put
-  std::vector<SavedId> ids;
-  uint64_t next_generation = 0;  ///< above every generation in use
-  struct Horizon {
-    uint32_t shard = 0;
-    Instant at;  ///< first attempts before this are not known
-  };
-  std::vector<Horizon> horizons;
+/// What is stored of a shard.
+struct SavedShard {
+  uint32_t shard = 0;
+  Instant horizon = Instant::min();  ///< first attempts before this are not known
+  uint64_t lives = 0;                ///< how many generations it has given out; never falls
+};
 
-  bool empty() const {
-    return closed.empty() && descs.empty() && forgotten.empty() && ids.empty() && horizons.empty();
+/// What changed in some shards, of each as it was at one instant, to be stored in one batch.
+struct Changes {
+  // What is erased, before the rest is put.
+  Rows<ClosedDesc> closed;
+  Rows<SavedIdKey> forgotten;
+  Rows<SavedDeliveryKey> ended;
+
+  Rows<SavedDesc> descs;
+  Rows<SavedId> ids;
+  Rows<SavedDelivery> deliveries;
+  Rows<SavedShard> shards;
+
+  bool empty() const { return rows() == 0; }
+
+  /// How many rows it puts or erases.
+  size_t rows() const {
+    return closed.size() + forgotten.size() + ended.size() + descs.size() + ids.size() +
+           deliveries.size() + shards.size();
+  }
+
+  void Append(Changes&& other) {
+    closed.Append(std::move(other.closed));
+    forgotten.Append(std::move(other.forgotten));
+    ended.Append(std::move(other.ended));
+    descs.Append(std::move(other.descs));
+    ids.Append(std::move(other.ids));
+    deliveries.Append(std::move(other.deliveries));
+    shards.Append(std::move(other.shards));
   }
 };
 

@@ -21,49 +21,60 @@ size_t ShardOf(std::string_view name) {
   return Fingerprint().Add(name).value() % kShards;
 }
 
-size_t Shard::HashName::operator()(std::string_view name) const {
+size_t Shard::ByName::Hash(std::string_view name) {
   return absl::HashOf(absl::string_view(name.data(), name.size()));
 }
 
-PollDesc* Shard::Find(std::string_view name) {
-  const auto found = by_name_.find(name);
-  return found == by_name_.end() ? nullptr : *found;
-}
+PollDesc* Shard::Find(std::string_view name) { return by_name_.Find(name); }
 
-PollDesc& Shard::Create(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
+PollDesc& Shard::Insert(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
   PollDesc& desc = descs.Get(env);
   desc.Init(name, kind, generation, now);
-  by_name_.insert(&desc);
+  by_name_.Insert(desc);
   ordered.insert(&desc);
   ++env.counters.descriptors[static_cast<size_t>(kind)];
   return desc;
 }
 
-void Shard::Remove(PollDesc& desc) {
-  WAITD_CHECK(desc.closing(), "a descriptor is removed that is open");
-  by_name_.erase(&desc);
-  ordered.erase(&desc);
-  --env.counters.descriptors[static_cast<size_t>(desc.kind())];
-  unsaved.descs.Remove(desc);
-  if (std::exchange(desc.stored, false)) unsaved.closed.emplace_back(desc.name());
-  descs.Put(desc);
+PollDesc& Shard::Create(std::string_view name, Kind kind, const Now& now) {
+  PollDesc& desc = Insert(name, kind, ++lives * kShards + env.shard, now);
+  env.unsaved.TouchShard();
+  desc.Touch();
+  return desc;
 }
 
-void Shard::Park(Waiter& waiter, WaitMode mode) {
+PollDesc& Shard::Restore(std::string_view name, Kind kind, uint64_t generation, const Now& now) {
+  lives = std::max(lives, generation / kShards + 1);
+  return Insert(name, kind, generation, now);
+}
+
+void Shard::Remove(PollDesc& desc) {
+  WAITD_CHECK(desc.closing(), "a name is removed that is open");
+  by_name_.Erase(desc);
+  ordered.erase(&desc);
+  --env.counters.descriptors[static_cast<size_t>(desc.kind())];
+  env.unsaved.Gone(desc);
+  if (!desc.busy()) descs.Put(desc);
+}
+
+void Shard::EndWork() {
+  const std::unique_ptr<Work> work = env.work.Pop();
+  PollDesc* const desc = work->desc();
+  if (desc != nullptr && desc->closing() && !desc->busy()) descs.Put(*desc);
+}
+
+void Shard::Park(Waiter& waiter) {
   waiter.older = newest;
   waiter.newer = nullptr;
   (newest == nullptr ? oldest : newest->newer) = &waiter;
   newest = &waiter;
   if (waiter.until() != kNever) env.timers.Arm(waiter, waiter.until());
-  ++env.counters.waiters[static_cast<size_t>(mode)];
 }
 
-void Shard::Unpark(Waiter& waiter, WaitMode mode) {
+void Shard::Unpark(Waiter& waiter) {
   (waiter.older == nullptr ? oldest : waiter.older->newer) = waiter.newer;
   (waiter.newer == nullptr ? newest : waiter.newer->older) = waiter.older;
   env.timers.Cancel(waiter);
-  WAITD_CHECK(env.counters.waiters[static_cast<size_t>(mode)] > 0, "more waits end than parked");
-  --env.counters.waiters[static_cast<size_t>(mode)];
 }
 
 void Shard::CountEnd(WaitMode mode, const Result<WaitResult>& result) { CountEndOf(mode, result); }
@@ -88,7 +99,8 @@ void Shard::CountEndOf(WaitMode mode, const Result<R>& result) {
   counters.wait_duration[end].Observe(ended->parked);
   if (ended->outcome != Outcome::kTimedOut) return;
   ++counters.timeouts[m][static_cast<size_t>(ended->cause)];
-  counters.lateness.Observe(ended->late);
+  // Max-wait may come late after a clear, and decides nothing.
+  if (ended->cause != TimeoutCause::kMaxWait) counters.lateness.Observe(ended->late);
 }
 
 }  // namespace waitd::core

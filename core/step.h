@@ -1,99 +1,109 @@
 #ifndef WAITD_CORE_STEP_H_
 #define WAITD_CORE_STEP_H_
 
+#include <cstdint>
+#include <memory>
+#include <vector>
+
 #include "core/call.h"
-#include "core/journal.h"
 #include "core/poll_desc.h"
 #include "core/poller.h"
+#include "core/release.h"
 #include "core/shard.h"
 
 namespace waitd::core {
 
-/// The locks of a set of shards, taken in ascending order: the only way to hold more than one.
-class Poller::Locks {
- public:
-  Locks(const Poller& poller, ShardSet set) : poller_(poller), held_(set) { Lock(); }
-  ~Locks() { Unlock(); }
-  Locks(const Locks&) = delete;
-  Locks& operator=(const Locks&) = delete;
-
-  /// Holds these too. When that needs more locks, all are let go first: what was seen under them
-  /// may have changed, and false is returned.
-  bool Widen(ShardSet more);
-
-  ShardSet held() const { return held_; }
-
- private:
-  // Which locks these are is known only at run time, where the analysis cannot follow.
-  void Lock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    for (ShardSet left = held_; left != 0; left &= left - 1) {
-      poller_.shard(First(left)).mutex().Lock();
-    }
-  }
-  void Unlock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    for (ShardSet left = held_; left != 0; left &= left - 1) {
-      poller_.shard(First(left)).mutex().Unlock();
-    }
-  }
-
-  const Poller& poller_;
-  ShardSet held_;
-};
-
-/// One operation on its way through the shards: what it ends and what it lets go, kept until its
-/// locks are released.
+/// One operation on its way through the shards: its locks, its time, what it ends and what it lets
+/// go. The only way to lock a shard for a change, and to lock more than one.
 ///
-/// Use: for each operation, change things under Locks, then Leave under the same locks; when all
-/// are let go, Finish. Threads: one.
+/// Use:        Lock; change things; Unlock, or Lock again with other shards. What has ended is
+///             answered when the step goes, with no lock held.
+/// Threads:    one.
+/// Invariants: 1. Locks are taken in ascending order.
+///             2. Time does not go back within a shard: `now` is read under the locks, and is never
+///                before the latest of any of these shards.
 class Step {
  public:
-  Step(Poller& poller, const Now& now);
+  explicit Step(Poller& poller, Instant received = kWhenCarriedOut);
+  ~Step();
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
 
-  /// The descriptor was changed, and what tells of it waits until that is saved.
-  void Changed(Shard& shard, PollDesc& desc);
+  /// Takes these locks; a hold begins. None is held.
+  void Lock(ShardSet set);
 
-  /// It has expired, which its deadline tells as well: it is saved some time, and nothing waits.
-  void Expired(Shard& shard, PollDesc& desc);
+  /// Holds these as well. When that needs more locks, all are let go first: what was seen under
+  /// them may have changed, a new hold begins, and false is returned.
+  [[nodiscard]] bool Widen(ShardSet more);
 
-  /// What is remembered of an id was changed. Returns the number that its answer waits for.
-  uint64_t Changed(Shard& shard, IdRecord& record);
+  /// Lets these locks go and takes them again: others come first, and a new hold begins.
+  void Again() {
+    const ShardSet set = held_;
+    Unlock();
+    Lock(set);
+  }
 
-  /// These shards were changed in one step, under all their locks: all of it is saved, or nothing.
-  /// Returns the number that an answer in the line of `home`, one of them, waits for.
-  uint64_t Link(Shard& home, ShardSet shards);
+  /// Lets the locks go. Timers and work that came under them are announced when the step goes.
+  void Unlock();
 
-  /// A poll ends without having parked, under all its locks. Returns the number that its answer,
-  /// which tells of all its targets, waits for.
-  uint64_t Ended(Shard& home, PollWaiter& poll, const Result<PollResult>& result);
+  ShardSet held() const { return held_; }
+  bool Holds(ShardSet set) const { return (set & ~held_) == 0; }
 
-  /// Something of the shard is to be saved, and nothing waits for that.
-  void Tell(Shard& shard);
+  /// The time of this hold.
+  const Now& now() const { return now_; }
+
+  /// When the operation's message was received.
+  Instant received() const { return received_ == kWhenCarriedOut ? now_.mono : received_; }
+
+  /// Does so many units of work in this hold. False: it has done enough, and these are not done.
+  [[nodiscard]] bool Spend(size_t units) {
+    if (units_ > 0 && units_ + units > poller_.options_.units_max) return false;
+    units_ += units;
+    return true;
+  }
+  /// The same for what cannot be left for another hold.
+  void Charge(size_t units) { units_ += units; }
+
+  size_t units_left() const {
+    const size_t most = poller_.options_.units_max;
+    return units_ < most ? most - units_ : 0;
+  }
+
+  Poller& poller() { return poller_; }
+  Shard& shard(size_t index) { return poller_.shard(index); }
+
+  /// A parked wait, which stands nowhere any more, has its outcome. `counted`: among those that
+  /// are shown as parked; a release has taken its waits from these already.
+  void End(SingleWaiter& waiter, Result<WaitResult>&& result, bool counted = true);
+  void End(PollWaiter& poll, Result<PollResult>&& result);
+
+  /// So many single waits of this side are not counted as parked any more.
+  void Uncount(DescEnv& env, Side side, uint32_t waits);
+
+  /// What a poll took or met at its targets, and its answer, are saved together. Returns the number
+  /// that the answer waits for. Under all its locks.
+  uint64_t Link(const PollWaiter& poll, Shard& home);
 
   /// The number that an answer about `desc` waits for; null: that there is none such.
   static uint64_t NumberFor(Shard& shard, const PollDesc* desc);
 
-  /// Puts an answer into the shard's line, or lets it go at Finish when nothing is unsaved.
+  /// Puts an answer into the shard's line; it leaves at the end of the step if nothing that it
+  /// tells of is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
 
-  /// Under the locks of `shards`, at the end of what an operation changes there: the ended waits
-  /// leave, their calls get in line, and the timer thread hears of earlier instants.
-  void Leave(ShardSet shards);
-
-  /// With no lock held: polls that were claimed leave their other places, and effects are let go.
-  void Finish();
-
-  Moment moment;
+  /// Releases that this step began and could not end in its hold.
+  std::vector<Release*> unfinished;
 
  private:
-  void LeaveSingles();
-  void Took(PollWaiter& poll, const Result<PollResult>& result, bool half);
-  void Detach(PollWaiter& poll);
+  void TakeLocks() ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void LeaveLocks() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   Poller& poller_;
-  EffectList free_;                  // of what is unsaved: they go at Finish
-  PollWaiter* detaching_ = nullptr;  // claimed here, and to leave their places; by `next_claimed`
+  const Instant received_;
+  Now now_{};
+  ShardSet held_ = 0;
+  size_t units_ = 0;  // of this hold
+  EffectList free_;   // of what is unsaved: they leave when the step goes
   Instant alarm_ = kNever;
 };
 

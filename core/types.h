@@ -78,15 +78,16 @@ enum class Reason : uint8_t {
   kStaleGeneration,   ///< the name is open with another generation
   kDoubleWait,        ///< somebody waits on that exclusive side
   kBadTime,           ///< the deadline contradicts its condition
-  kBadOptions,        ///< a hand-off to acknowledge, on a latch
+  kBadOptions,        ///< an ack_timeout on a latch
   kBadPoll,           ///< no target, too many, one twice, or need above their number
   kLimitDescriptors,  ///< as many descriptors are open as the limit allows
   kLimitWaiters,      ///< as many waits are parked as the limit allows
+  kLimitDeliveries,   ///< as many deliveries wait for their Ack as the limit allows
   kDraining,          ///< the poller accepts no more waits
   kIdReused,          ///< the id belongs to a call with other content
-  kOutcomeUnknown,    ///< a first attempt from before what is remembered; an unknown hand-off
+  kOutcomeUnknown,    ///< a first attempt older than what is remembered; an unknown delivery
   kTakenOver,         ///< a later call with the same id waits instead of this one
-  kStaleDelivery,     ///< the hand-off was taken back: another wait gets its READY
+  kStaleDelivery,     ///< the delivery expired: another wait gets its signal
   kLimitDisk,         ///< there is no room to save what the operation would change
   kStoreFailed,       ///< nothing can be saved any more
 };

@@ -3,7 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
+#include <memory>
+#include <span>
 
 #include "core/call.h"
 #include "core/journal.h"
@@ -13,90 +14,75 @@
 namespace waitd::core {
 
 class PollDesc;
+struct IdRecord;
 
-/// Where a waiter stands: a node in the queue of one side of a descriptor. Guarded by the lock of
-/// the descriptor's shard.
+/// Where a waiter stands: a node in a circular list of one side of a name, or of a release of it.
+/// Guarded by the lock of the name's shard.
 struct Place {
   explicit Place(bool is_target) : target(is_target) {}
 
   bool standing() const { return prev != nullptr; }
 
+  /// Whether it came before another place of its side. Numbers wrap.
+  bool Before(const Place& other) const { return static_cast<int32_t>(ticket - other.ticket) < 0; }
+
   /// Who stands there.
   Waiter& waiter();
+  const Waiter& waiter() const { return const_cast<Place*>(this)->waiter(); }
 
   Place* prev = nullptr;  ///< null: it stands nowhere
-  Place* next = nullptr;  ///< of one that stands nowhere: in the list of those that a step ended
+  Place* next = nullptr;
   PollDesc* desc = nullptr;
+  uint32_t ticket = 0;  ///< its number in the order of arrival at its side
   Side side = Side::kRead;
-  const bool target;  ///< it is a PollWaiter::Target; else a SingleWaiter
+  const bool target;     ///< it is a PollWaiter::Target; else a SingleWaiter
+  bool counted = false;  ///< of a target: its signal is counted in PollWaiter::missing
+  bool lost = false;     ///< of a target: it timed out or was closed before the poll ended
 };
 
-/// One wait, parked on one side of a descriptor (SingleWaiter) or on several (PollWaiter).
+/// One wait, parked on one side of a name (SingleWaiter) or on several (PollWaiter). A waiter is
+/// parked, and stands in its places, until it has its outcome: both end in one step, under the
+/// locks of all its places.
 ///
-/// The claim word is the one place where parties meet that hold no common lock: a Ready on this
-/// target and a Ready on another, a timer, a Close, a cancel. It goes
+/// | state  | event                              | state after | locks                     |
+/// |--------|------------------------------------|-------------|---------------------------|
+/// | -      | Wait, Poll find nothing to take    | parked      | of all its places         |
+/// | parked | READY, deadline, Close, own bound, | outcome     | of all its places, and of |
+/// |        | cancel, drain, the store fails     |             | its home, the first of it |
+/// | parked | its call is adopted, or goes       | parked      | of its home               |
 ///
-///     idle → published → parked → claimed
-///                    \__________↗
-///
-/// and the parking thread's protocol is the runtime's: publish in every place, check the errors
-/// and the READYs again, commit to parking. Whoever finds the waiter in a place claims it.
-///
-/// Threads:    Claim, Lose and claimed by anyone who holds the lock of a place where it stands, or
-///             of its home shard; the rest by the thread that parks.
-/// Lifetime:   lives in a slab and is reused; `life` tells one wait from the next. It is freed
-///             under its home shard's lock when no place holds it any more.
-/// Invariants: 1. Of all who try, one wins the claim, and it alone decides the outcome.
-///             2. A loser takes its place for empty: a READY that it carried is remembered.
-///             3. The winner writes the result under the lock under which it claimed.
-/// Source:     the Go runtime's rg and wg words, netpollblock, netpollblockcommit, netpollunblock.
+/// Threads:    the locks above.
+/// Lifetime:   in a slab and reused; `life` tells one wait from the next.
+/// Invariants: 1. `call` is null exactly while nobody is there to receive the outcome; then it has
+///                an id, whose record says who it was.
+/// Source:     the Go runtime's netpollblock, netpollunblock.
 class Waiter : public Timer {
  public:
-  /// How a claim went.
-  enum class Claimed : uint8_t {
-    kNo,          ///< somebody else has it
-    kSpared,      ///< of Lose: counted, and enough targets are left
-    kBeforePark,  ///< won; the parking thread will find out, and finishes the wait
-    kParked,      ///< won; the winner finishes the wait
-  };
-
-  /// To be found from now on. `spare`: how many targets it can lose and still get what it needs.
-  void Publish(uint32_t spare);
-
-  /// After the second check. False: claimed already, do not park.
-  [[nodiscard]] bool CommitPark();
-
-  [[nodiscard]] Claimed Claim();
-
-  /// One of its targets has timed out or was closed; claims when that leaves too few. kNo: it was
-  /// decided before, and this end is none of its business.
-  [[nodiscard]] Claimed Lose();
-
-  bool claimed() const;
-
-  /// Back to the slab: the next life begins. Under the home shard's lock.
-  void Recycle();
-
   uint32_t life() const { return sequence(); }
 
-  /// Its own bound, at which the timer that it is fires; moved when a clear leaves kMaxWait alone
-  /// to bind it.
+  /// Its own bound, at which its timer fires.
   Instant until() const { return when(); }
 
-  // Set before Publish, and only read afterwards, as is `until`, but where it says otherwise. The
-  // timer is guarded by the home shard's lock. In an order that leaves no gap behind the timer.
+  // `until` and the next two are set before it parks, and only read afterwards.
   TimeoutCause bound = TimeoutCause::kWait;  ///< which limit `until` is
   bool ignore_deadline = false;
   const bool poll;
   Instant begin;            ///< of the wait, on the server
   Waiter* older = nullptr;  ///< among the parked of the home shard, in the order of their begin
   Waiter* newer = nullptr;
+  IdRecord* record = nullptr;  ///< of its id; null: it has none
 
  protected:
   Waiter(TimerUse use, bool is_poll) : Timer(use), poll(is_poll) {}
 
- private:
-  std::atomic<uint32_t> word_{0};
+  /// Back to the slab: the next life begins.
+  void Recycle() {
+    Renew();
+    set_when(kNever);
+    bound = TimeoutCause::kWait;
+    ignore_deadline = false;
+    record = nullptr;
+  }
 };
 
 /// A wait on one side, which is its own place there.
@@ -104,36 +90,141 @@ class SingleWaiter : public Waiter, public Place {
  public:
   SingleWaiter() : Waiter(TimerUse::kWait, false), Place(false) {}
 
+  void Recycle() {
+    Waiter::Recycle();
+    call = nullptr;
+  }
+
   WaitCall* call = nullptr;
 };
 static_assert(sizeof(SingleWaiter) <= 104, "a parked wait is promised to be small");
 
-/// Lifetime: as a Waiter; its home is the lowest of its shards.
+/// Lifetime: as a Waiter; its home is the shard of its first target.
 class PollWaiter : public Waiter {
  public:
   /// A target, in the order of the request, and what became of it.
   struct Target : Place {
     Target() : Place(true) {}
     PollWaiter* poll = nullptr;
-    uint32_t shard = 0;
-    bool lost = false;  ///< timed out or closed before the poll was decided; then `end` says how
-    WaitResult end;
+    bool reserved = false;  ///< a delivery of its side is reserved for it
+    // Of one that is lost: how it ended.
+    Outcome outcome = Outcome::kReady;
+    TimeoutCause cause = TimeoutCause::kNone;
+    uint64_t generation = 0;
+    Nanos parked{0};
+    Nanos late{0};
   };
+  static_assert(sizeof(Target) <= sizeof(Place) + 64, "a target is promised to be small");
 
   PollWaiter() : Waiter(TimerUse::kPoll, true) {}
 
-  std::vector<Target> targets;  ///< each guarded by the lock of its place, until claimed
+  std::span<Target> targets() const { return {targets_.get(), count_}; }
+  void MakeTargets(size_t count) {
+    targets_ = std::make_unique<Target[]>(count);
+    count_ = static_cast<uint32_t>(count);
+  }
+  uint32_t index(const Target& target) const {
+    return static_cast<uint32_t>(&target - targets_.get());
+  }
+
+  /// How many more signals it needs than are there for it.
+  uint32_t missing() const { return Word() & kMissing; }
+
+  /// How many more targets it can lose.
+  uint32_t spare() const { return Word() / kOneSpare; }
+
+  /// Before it parks, under all its locks.
+  void SetCounts(uint32_t missing, uint32_t spare) {
+    word_.store(missing + spare * kOneSpare, std::memory_order_relaxed);
+  }
+
+  /// A signal is there for it, under the lock of that target. False: it was the last that is
+  /// missing. Then nothing is counted: whoever holds all its locks completes it.
+  [[nodiscard]] bool CountSignal() {
+    return Change([](uint32_t word) { return (word & kMissing) > 1; }, -1);
+  }
+
+  /// It is there no more.
+  void UncountSignal() { word_.fetch_add(1, std::memory_order_relaxed); }
+
+  /// A target has timed out or was closed, under its lock. False: the rest is too few. Then
+  /// nothing is counted: whoever holds all its locks ends it.
+  [[nodiscard]] bool LoseTarget() {
+    return Change([](uint32_t word) { return word >= kOneSpare; }, -static_cast<int>(kOneSpare));
+  }
+
+  void Recycle() {
+    Waiter::Recycle();
+    call = nullptr;
+    targets_.reset();
+    count_ = 0;
+  }
+
   uint32_t need = 1;
   ShardSet shards = 0;
   PollCall* call = nullptr;
-  PollWaiter* next_claimed = nullptr;  ///< in the list of the step that claimed it
-  ShardSet halves = 0;                 ///< where it has got READYs, since it was claimed
+
+ private:
+  static constexpr uint32_t kOneSpare = 1U << 16U;
+  static constexpr uint32_t kMissing = kOneSpare - 1;
+
+  uint32_t Word() const { return word_.load(std::memory_order_relaxed); }
+  bool Change(auto may, int by) {
+    uint32_t word = Word();
+    do {
+      if (!may(word)) return false;
+    } while (!word_.compare_exchange_weak(word, word + static_cast<uint32_t>(by),
+                                          std::memory_order_relaxed));
+    return true;
+  }
+
+  // MO[poll-counts]: relaxed. Targets of different shards count in it under different locks; only
+  // the sum matters, and nothing else is read on the strength of it. MO[poll-counts]: whoever ends
+  // the poll holds all these locks, so it sees each count that was made under one of them.
+  std::atomic<uint32_t> word_{0};
+  uint32_t count_ = 0;
+  std::unique_ptr<Target[]> targets_;  // each guarded by the lock of its place
 };
 
 inline Waiter& Place::waiter() {
   if (target) return *static_cast<PollWaiter::Target&>(*this).poll;
   return static_cast<SingleWaiter&>(*this);
 }
+
+/// A circular list of places, in the order of arrival. Threads: as its places.
+class PlaceList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  Place* first() const { return first_; }
+
+  /// The one behind `place`; null behind the last.
+  Place* Next(const Place& place) const { return place.next == first_ ? nullptr : place.next; }
+
+  void Append(Place& place) {
+    if (first_ == nullptr) {
+      place.prev = place.next = first_ = &place;
+      return;
+    }
+    place.prev = first_->prev;
+    place.next = first_;
+    place.prev->next = &place;
+    first_->prev = &place;
+  }
+
+  void Remove(Place& place) {
+    if (place.next == &place) {
+      first_ = nullptr;
+    } else {
+      place.prev->next = place.next;
+      place.next->prev = place.prev;
+      if (first_ == &place) first_ = place.next;
+    }
+    place.prev = place.next = nullptr;
+  }
+
+ private:
+  Place* first_ = nullptr;
+};
 
 }  // namespace waitd::core
 

@@ -1,7 +1,8 @@
-// What the core costs, without gRPC: one thread, the real clock read once for each operation, as
-// the server does it.
+// What the core costs, without gRPC: one thread, the real clock, which each operation reads under
+// its lock.
 #include <benchmark/benchmark.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/poll_cache.h"
 #include "core/poll_desc.h"
 #include "core/poller.h"
+#include "core/step.h"
 
 namespace waitd::core {
 namespace {
@@ -19,6 +21,11 @@ struct Call : Base {
   void Done() override {}
 };
 struct Wait : WaitCall {
+  void Done() override {}
+  std::string_view client() const override { return "bench"; }
+};
+
+struct PollingCall : PollCall {
   void Done() override {}
   std::string_view client() const override { return "bench"; }
 };
@@ -36,7 +43,7 @@ class Table {
     for (int64_t i = 0; i < names; ++i) {
       names_.push_back("bench/descriptor/" + std::to_string(1'000'000 + i));
       Call<OpenCall> call;
-      poller.Open(clock.Read(), {.name = names_.back()}, call);
+      poller.Open(kWhenCarriedOut, {.name = names_.back()}, call);
     }
     // Far from the order of creation, as names come in life; the same for every run.
     for (size_t i = names_.size() - 1; i > 0; --i) {
@@ -51,7 +58,7 @@ class Table {
 
   RealClock clock;
 
-  Poller poller{ManyOptions(), nullptr, nullptr};
+  Poller poller{ManyOptions(), clock, nullptr, nullptr};
 
  private:
   std::vector<std::string> names_;
@@ -64,9 +71,9 @@ void BM_BlockUnblock(benchmark::State& state) {
   for (auto _ : state) {
     const std::string& name = table.Next();
     Wait wait;
-    table.poller.Wait(table.clock.Read(), {.name = name}, wait);
+    table.poller.Wait(kWhenCarriedOut, {.name = name}, wait);
     Call<ReadyCall> ready;
-    table.poller.Ready(table.clock.Read(), {.name = name}, ready);
+    table.poller.Ready(kWhenCarriedOut, {.name = name}, ready);
     benchmark::DoNotOptimize(wait.result());
   }
 }
@@ -84,16 +91,36 @@ void BM_Wake(benchmark::State& state) {
     std::vector<const std::string*> names;
     for (Wait& wait : waits) {
       names.push_back(&table.Next());
-      table.poller.Wait(table.clock.Read(), {.name = *names.back()}, wait);
+      table.poller.Wait(kWhenCarriedOut, {.name = *names.back()}, wait);
     }
     state.ResumeTiming();
     for (const std::string* name : names) {
       Call<ReadyCall> ready;
-      table.poller.Ready(table.clock.Read(), {.name = *name}, ready);
+      table.poller.Ready(kWhenCarriedOut, {.name = *name}, ready);
     }
   }
 }
 BENCHMARK(BM_Wake)->Arg(256)->Arg(4096)->Arg(100'000);
+
+// A poll parks on so many names and ends: by one Ready, or by one for each.
+void BM_Poll(benchmark::State& state, bool all) {
+  const auto targets = static_cast<size_t>(state.range(0));
+  Table table(state.range(0));
+  PollArgs args;
+  for (size_t i = 0; i < targets; ++i) args.targets.push_back({.name = table.Next()});
+  args.need = all ? static_cast<uint32_t>(targets) : 1;
+  for (auto _ : state) {
+    PollingCall poll;
+    table.poller.Poll(kWhenCarriedOut, args, poll);
+    for (size_t i = 0; i < args.need; ++i) {
+      Call<ReadyCall> ready;
+      table.poller.Ready(kWhenCarriedOut, {.name = args.targets[i].name}, ready);
+    }
+    benchmark::DoNotOptimize(poll.result());
+  }
+}
+BENCHMARK_CAPTURE(BM_Poll, one, false)->Arg(2)->Arg(64)->Arg(1000);
+BENCHMARK_CAPTURE(BM_Poll, all, true)->Arg(2)->Arg(64)->Arg(1000);
 
 // Each deadline later than the one before, as a heartbeat moves it, among so many others that are
 // armed; on one descriptor by its name.
@@ -101,7 +128,7 @@ void BM_SetDeadlineByName(benchmark::State& state) {
   Table table(state.range(0));
   for (int64_t i = 0; i < state.range(0); ++i) {
     Call<SetDeadlineCall> call;
-    table.poller.SetDeadline(table.clock.Read(),
+    table.poller.SetDeadline(kWhenCarriedOut,
                              {.name = table.Next(),
                               .what = SetDeadlineArgs::What::kTimeout,
                               .timeout = std::chrono::hours(1)},
@@ -111,7 +138,7 @@ void BM_SetDeadlineByName(benchmark::State& state) {
   for (auto _ : state) {
     Call<SetDeadlineCall> call;
     table.poller.SetDeadline(
-        table.clock.Read(),
+        kWhenCarriedOut,
         {.name = name, .what = SetDeadlineArgs::What::kTimeout, .timeout = std::chrono::hours(1)},
         call);
     benchmark::DoNotOptimize(call.result());
@@ -134,21 +161,24 @@ class Descriptors {
 
   void Set(PollDesc& desc, bool arm) {
     const MutexLock lock(mutex);
-    Moment m{clock.Read()};
-    PollDesc::NewDeadline to;
+    Step step(poller);
+    step.Lock(0);  // that of no shard
+    NewDeadline to;
     if (arm) {
       to.state = Deadline::State::kArmed;
-      to.at = m.now.mono + std::chrono::hours(1);
-      to.wall = m.now.wall + std::chrono::hours(1);
+      to.at = step.now().mono + std::chrono::hours(1);
+      to.wall = step.now().wall + std::chrono::hours(1);
     }
     SetDeadlineResult result;
-    desc.SetDeadline(m, Mode::kRead, to, DeadlineCondition::kAlways, result);
+    desc.SetDeadline(step, Mode::kRead, to, DeadlineCondition::kAlways, result);
     benchmark::DoNotOptimize(result);
   }
 
   RealClock clock;
+  Poller poller{ManyOptions(), clock, nullptr, nullptr};
   Mutex mutex;
-  DescEnv env;
+  std::atomic<uint64_t> deliveries{0};
+  DescEnv env{0, std::chrono::seconds(90), deliveries, nullptr};
   std::vector<PollDesc*> all;
 
  private:
@@ -183,7 +213,7 @@ void BM_LookUp(benchmark::State& state) {
   Table table(state.range(0));
   for (auto _ : state) {
     Call<ResetCall> call;
-    table.poller.Reset(table.clock.Read(), {.name = table.Next()}, call);
+    table.poller.Reset(kWhenCarriedOut, {.name = table.Next()}, call);
     benchmark::DoNotOptimize(call.result());
   }
 }

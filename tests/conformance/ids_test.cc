@@ -2,15 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "core/poll_desc.h"
+#include "core/recovery.h"
 #include "tests/unit/core/fixture.h"
 
 namespace waitd::core {
@@ -20,7 +18,7 @@ class Ids : public testing::Test {
  protected:
   Ids() { Ok(t.Open("a")); }
 
-  Table t;
+  Table t{{.unwritten_for = Nanos(0)}};
 };
 
 TEST_F(Ids, C66_ALaterCallTakesTheParkedWaitOver) {
@@ -30,8 +28,8 @@ TEST_F(Ids, C66_ALaterCallTakesTheParkedWaitOver) {
   EXPECT_EQ(RefusedAs(first), Reason::kTakenOver);
   EXPECT_FALSE(second->done());
   EXPECT_EQ(t.poller().waiters(), 1U);
-  t.poller().Cancel(t.now(), *first);
-  t.poller().Abandon(t.now(), *first);
+  t.poller().Cancel(*first);
+  t.poller().Abandon(*first);
   EXPECT_FALSE(second->done()) << "the former call's end touches nothing";
   Ok(t.Ready("a", Mode::kRead, "x"));
   EXPECT_EQ(*ResultOf(second).signal, "x");
@@ -86,70 +84,6 @@ TEST_F(Ids, C66_APollIsTakenOver) {
   EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the READY was used once";
 }
 
-// Lets something happen while a decided poll has not left its places.
-class WhileLeaving final : public Probe {
- public:
-  void At(Point point) override {
-    if (point == Point::kClaimed && act) std::exchange(act, nullptr)();
-  }
-  std::function<void()> act;
-};
-
-class LeavingPoll : public testing::Test {
- protected:
-  LeavingPoll() {
-    Ok(t.Open("a"));
-    Ok(t.Open("b"));
-  }
-
-  WhileLeaving leaving;
-  Table t{{.probe = &leaving}};
-  const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .retry = {.id = "p"}};
-};
-
-TEST_F(LeavingPoll, C66_ACallThatComesWhileItsPollIsLeavingGetsTheSame) {
-  const auto first = t.Poll(args);
-  std::unique_ptr<TestPoll> second;
-  std::unique_ptr<TestPoll> third;
-  leaving.act = [&] {
-    second = t.Poll(args);
-    third = t.Poll(args);
-  };
-  Ok(t.Ready("b", Mode::kRead, "x"));
-  EXPECT_EQ(OutcomeOf(first), Outcome::kReady);
-  EXPECT_EQ(ReasonOf(second->result()), Reason::kTakenOver) << "by the third";
-  EXPECT_EQ(OutcomeOf(third), Outcome::kReady);
-  EXPECT_EQ(*std::get<PollResult>(third->result()).targets[0].result.signal, "x");
-  t.poller().Unwritten(t.now(), *first, seconds(30));
-  t.Advance(seconds(60));
-  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the third has it";
-  EXPECT_EQ(t.poller().waiters(), 0U);
-}
-
-TEST_F(LeavingPoll, C75a_ACallThatComesWhileTheLastOfItsPollHasGoneKeepsTheReady) {
-  const auto first = t.Poll(args);
-  t.poller().Abandon(t.now(), *first);
-  std::unique_ptr<TestPoll> second;
-  leaving.act = [&] { second = t.Poll(args); };
-  Ok(t.Ready("b", Mode::kRead, "x"));
-  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
-  t.Advance(seconds(60));
-  EXPECT_EQ(t.Try("b").outcome, Outcome::kTimedOut) << "the second has it";
-}
-
-TEST_F(LeavingPoll, C67_ACallThatComesWhileItsPollIsCancelledWaitsAnew) {
-  const auto first = t.Poll(args);
-  t.poller().Abandon(t.now(), *first);
-  std::unique_ptr<TestPoll> second;
-  leaving.act = [&] { second = t.Poll(args); };
-  t.Advance(seconds(30));
-  ASSERT_TRUE(second != nullptr);
-  EXPECT_FALSE(second->done()) << "it waits anew";
-  Ok(t.Ready("b", Mode::kRead, "x"));
-  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
-  EXPECT_EQ(t.poller().waiters(), 0U);
-}
-
 TEST_F(Ids, C67_TheSameIdGetsTheSameOutcome) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto first = t.Wait(WaitAs("w1"));
@@ -166,7 +100,7 @@ TEST_F(Ids, C67_TheSameIdGetsTheSameOutcome) {
 
 TEST_F(Ids, C67_AfterACancelItWaitsAnew) {
   const auto first = t.Wait(WaitAs("w1"));
-  t.poller().Cancel(t.now(), *first);
+  t.poller().Cancel(*first);
   EXPECT_EQ(OutcomeOf(first), Outcome::kCancelled);
   const auto second = t.Wait(WaitAs("w1"));
   EXPECT_FALSE(second->done());
@@ -217,8 +151,8 @@ TEST(IdMemory, C69_AnIdFromBeforeWhatIsRememberedIsUnknown) {
 }
 
 TEST(IdMemory, C69_AServerKnowsNoFirstAttemptFromBeforeItBegan) {
-  Table before;
-  Table t({.known_since = before.now().mono});
+  Table t;
+  Recovery(t.poller()).Finish(true);
   Ok(t.Open("a"));
   EXPECT_EQ(ReasonOf(t.Ready({.name = "a", .retry = {"r1", Nanos(1)}})), Reason::kOutcomeUnknown);
   t.Advance(seconds(1));
@@ -253,9 +187,9 @@ TEST(IdMemory, C69_AnAnswerThatComesWhileAnotherIsBeingForgottenIsKept) {
   const auto wait = t.Wait({.name = "a", .timeout = kept - milliseconds(1), .retry = {"w1"}});
   t.Advance(kept);
   EXPECT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
-  EXPECT_EQ(t.poller().Count(t.now()).outcomes, 1U);
+  EXPECT_EQ(t.poller().Count().outcomes, 1U);
   t.Advance(kept);
-  EXPECT_EQ(t.poller().Count(t.now()).outcomes, 0U);
+  EXPECT_EQ(t.poller().Count().outcomes, 0U);
 }
 
 TEST(IdMemory, C69_TheBoundForgetsTheOldestAndTheirRetriesAreRefused) {
@@ -305,8 +239,9 @@ class Blocking final : public Parked<PollCall> {
 
 // Whoever comes in between, while a Ready has let its lock go to take those of a poll.
 TEST(IdsOfPolls, C70_TwoReadysOfOneIdAtOnceAreOne) {
-  Poller poller({}, nullptr, [](Instant) {});
-  const Now now{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
+  const ManualClock clock;
+  const Instant now = clock.now.mono;
+  Poller poller({}, clock, nullptr, [](Instant) {});
   int i = 0;
   while (ShardOf("x" + std::to_string(i)) >= ShardOf("a")) ++i;
   const std::string low = "x" + std::to_string(i);
@@ -315,7 +250,7 @@ TEST(IdsOfPolls, C70_TwoReadysOfOneIdAtOnceAreOne) {
   poller.Poll(now, {.targets = {{"a"}, {low}}, .need = 2, .open_if_missing = &any}, poll);
   std::thread get([&] {
     Answered<GetCall> call;
-    poller.Get(now, {low}, call);
+    poller.Get({low}, call);
   });
   while (!poll.inside) std::this_thread::yield();
   Answered<ReadyCall> one, two;
@@ -328,7 +263,7 @@ TEST(IdsOfPolls, C70_TwoReadysOfOneIdAtOnceAreOne) {
   get.join();
   EXPECT_EQ(Ok(one.result()).effect, ReadyEffect::kRemembered);
   EXPECT_EQ(Ok(two.result()).effect, ReadyEffect::kRemembered);
-  EXPECT_EQ(poller.Count(now).outcomes, 1U);
+  EXPECT_EQ(poller.Count().outcomes, 1U);
 }
 
 TEST_F(Ids, C70_SetDeadlineResetOpenAndCloseToo) {
@@ -365,7 +300,7 @@ TEST_F(Ids, C71_AnAnswerNeverWrittenGivesItsReadyBackInFront) {
   Ok(t.Ready("a", Mode::kRead, "first"));
   const auto wait = t.Wait("a");
   Ok(t.Ready("a", Mode::kRead, "second"));
-  t.poller().Unwritten(t.now(), *wait, seconds(30));
+  t.poller().Unwritten(*wait, seconds(30));
   EXPECT_EQ(Count(t).returned, 1U);
   const WaitResult first = t.Try("a");
   EXPECT_EQ(*first.signal, "first");
@@ -378,7 +313,7 @@ TEST_F(Ids, C71_WhatComesBackWakesWhoWaits) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto lost = t.Wait("a");
   const auto next = t.Wait("a");
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   EXPECT_EQ(*ResultOf(next).signal, "x");
 }
 
@@ -387,7 +322,7 @@ TEST_F(Ids, C71_NothingComesBackToANewLife) {
   const auto lost = t.Wait("a");
   Ok(t.Close("a"));
   Ok(t.Open("a"));
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
 }
 
@@ -396,7 +331,7 @@ TEST_F(Ids, C71_ALatchGivesNothingBack) {
   Ok(t.Ready("l"));
   const auto lost = t.Wait("l");
   Ok(t.Reset("l"));
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   EXPECT_EQ(t.Try("l").outcome, Outcome::kTimedOut);
 }
 
@@ -407,13 +342,13 @@ TEST_F(Ids, C71_AReadyThatComesBackMayCompleteAPoll) {
   const auto poll = t.Poll({{.name = "a"}, {.name = "b"}}, 2);
   Ok(t.Ready("b"));
   EXPECT_FALSE(poll->done());
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
 }
 
 TEST_F(Ids, C75a_AWaitWithAnIdOutlivesItsCallForLinger) {
   const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   EXPECT_EQ(OutcomeOf(gone), Outcome::kCancelled);
   EXPECT_EQ(t.poller().waiters(), 1U);
   EXPECT_FALSE(Ok(t.Get("a")).side[0].waiter_details[0].connected);
@@ -428,13 +363,13 @@ TEST_F(Ids, C75a_AWaitWithAnIdOutlivesItsCallForLinger) {
 
 TEST_F(Ids, C75a_WithoutAnIdItLeavesAtOnce) {
   const auto gone = t.Wait("a");
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
 
 TEST_F(Ids, C75a_ATakeOverEndsTheLinger) {
   const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   t.Advance(seconds(20));
   const auto back = t.Wait(WaitAs("w1", "a", seconds(20)));
   t.Advance(hours(1));
@@ -446,7 +381,7 @@ TEST_F(Ids, C75a_ATakeOverEndsTheLinger) {
 
 TEST_F(Ids, C75a_AReadyDecidedMeanwhileIsThereForTheId) {
   const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "x")).effect, ReadyEffect::kWoke);
   t.Advance(seconds(29));
   EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1", "a", seconds(29)))).signal, "x");
@@ -456,7 +391,7 @@ TEST_F(Ids, C75a_AReadyDecidedMeanwhileIsThereForTheId) {
 
 TEST_F(Ids, C75a_AndGoesBackInFrontWhenNobodyComes) {
   const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   Ok(t.Ready("a", Mode::kRead, "x"));
   Ok(t.Ready("a", Mode::kRead, "y"));
   t.Advance(seconds(30));
@@ -469,11 +404,11 @@ TEST_F(Ids, C75a_AndGoesBackInFrontWhenNobodyComes) {
 TEST_F(Ids, C75a_AnAnswerNeverWrittenLingersForItsId) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto lost = t.Wait(WaitAs("w1"));
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
   const auto again = t.Wait(WaitAs("w1"));
   EXPECT_EQ(*ResultOf(again).signal, "x");
-  t.poller().Unwritten(t.now(), *again, seconds(30));
+  t.poller().Unwritten(*again, seconds(30));
   t.Advance(seconds(30));
   EXPECT_EQ(*t.Try("a").signal, "x");
 }
@@ -482,10 +417,10 @@ TEST_F(Ids, C75a_NothingGoesBackThatOneOfTwoCallsWasWritten) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto first = t.Wait(WaitAs("w1"));
   const auto second = t.Wait(WaitAs("w1"));
-  t.poller().Unwritten(t.now(), *first, seconds(30));
+  t.poller().Unwritten(*first, seconds(30));
   t.Advance(seconds(60));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "the second has it";
-  t.poller().Unwritten(t.now(), *second, seconds(30));
+  t.poller().Unwritten(*second, seconds(30));
   t.Advance(seconds(30));
   EXPECT_EQ(*t.Try("a").signal, "x") << "now nobody has";
 }
@@ -503,7 +438,7 @@ TEST(IdMemory, C71_WhatAnotherCallHasDoesNotGoBackThoughItIsForgotten) {
   const auto w2 = t.Wait(WaitAs("w1"));
   EXPECT_EQ(OutcomeOf(w2), Outcome::kReady);
   ForgetOne(t, "a", "r");
-  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  t.poller().Unwritten(*w, Nanos(0));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
 }
 
@@ -514,8 +449,8 @@ TEST(IdMemory, C71_WhatNoneOfTwoCallsWasWrittenGoesBackOnce) {
   const auto w = t.Wait(WaitAs("w1"));
   const auto w2 = t.Wait(WaitAs("w1"));
   ForgetOne(t, "a", "r");
-  t.poller().Unwritten(t.now(), *w, Nanos(0));
-  t.poller().Unwritten(t.now(), *w2, Nanos(0));
+  t.poller().Unwritten(*w, Nanos(0));
+  t.poller().Unwritten(*w2, Nanos(0));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
 }
@@ -526,7 +461,7 @@ TEST(IdMemory, C71_WhatIsForgottenBeforeItIsWrittenGoesBack) {
   Ok(t.Ready("a", Mode::kRead, "x"));
   const auto w = t.Wait(WaitAs("w1"));
   ForgetOne(t, "a", "r");
-  t.poller().Unwritten(t.now(), *w, Nanos(0));
+  t.poller().Unwritten(*w, Nanos(0));
   EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
 }
 
@@ -534,7 +469,7 @@ TEST_F(Ids, C75a_APollLingersToo) {
   Ok(t.Open("b"));
   const PollArgs args{.targets = {{.name = "a"}, {.name = "b"}}, .need = 2, .retry = {.id = "p"}};
   const auto gone = t.Poll(args);
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   EXPECT_EQ(OutcomeOf(gone), Outcome::kCancelled);
   Ok(t.Ready("a", Mode::kRead, "x"));
   Ok(t.Ready("b", Mode::kRead, "y"));
@@ -542,7 +477,7 @@ TEST_F(Ids, C75a_APollLingersToo) {
   EXPECT_EQ(*t.Try("a").signal, "x");
   EXPECT_EQ(*t.Try("b").signal, "y");
   const auto left = t.Poll(args);
-  t.poller().Abandon(t.now(), *left);
+  t.poller().Abandon(*left);
   t.Advance(seconds(30));
   EXPECT_EQ(t.poller().waiters(), 0U);
 }
@@ -566,7 +501,7 @@ void ExpectStands(Table& t, const std::string& name, Nanos kept) {
 TEST_F(Ids, C76_IdleTtlDoesNotRunWhileAReadyIsKeptForWhoMayCome) {
   Ok(t.Open({.name = "i", .options = Brief()}));
   const auto gone = t.Wait(WaitAs("w1", "i"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   Ok(t.Ready("i", Mode::kRead, "x"));
   ExpectStands(t, "i", seconds(31));
 }
@@ -575,14 +510,14 @@ TEST_F(Ids, C76_NorWhileAnAnswerThatWasNeverWrittenIs) {
   Ok(t.Open({.name = "i", .options = Brief()}));
   Ok(t.Ready("i", Mode::kRead, "x"));
   const auto lost = t.Wait(WaitAs("w1", "i"));
-  t.poller().Unwritten(t.now(), *lost, seconds(30));
+  t.poller().Unwritten(*lost, seconds(30));
   ExpectStands(t, "i", seconds(31));
 }
 
 TEST_F(Ids, C76_ItRunsWhenSomebodyCame) {
   Ok(t.Open({.name = "i", .options = Brief()}));
   const auto gone = t.Wait(WaitAs("w1", "i"));
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   Ok(t.Ready("i", Mode::kRead, "x"));
   t.Advance(seconds(20));
   EXPECT_EQ(*ResultOf(t.Wait(WaitAs("w1", "i", seconds(20)))).signal, "x");
@@ -598,7 +533,7 @@ TEST_F(Ids, C76_TheSameOfAPollsReadys) {
   for (const std::string& name : {first, other}) Ok(t.Open({.name = name, .options = Brief()}));
   const auto gone =
       t.Poll({.targets = {{.name = first}, {.name = other}}, .need = 2, .retry = {.id = "p"}});
-  t.poller().Abandon(t.now(), *gone);
+  t.poller().Abandon(*gone);
   Ok(t.Ready(first, Mode::kRead, "x"));
   Ok(t.Ready(other, Mode::kRead, "x"));
   t.Advance(seconds(11));

@@ -25,7 +25,7 @@ TEST(Fifo, C56_WakesInTheOrderOfArrivalAndSkipsTheCancelled) {
   const auto one = t.Wait("a");
   const auto two = t.Wait("a");
   const auto three = t.Wait("a");
-  t.poller().Cancel(t.now(), *two);
+  t.poller().Cancel(*two);
   EXPECT_EQ(Ok(t.Ready("a", Mode::kRead, "1")).woken, 1U);
   EXPECT_TRUE(one->done());
   EXPECT_FALSE(three->done());
@@ -80,7 +80,7 @@ TEST_P(EveryKind, C59_DeadlinesCloseAndCancelHoldForEveryKind) {
   EXPECT_EQ(OutcomeOf(t.Wait("a")), Outcome::kTimedOut);
   Ok(t.Clear("a"));
   const auto cancelled = t.Wait("a");
-  t.poller().Cancel(t.now(), *cancelled);
+  t.poller().Cancel(*cancelled);
   EXPECT_EQ(OutcomeOf(cancelled), Outcome::kCancelled);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kRemembered);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kCoalesced);
@@ -157,8 +157,8 @@ TEST(Poll, C62_NeedTakesAllInOneStepAndHoldsNothingBefore) {
   EXPECT_EQ(completing.effect, ReadyEffect::kWoke);
   EXPECT_EQ(completing.woken, 1U);
   EXPECT_EQ(Indexes(Polled(poll)), (Taken{0, 2}));
-  EXPECT_EQ(*Polled(poll).targets[0].result.signal, "A");
-  EXPECT_EQ(*Polled(poll).targets[1].result.signal, "C");
+  EXPECT_EQ(*Polled(poll).targets[0].result(Nanos(0)).signal, "A");
+  EXPECT_EQ(*Polled(poll).targets[1].result(Nanos(0)).signal, "C");
   EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
   EXPECT_EQ(t.Try("c").outcome, Outcome::kTimedOut);
 }
@@ -213,7 +213,7 @@ TEST(Poll, C63_MalformedOnesAreRefused) {
   for (int i = 0; i < 1000; ++i) args.targets.push_back({names[static_cast<size_t>(i)]});
   const auto most = t.Poll(args);
   EXPECT_FALSE(most->done());
-  t.poller().Cancel(t.now(), *most);
+  t.poller().Cancel(*most);
   args.targets.push_back({names[1000]});
   EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kBadPoll);
 }
@@ -229,7 +229,10 @@ TEST(Poll, C63_ADoubleWaitLeavesNothingParkedAndOpensNothing) {
   EXPECT_EQ(Ok(t.Get("free")).side[0].waiters, 0U);
   const auto wait = t.Wait("free");
   EXPECT_FALSE(wait->done());
-  EXPECT_EQ(ReasonOf(t.Poll({{"missing"}, {"free"}})->result()), Reason::kNoDescriptor);
+  const OpenOptions any;
+  const auto opening = t.Poll({.targets = {{"missing"}, {"free"}}, .open_if_missing = &any});
+  EXPECT_EQ(ReasonOf(opening->result()), Reason::kDoubleWait);
+  EXPECT_EQ(ReasonOf(t.Get("missing")), Reason::kNoDescriptor);
   Ok(t.Close("busy"));
   Ok(t.Close("free"));
   EXPECT_EQ(OutcomeOf(holder), Outcome::kClosed);
@@ -261,8 +264,8 @@ TEST(Poll, C64_ResultsNameTheTargetThatEndedIt) {
   EXPECT_EQ(result.cause, TimeoutCause::kDeadline);
   EXPECT_EQ(result.late, seconds(2));
   ASSERT_EQ(Indexes(result), (Taken{1, 2}));
-  EXPECT_EQ(result.targets[0].result.outcome, Outcome::kClosed);
-  EXPECT_EQ(result.targets[1].result.outcome, Outcome::kTimedOut);
+  EXPECT_EQ(result.targets[0].result(Nanos(0)).outcome, Outcome::kClosed);
+  EXPECT_EQ(result.targets[1].result(Nanos(0)).outcome, Outcome::kTimedOut);
   const auto again = t.Wait("a");
   EXPECT_FALSE(again->done()) << "the poll has left every place";
   Ok(t.Close("a"));
@@ -381,17 +384,17 @@ TEST(IdleTtl, C76_ClosesWhatNobodyUsesAndNothingStandsOn) {
   t.Advance(hours(1) - Nanos(1));
   Ok(t.Get("a"));  // a call on it
   t.Advance(hours(1) - Nanos(1));
-  EXPECT_EQ(t.poller().Count(t.now()).descriptors[0], 2U);
+  EXPECT_EQ(t.poller().Count().descriptors[0], 2U);
   t.Advance(Nanos(1));
   EXPECT_EQ(ReasonOf(t.Get("a")), Reason::kNoDescriptor);
-  EXPECT_EQ(t.poller().Count(t.now()).idle_closed, 1U);
+  EXPECT_EQ(t.poller().Count().idle_closed, 1U);
   t.Advance(hours(24 * 365));
   Ok(t.Get("kept"));
 }
 
 TEST(IdleTtl, C76_DoesNotRunWhileSomethingStands) {
   for (const int what : {0, 1, 2, 3}) {
-    Table t;
+    Table t({.unwritten_for = Nanos(0)});
     Ok(t.Open({.name = "a", .options = {.idle_ttl = hours(1)}}));
     std::unique_ptr<TestWait> wait;
     if (what == 0) wait = t.Wait("a", hours(5));
@@ -399,21 +402,33 @@ TEST(IdleTtl, C76_DoesNotRunWhileSomethingStands) {
     if (what == 2) Ok(t.Ready("a"));
     if (what == 3) Ok(t.In("a", Nanos(0)));
     t.Advance(hours(5) - Nanos(1));
-    EXPECT_EQ(t.poller().Count(t.now()).descriptors[0], 1U) << what;
+    EXPECT_EQ(t.poller().Count().descriptors[0], 1U) << what;
     t.Advance(Nanos(1));  // where it was a wait, it leaves
     if (what != 0) {
       t.Advance(hours(10));
-      EXPECT_EQ(t.poller().Count(t.now()).descriptors[0], 1U) << what;
+      EXPECT_EQ(t.poller().Count().descriptors[0], 1U) << what;
     }
     if (what == 2) {
       EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
     }
     if (what == 1 || what == 3) Ok(t.Clear("a"));
     t.Advance(hours(1) - Nanos(1));
-    EXPECT_EQ(t.poller().Count(t.now()).descriptors[0], 1U) << what;
+    EXPECT_EQ(t.poller().Count().descriptors[0], 1U) << what;
     t.Advance(Nanos(1));
-    EXPECT_EQ(t.poller().Count(t.now()).descriptors[0], 0U) << what;
+    EXPECT_EQ(t.poller().Count().descriptors[0], 0U) << what;
   }
+}
+
+TEST(IdleTtl, C76_NorWhileAnAnswerMayStillBeFoundUnwritten) {
+  Table t({.unwritten_for = seconds(90)});
+  Ok(t.Open({.name = "a", .options = {.idle_ttl = seconds(1)}}));
+  Ok(t.Ready("a"));
+  const auto wait = t.Wait("a");
+  t.Advance(seconds(91) - Nanos(1));
+  t.poller().Unwritten(*wait, Nanos(0));
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady) << "its answer did not arrive";
+  t.Advance(seconds(91));
+  EXPECT_EQ(ReasonOf(t.Get("a")), Reason::kNoDescriptor);
 }
 
 TEST(MaxWait, C65_ARetryThatComesAfterItsBoundIsToldSo) {

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Checks the claim protocol exhaustively in every scenario, and that each mutant of it is caught.
+# Checks how polls count and end, exhaustively in every scenario, and that each mutant is caught.
 set -uo pipefail
-model=$(cd "$(dirname "$0")" && pwd)/claim.pml
+model=$(cd "$(dirname "$0")" && pwd)/poll.pml
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -42,17 +42,16 @@ caught() {
 
 for need in 1 2; do
   holds -DNEED=$need -DREADYS=3
+  holds -DNEED=$need -DREADYS=3 -DTAKERS=1
+  holds -DNEED=$need -DREADYS=2 -DTAKERS=2
   holds -DNEED=$need -DREADYS=2 -DEXPIRE
-  holds -DNEED=$need -DREADYS=2 -DEXPIRE_B
+  holds -DNEED=$need -DREADYS=2 -DTAKERS=1 -DEXPIRE_B
   holds -DNEED=$need -DREADYS=1 -DEXPIRE -DEXPIRE_B
   holds -DNEED=$need -DREADYS=2 -DCANCEL
-  holds -DNEED=$need -DREADYS=2 -DCANCEL_WAIT
-  holds -DNEED=$need -DREADYS=1 -DEXPIRE -DCANCEL
+  holds -DNEED=$need -DREADYS=1 -DTAKERS=1 -DEXPIRE -DCANCEL
 done
-caught -DNO_RECHECK -DREADYS=2
-caught -DNO_RECHECK -DNEED=2 -DREADYS=3
-caught -DLOSER_DROPS_READY -DREADYS=2
-caught -DCOMMIT_IGNORES_CLAIM -DREADYS=2
-caught -DCOMMIT_IGNORES_CLAIM -DREADYS=0 -DEXPIRE -DEXPIRE_B
-caught -DANSWER_BEFORE_UNLINK -DREADYS=2
+caught -DLAST_IS_COUNTED -DNEED=2 -DREADYS=2
+caught -DNO_UNCOUNT -DNEED=2 -DREADYS=2 -DTAKERS=1
+caught -DNO_WORK -DNEED=2 -DREADYS=2
+caught -DNO_WORK -DNEED=2 -DREADYS=0 -DEXPIRE
 exit $failed

@@ -24,6 +24,9 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+/// The units of work in one hold, but where a test sets fewer.
+inline constexpr uint32_t kUnitsMax = Poller::Options{}.units_max;
+
 /// A call that remembers whether its answer came.
 template <class Base>
 class Answered : public Base {
@@ -66,21 +69,37 @@ inline std::pair<std::string, std::string> Apart() {
   return {"a", "x" + std::to_string(i)};
 }
 
+/// A clock that stands still until it is told. Threads: one.
+class ManualClock final : public Clock {
+ public:
+  Now Read() const override {
+    ++reads;
+    return now;
+  }
+
+  void Pass(Nanos by) {
+    now.mono += by;
+    now.wall += by;
+  }
+
+  Now now{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
+  mutable std::atomic<uint64_t> reads =
+      0;  ///< each hold of a lock in which something changes reads it once
+};
+
 /// A poller under a manual clock: time stands still until Advance, and timers run when told.
 class Table {
  public:
   explicit Table(Poller::Options options = {}, Journal* journal = nullptr)
-      : poller_(options, journal, [this](Instant at) { alarms_.push_back(at); }) {}
+      : poller_(options, clock_, journal, [this](Instant at) { alarms_.push_back(at); }) {}
 
   Poller& poller() { return poller_; }
-  const Now& now() const { return now_; }
+  ManualClock& clock() { return clock_; }
+  const Now& now() const { return clock_.now; }
   std::vector<Instant>& alarms() { return alarms_; }
 
   /// Moves both clocks, without running timers.
-  void Pass(Nanos by) {
-    now_.mono += by;
-    now_.wall += by;
-  }
+  void Pass(Nanos by) { clock_.Pass(by); }
 
   /// Moves both clocks, then runs every timer that is due.
   void Advance(Nanos by) {
@@ -89,15 +108,15 @@ class Table {
   }
 
   void RunTimers() {
-    while (poller_.RunTimers(now_) <= now_.mono) {
+    while (poller_.RunTimers() <= now().mono) {
     }
   }
 
   /// Steps the wall clock alone.
-  void StepWall(Nanos by) { now_.wall += by; }
+  void StepWall(Nanos by) { clock_.now.wall += by; }
 
   Result<OpenResult> Open(const OpenArgs& args) {
-    return Ask<OpenCall>([&](auto& call) { poller_.Open(now_, args, call); });
+    return Ask<OpenCall>([&](auto& call) { poller_.Open(now().mono, args, call); });
   }
   Result<OpenResult> Open(std::string_view name, Kind kind = Kind::kExclusive) {
     OpenArgs args{.name = name};
@@ -108,26 +127,26 @@ class Table {
     return Close(CloseArgs{.name = name, .generation = generation});
   }
   Result<CloseResult> Close(const CloseArgs& args) {
-    return Ask<CloseCall>([&](auto& call) { poller_.Close(now_, args, call); });
+    return Ask<CloseCall>([&](auto& call) { poller_.Close(now().mono, args, call); });
   }
   Result<ResetResult> Reset(std::string_view name, Mode mode = Mode::kRead) {
     return Reset(ResetArgs{.name = name, .mode = mode});
   }
   Result<ResetResult> Reset(const ResetArgs& args) {
-    return Ask<ResetCall>([&](auto& call) { poller_.Reset(now_, args, call); });
+    return Ask<ResetCall>([&](auto& call) { poller_.Reset(now().mono, args, call); });
   }
   Result<AckResult> Ack(const AckArgs& args) {
-    return Ask<AckCall>([&](auto& call) { poller_.Ack(now_, args, call); });
+    return Ask<AckCall>([&](auto& call) { poller_.Ack(args, call); });
   }
   Result<ReadyResult> Ready(const ReadyArgs& args) {
-    return Ask<ReadyCall>([&](auto& call) { poller_.Ready(now_, args, call); });
+    return Ask<ReadyCall>([&](auto& call) { poller_.Ready(now().mono, args, call); });
   }
   Result<ReadyResult> Ready(std::string_view name, Mode mode = Mode::kRead,
                             std::string_view data = "") {
     return Ready({.name = name, .mode = mode, .signal = data.empty() ? nullptr : Bytes(data)});
   }
   Result<SetDeadlineResult> SetDeadline(const SetDeadlineArgs& args) {
-    return Ask<SetDeadlineCall>([&](auto& call) { poller_.SetDeadline(now_, args, call); });
+    return Ask<SetDeadlineCall>([&](auto& call) { poller_.SetDeadline(now().mono, args, call); });
   }
   Result<SetDeadlineResult> In(std::string_view name, Nanos timeout, Mode mode = Mode::kRead,
                                DeadlineCondition condition = DeadlineCondition::kAlways) {
@@ -145,16 +164,16 @@ class Table {
                         .condition = condition});
   }
   Result<DescriptorInfo> Get(std::string_view name) {
-    return Ask<GetCall>([&](auto& call) { poller_.Get(now_, {name}, call); });
+    return Ask<GetCall>([&](auto& call) { poller_.Get({name}, call); });
   }
   Result<ListResult> List(const ListArgs& args) {
-    return Ask<ListCall>([&](auto& call) { poller_.List(now_, args, call); });
+    return Ask<ListCall>([&](auto& call) { poller_.List(args, call); });
   }
 
   /// Starts a wait; it may have ended when this returns.
   std::unique_ptr<TestWait> Wait(const WaitArgs& args) {
     auto call = std::make_unique<TestWait>();
-    poller_.Wait(now_, args, *call);
+    poller_.Wait(now().mono, args, *call);
     return call;
   }
   std::unique_ptr<TestWait> Wait(std::string_view name, Side side = Side::kRead) {
@@ -165,7 +184,7 @@ class Table {
   }
   std::unique_ptr<TestPoll> Poll(const PollArgs& args) {
     auto call = std::make_unique<TestPoll>();
-    poller_.Poll(now_, args, *call);
+    poller_.Poll(now().mono, args, *call);
     return call;
   }
   std::unique_ptr<TestPoll> Poll(std::vector<PollTarget> targets, uint32_t need = 1) {
@@ -184,12 +203,13 @@ class Table {
   Result<typename C::Answer> Ask(Start start) {
     Answered<C> call;
     start(call);
+    if (!call.done()) RunTimers();  // it released more waits than one hold does
     EXPECT_TRUE(call.done());
     return std::move(call.result());
   }
 
   std::vector<Instant> alarms_;
-  Now now_{Instant(hours(1)), WallTime(hours(24) * 365 * 50)};
+  ManualClock clock_;
   Poller poller_;
 };
 
@@ -211,6 +231,16 @@ inline WaitArgs WaitAs(std::string_view id, std::string_view name = "a",
   return {.name = name, .retry = {.id = id, .sent_ago = sent_ago}};
 }
 
+/// Acknowledges what that wait got.
+inline AckArgs AckOf(const WaitResult& ready, std::string_view wait_id,
+                     std::string_view name = "a") {
+  return {.name = name,
+          .side = ready.side,
+          .wait_id = wait_id,
+          .delivery = ready.delivery,
+          .generation = ready.generation};
+}
+
 /// The result of a wait that must have ended with one; or why it was refused.
 inline const WaitResult& ResultOf(const std::unique_ptr<TestWait>& wait) {
   EXPECT_TRUE(wait->done());
@@ -221,7 +251,7 @@ inline Reason RefusedAs(const std::unique_ptr<TestWait>& wait) {
   return ReasonOf(wait->result());
 }
 
-inline Counters Count(Table& t) { return t.poller().Count(t.now()); }
+inline Counters Count(Table& t) { return t.poller().Count(); }
 
 /// The outcome of a call that must have ended.
 template <class C>

@@ -1,431 +1,354 @@
 #ifndef WAITD_TESTS_UNIT_CORE_MODEL_H_
 #define WAITD_TESTS_UNIT_CORE_MODEL_H_
 
-#include <algorithm>
+#include <array>
+#include <compare>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/call.h"
+#include "core/delivery.h"
+#include "core/journal.h"
+#include "core/poller.h"
 
 namespace waitd::core {
 
-/// The poller as plainly as it can be said: one list of waits, no shards, no timers, no claims.
-/// Time passes by letting everything happen that was due, in the order of the instants, a tie to
-/// the deadline.
+/// What a call is to be answered.
+using AnyAnswer =
+    std::variant<Refusal, WaitResult, PollResult, OpenResult, CloseResult, ResetResult, ReadyResult,
+                 SetDeadlineResult, AckResult, DescriptorInfo>;
+
+/// An id of a name's calls.
+struct ModelKey {
+  bool wait = false;  ///< of a Wait or Poll, else of another call
+  std::string name;
+  uint64_t caller = 0;
+  std::string id;
+  auto operator<=>(const ModelKey&) const = default;
+};
+
+/// An answer, shared by the calls that get the same one, and by what is remembered of their id.
+struct Expected {
+  /// Which step of the model must be stored of a shard before anybody may see the answer.
+  struct Need {
+    size_t shard;
+    uint64_t step;
+  };
+
+  AnyAnswer answer;
+  std::vector<Need> needs;
+  bool loose =
+      false;  ///< of a poll that more than one thing ended at once: any of them may be told
+
+  // Of a wait's: who has its signals.
+  bool has_id = false;
+  bool acks = false;
+  uint32_t holders = 1;
+  ModelKey key;         ///< under which it is remembered
+  uint64_t record = 0;  ///< the serial number of what remembers it; 0: nothing does
+
+  /// What the poller said the first time; whoever gets this answer again gets it field by field.
+  std::shared_ptr<std::optional<AnyAnswer>> first = std::make_shared<std::optional<AnyAnswer>>();
+};
+using ExpectedRef = std::shared_ptr<Expected>;
+
+/// The poller as plainly as it can be said: names, one list of waits, ids. Nothing is hidden in
+/// queues, wheels, slabs or work that is left for later.
+///
+/// It is told the time and what is done, in the same order as the poller, and says for each call
+/// what is to be answered. What is due and nobody has touched happens at RunTimers, as there: with
+/// limits and idle_ttl that is seen.
 class Model {
  public:
-  struct Place {
+  using CallId = uint64_t;  ///< 0: nobody
+  using Key = ModelKey;
+
+  struct Signal {
+    std::string data;
+    WallTime at;
+    uint32_t coalesced = 0;
+  };
+  struct Out {  ///< a delivery
+    Delivery::State state = Delivery::State::kPending;
+    bool acknowledgeable = false;
+    uint32_t attempt = 1;
+    Signal signal;
+    std::string id;
+    uint64_t caller = 0;
+    Instant alarm = kNever;
+    ModelKey key;                     ///< of kKept: whose signal it is
+    uint64_t record = 0;              ///< and of which answer
+    std::vector<WaitResult> signals;  ///< all of that answer
+    Instant recorded;
+    uint64_t age = 0;
+  };
+  struct SideOf {
+    bool ready = false;
+    Signal signal;
+    Deadline deadline;
+    uint64_t deadline_step = 0;  ///< when it was set
+    uint64_t delivery = 0;
+    uint64_t reset_through = 0;
+    std::map<uint64_t, Out> out;
+  };
+  struct Desc {
+    Kind kind = Kind::kExclusive;
+    uint64_t generation = 0;
+    bool ephemeral = false;
+    Nanos idle_ttl = kForever;
+    Instant idle_since;
+    Instant idle_timer = kNever;
+    uint64_t step = 0;  ///< of its last change
+    SideOf side[2];
+  };
+
+  struct Target {
     std::string name;
     Side side = Side::kRead;
+    uint64_t generation = 0;
     bool lost = false;
     WaitResult end;
   };
   struct Waiting {
+    CallId call = 0;
     bool poll = false;
-    std::vector<Place> places;  // one, or a poll's targets
+    std::vector<Target> targets;  ///< one, or those of a poll
     uint32_t need = 1;
     Instant begin;
     Instant until = kNever;
     TimeoutCause bound = TimeoutCause::kWait;
     bool ignore_deadline = false;
+    std::optional<Nanos> ack_timeout;
+    std::optional<Key> key;
+    std::string content;
+    Instant absent_until = kNever;
+    bool parked = false;
     bool over = false;
-    std::optional<Reason> refused;
-    WaitResult result;  // of a single wait
-    PollResult polled;  // of a poll
   };
-  struct SideOf {
-    bool ready = false;
-    std::string data;
-    uint32_t coalesced = 0;
-    uint64_t delivery = 0;
-    Deadline deadline;
+  using WaitingRef = std::shared_ptr<Waiting>;
+  struct Record {
+    uint64_t serial = 0;
+    size_t shard = 0;
+    std::string content;
+    WaitingRef parked;   ///< null: it is answered
+    ExpectedRef answer;  ///< null: it is parked
+    bool kept = false;
+    bool stale = false;  ///< one of its signals has come back, for another wait
+    Instant recorded;
+    uint64_t age = 0;  ///< its place in the order of those that can be forgotten; 0: none
+    uint64_t step = 0;
   };
-  struct Desc {
-    Kind kind = Kind::kExclusive;
-    SideOf sides[2];
+
+  /// What is stored of a shard: its names, the answers of its ids, and how far back it knows them.
+  struct Stored {
+    std::map<std::string, Desc> descs;
+    std::map<Key, Record> records;
+    Instant horizon = Instant::min();
+    uint64_t lives = 0;
+    uint64_t step = 0;
   };
 
-  explicit Model(Nanos max_wait) : max_wait_(max_wait) {}
+  /// How often each rule was used, so that a walk can show that it was not too quiet.
+  enum Rule : uint8_t {
+    kWoken,
+    kPolled,
+    kAdopted,
+    kRepeated,
+    kReturned,
+    kRedelivered,
+    kAcked,
+    kStale,
+    kKept,
+    kForgotten,
+    kIdleClosed,
+    kRules
+  };
+  using Seen = std::array<uint64_t, kRules>;
 
-  void Pass(Instant now) {
-    now_ = now;
-    while (HappenNext()) {
-    }
-  }
+  Model(const Poller::Options& options, Seen& seen) : options_(options), seen_(seen) {}
 
-  /// When something happens next, if that is not after `limit`; else `limit`.
-  Instant NextDue(Instant limit) {
-    Instant next = limit;
-    for (const auto& waiting : waits) {
-      if (waiting->until > now_) next = std::min(next, waiting->until);
-    }
-    for (const auto& [name, desc] : descs) {
-      for (const SideOf& side : desc.sides) {
-        if (side.deadline.state == Deadline::State::kArmed) next = std::min(next, side.deadline.at);
-      }
-    }
-    return next;
-  }
+  /// What the clock shows.
+  void SetClock(const Now& now) { clock_ = now; }
 
-  bool polls() const {
-    return std::any_of(waits.begin(), waits.end(), [](const auto& each) { return each->poll; });
-  }
+  /// The locks of these shards are taken, and the time is read.
+  void Begin(ShardSet locks);
 
-  bool Open(const std::string& name, Kind kind) {
-    return descs.try_emplace(name, Desc{kind, {}}).second || descs[name].kind == kind;
-  }
+  void Open(Instant received, const OpenArgs& args, CallId call);
+  void Close(Instant received, const CloseArgs& args, CallId call);
+  void Reset(Instant received, const ResetArgs& args, CallId call);
+  void Wait(Instant received, const WaitArgs& args, CallId call);
+  void Ready(Instant received, const ReadyArgs& args, CallId call);
+  void SetDeadline(Instant received, const SetDeadlineArgs& args, CallId call);
+  void Poll(Instant received, const PollArgs& args, CallId call);
+  void Ack(const AckArgs& args, CallId call);
+  void Get(std::string_view name, CallId call);
+  std::vector<DescriptorInfo> List() const;
+  void Cancel(CallId call);
+  void Abandon(CallId call);
+  void Unwritten(Expected& answer, Nanos linger);
+  void RunTimers();
 
-  std::optional<uint32_t> Close(const std::string& name) {
-    if (!descs.contains(name)) return std::nullopt;
-    uint32_t woken = 0;
-    for (const auto& waiting : std::vector(waits)) {
-      for (Place& place : waiting->places) {
-        if (!waiting->over && place.name == name && !place.lost) {
-          woken += Lose(*waiting, place, Outcome::kClosed, TimeoutCause::kNone, now_) ? 1 : 0;
-        }
-      }
-    }
-    descs.erase(name);
-    return woken;
-  }
+  /// After a step: forgets the oldest outcomes, while there are too many.
+  void MakeRoom();
 
-  std::optional<ResetResult> Reset(const std::string& name, Mode mode) {
-    if (!descs.contains(name)) return std::nullopt;
-    ResetResult result;
-    for (const Side s : kSides) {
-      if (!Includes(mode, s)) continue;
-      SideOf& side = descs[name].sides[Index(s)];
-      if (side.deadline.state == Deadline::State::kExpired) {
-        result.reset = false;
-      } else {
-        result.forgot |= side.ready;
-        side.ready = false;
-      }
-    }
-    return result;
-  }
+  void RefuseWaits() { draining_ = true; }
+  void EndWaits();
+  void SetFull(bool full) { full_ = full; }
 
-  std::shared_ptr<Waiting> Wait(const std::string& name, Side side, std::optional<Nanos> timeout,
-                                bool ignore) {
-    auto waiting = Begin(timeout);
-    waiting->ignore_deadline = ignore;
-    waiting->places.push_back({name, side});
-    const bool parks = waiting->until > now_;
-    if (!descs.contains(name)) {
-      waiting->refused = Reason::kNoDescriptor;
-    } else if (Expired(waiting->places[0]) && !ignore && !Open(waiting->places[0])) {
-      Place& place = waiting->places[0];
-      Lose(*waiting, place, Outcome::kTimedOut, TimeoutCause::kDeadline, At(place).deadline.at);
-    } else if (At(waiting->places[0]).ready) {
-      Take(*waiting);
-    } else if (!parks) {
-      End(*waiting, Outcome::kTimedOut, TimeoutCause::kWait, waiting->until);
-    } else if (descs[name].kind == Kind::kExclusive && Occupied(name, side)) {
-      waiting->refused = Reason::kDoubleWait;
-    } else {
-      waits.push_back(waiting);
-    }
-    return waiting;
-  }
+  /// A new poller begins with what is stored.
+  void Restore(const std::array<Stored, kShards>& stored, bool fresh);
+  Stored Store(size_t shard) const;
 
-  std::shared_ptr<Waiting> Poll(const std::vector<PollTarget>& targets, uint32_t need,
-                                std::optional<Nanos> timeout) {
-    auto waiting = Begin(timeout);
-    waiting->poll = true;
-    waiting->need = need;
-    for (const PollTarget& target : targets) {
-      waiting->places.push_back({std::string(target.name), target.side});
-      if (!descs.contains(waiting->places.back().name)) {
-        waiting->refused = Reason::kNoDescriptor;
-        return waiting;
-      }
-    }
-    const bool parks = waiting->until > now_;
-    for (Place& place : waiting->places) {
-      if (waiting->over || !Expired(place) || Open(place)) continue;
-      Lose(*waiting, place, Outcome::kTimedOut, TimeoutCause::kDeadline, At(place).deadline.at);
-    }
-    if (!waiting->over && CanTake(*waiting)) Take(*waiting);
-    if (!waiting->over && !parks) {
-      End(*waiting, Outcome::kTimedOut, TimeoutCause::kWait, waiting->until);
-    }
-    if (waiting->over) return waiting;
-    for (const Place& place : waiting->places) {
-      if (!place.lost && descs[place.name].kind == Kind::kExclusive &&
-          Occupied(place.name, place.side)) {
-        waiting->refused = Reason::kDoubleWait;
-        return waiting;
-      }
-    }
-    waits.push_back(waiting);
-    return waiting;
-  }
+  /// When something happens next by its own instant.
+  Instant NextInstant();
+  bool HasPolls() const;
+  bool IsParked(CallId call) const { return WaitOf(call) != nullptr; }
 
-  void Cancel(Waiting& waiting) {
-    if (!waiting.over && !waiting.refused)
-      End(waiting, Outcome::kCancelled, TimeoutCause::kNone, now_);
-  }
+  /// The answers of the calls that have ended since the last time.
+  std::map<CallId, ExpectedRef> TakeAnswers() { return std::exchange(answers_, {}); }
 
-  std::optional<ReadyResult> Ready(const std::string& name, Mode mode, const std::string& data,
-                                   ReadyCondition condition) {
-    if (!descs.contains(name)) return std::nullopt;
-    ReadyResult result;
-    for (const Side s : kSides) {
-      if (!Includes(mode, s)) continue;
-      const auto [effect, woken] = ReadyOne(name, s, data, condition);
-      result.effect = std::min(result.effect, effect);
-      result.woken += woken;
-      const bool kept = effect == ReadyEffect::kRemembered || effect == ReadyEffect::kCoalesced;
-      result.expired |= kept && Expired({name, s});
-    }
-    return result;
-  }
-
-  std::optional<SetDeadlineResult> SetDeadline(const std::string& name, Mode mode,
-                                               std::optional<Nanos> timeout,
-                                               DeadlineCondition condition) {
-    if (!descs.contains(name)) return std::nullopt;
-    SetDeadlineResult result;
-    // Both sides first, then whoever waits: a poll on both sides ends once.
-    for (const Side s : kSides) {
-      if (!Includes(mode, s)) continue;
-      SideOf& side = descs[name].sides[Index(s)];
-      result.effect[Index(s)] = Change(side.deadline, timeout, condition);
-      result.applied |= result.effect[Index(s)] != DeadlineEffect::kRefused;
-    }
-    for (const Side s : kSides) {
-      if (result.effect[Index(s)] == DeadlineEffect::kExpired) {
-        result.woken += EndSide(name, s, now_);
-      }
-      if (result.effect[Index(s)] == DeadlineEffect::kCleared) Unbind(name, s);
-    }
-    return result;
-  }
-
-  uint32_t Standing(const std::string& name, Side side) const {
-    uint32_t count = 0;
-    for (const auto& waiting : waits) {
-      for (const Place& place : waiting->places) {
-        count += !waiting->over && !place.lost && place.name == name && place.side == side ? 1 : 0;
-      }
-    }
-    return count;
-  }
-
-  std::map<std::string, Desc> descs;
-  std::vector<std::shared_ptr<Waiting>> waits;
+  uint64_t waiters() const;
+  uint64_t unacked() const;
+  uint64_t returned() const;
+  uint64_t outcomes() const;
+  uint64_t step() const { return step_; }
+  const std::map<std::string, Desc>& descs() const { return descs_; }
 
  private:
-  SideOf& At(const Place& place) { return descs[place.name].sides[Index(place.side)]; }
-  bool Expired(const Place& place) { return At(place).deadline.state == Deadline::State::kExpired; }
-  // An open latch, which is open whatever its deadline.
-  bool Open(const Place& place) {
-    return descs[place.name].kind == Kind::kLatch && At(place).ready;
-  }
-  bool Occupied(const std::string& name, Side side) const { return Standing(name, side) > 0; }
-
-  std::shared_ptr<Waiting> Begin(std::optional<Nanos> timeout) {
-    auto waiting = std::make_shared<Waiting>();
-    waiting->begin = now_;
-    waiting->bound = timeout ? TimeoutCause::kWait : TimeoutCause::kMaxWait;
-    waiting->until = SaturatingAdd(now_, timeout.value_or(max_wait_));
-    return waiting;
-  }
-
-  bool CanTake(Waiting& waiting) {
-    uint32_t there = 0;
-    for (const Place& place : waiting.places) there += !place.lost && At(place).ready ? 1 : 0;
-    return there >= waiting.need;
-  }
-
-  void Take(Waiting& waiting) {
-    End(waiting, Outcome::kReady, TimeoutCause::kNone, now_);
-    for (uint32_t i = 0; i < waiting.places.size(); ++i) {
-      if (waiting.places[i].lost) continue;  // a closed one has no side any more
-      SideOf& side = At(waiting.places[i]);
-      if (!side.ready) continue;
-      WaitResult taken;
-      taken.coalesced = side.coalesced;
-      taken.signal = std::make_shared<const std::string>(side.data);
-      const bool latch = descs[waiting.places[i].name].kind == Kind::kLatch;
-      taken.delivery = latch ? side.delivery : ++side.delivery;
-      if (!latch) side.ready = false;
-      taken.parked = waiting.result.parked;
-      if (!waiting.poll) {
-        waiting.result = taken;
-        return;
-      }
-      waiting.polled.targets.push_back({i, taken});
-      if (waiting.polled.targets.size() == waiting.need) return;
-    }
-  }
-
-  void End(Waiting& waiting, Outcome outcome, TimeoutCause cause, Instant due) {
-    waiting.over = true;
-    waiting.result.outcome = waiting.polled.outcome = outcome;
-    waiting.result.cause = waiting.polled.cause = cause;
-    waiting.result.parked = waiting.polled.parked = now_ - waiting.begin;
-    if (outcome == Outcome::kTimedOut) {
-      waiting.result.late = waiting.polled.late = now_ - std::max(due, waiting.begin);
-    }
-    std::erase_if(waits, [&](const auto& each) { return each.get() == &waiting; });
-  }
-
-  // True: this ended the wait.
-  bool Lose(Waiting& waiting, Place& place, Outcome outcome, TimeoutCause cause, Instant due) {
-    place.lost = true;
-    place.end.outcome = outcome;
-    place.end.cause = cause;
-    const auto left = std::count_if(waiting.places.begin(), waiting.places.end(),
-                                    [](const Place& each) { return !each.lost; });
-    if (left >= waiting.need) return false;
-    End(waiting, outcome, cause, due);
-    for (uint32_t i = 0; i < waiting.places.size(); ++i) {
-      if (waiting.places[i].lost) waiting.polled.targets.push_back({i, waiting.places[i].end});
-    }
-    return true;
-  }
-
-  std::pair<ReadyEffect, uint32_t> ReadyOne(const std::string& name, Side s,
-                                            const std::string& data, ReadyCondition condition) {
-    SideOf& side = descs[name].sides[Index(s)];
-    const bool latch = descs[name].kind == Kind::kLatch;
-    if (condition == ReadyCondition::kNotExpired && Expired({name, s})) {
-      return {ReadyEffect::kRefused, 0};
-    }
-    if (side.ready && condition == ReadyCondition::kWaiting) return {ReadyEffect::kRefused, 0};
-    if (side.ready) {
-      ++side.coalesced;
-      side.data = data;
-      return {ReadyEffect::kCoalesced, 0};
-    }
-    side.ready = true;
-    side.coalesced = 0;
-    side.data = data;
-    if (latch) ++side.delivery;
-    uint32_t woken = 0;
-    for (const auto& waiting : std::vector(waits)) {
-      if (!side.ready) break;
-      const bool stands =
-          std::any_of(waiting->places.begin(), waiting->places.end(),
-                      [&](const Place& p) { return !p.lost && p.name == name && p.side == s; });
-      if (!stands || waiting->over || !CanTake(*waiting)) continue;
-      Take(*waiting);
-      ++woken;
-    }
-    ReadyEffect effect = woken > 0 ? ReadyEffect::kWoke : ReadyEffect::kRemembered;
-    if (condition == ReadyCondition::kWaiting) {
-      side.ready = false;
-      if (woken == 0) {
-        effect = ReadyEffect::kRefused;
-        if (latch) --side.delivery;
-      }
-    }
-    return {effect, woken};
-  }
-
-  DeadlineEffect Change(Deadline& deadline, std::optional<Nanos> timeout,
-                        DeadlineCondition condition) {
-    using State = Deadline::State;
-    const bool clears = !timeout.has_value();
-    const bool expires = !clears && *timeout <= Nanos(0);
-    const Instant at = clears ? kNever : now_ + std::max(*timeout, Nanos(0));
-    // No deadline is the latest, an expired one the earliest.
-    const auto rank = [](State state, Instant when) {
-      return state == State::kNone      ? Instant::max()
-             : state == State::kExpired ? Instant::min()
-                                        : when;
-    };
-    const State to = clears ? State::kNone : expires ? State::kExpired : State::kArmed;
-    const Instant before = rank(deadline.state, deadline.at);
-    const Instant after = rank(to, at);
-    const bool same = before == after;
-    const bool expired = deadline.state == State::kExpired;
-    if (condition == DeadlineCondition::kOnlyLater && !same && (expired || after < before)) {
-      return DeadlineEffect::kRefused;
-    }
-    if (condition == DeadlineCondition::kOnlyEarlier && (clears || after > before)) {
-      return DeadlineEffect::kRefused;
-    }
-    if (condition == DeadlineCondition::kArmOrExtend &&
-        (expired || (deadline.state == State::kArmed && after < before))) {
-      return DeadlineEffect::kRefused;
-    }
-    if (same) return DeadlineEffect::kUnchanged;
-    const State from = deadline.state;
-    deadline.state = to;
-    deadline.at = at;
-    if (clears) return DeadlineEffect::kCleared;
-    if (expires) return DeadlineEffect::kExpired;
-    if (from != State::kArmed) return DeadlineEffect::kArmed;
-    return after > before ? DeadlineEffect::kExtended : DeadlineEffect::kShortened;
-  }
-
-  // The side has expired: whoever waits there, and minds, times out.
-  uint32_t EndSide(const std::string& name, Side s, Instant due) {
-    uint32_t woken = 0;
-    for (const auto& waiting : std::vector(waits)) {
-      for (Place& place : waiting->places) {
-        if (waiting->over || waiting->ignore_deadline || place.lost || place.name != name ||
-            place.side != s || Open(place)) {
-          continue;
-        }
-        woken += Lose(*waiting, place, Outcome::kTimedOut, TimeoutCause::kDeadline, due) ? 1 : 0;
-      }
-    }
-    return woken;
-  }
-
-  // A clear leaves max-wait alone to bind: from now on, where it has passed.
-  void Unbind(const std::string& name, Side s) {
-    for (const auto& waiting : waits) {
-      if (waiting->poll || waiting->ignore_deadline || waiting->bound != TimeoutCause::kMaxWait) {
-        continue;
-      }
-      if (waiting->places[0].name != name || waiting->places[0].side != s) continue;
-      waiting->until = std::max(waiting->until, now_);
-    }
-  }
-
-  // Lets the earliest thing happen that is due. False: nothing is.
-  bool HappenNext() {
-    Instant first = now_;
-    Waiting* own = nullptr;
-    const std::string* name = nullptr;
+  struct Due {
+    enum What { kSide, kIdle, kWait, kAbsent, kDelivery, kForget } what;
+    Instant at = kNever;
+    std::string name;
     Side side = Side::kRead;
-    for (const auto& waiting : waits) {
-      const bool bound = waiting->bound == TimeoutCause::kWait || waiting->poll ||
-                         waiting->ignore_deadline || !CanExpire(At(waiting->places[0]).deadline);
-      if (bound && waiting->until <= now_ && (own == nullptr || waiting->until < first)) {
-        own = waiting.get();
-        first = waiting->until;
-      }
-    }
-    for (auto& [each, desc] : descs) {
-      for (const Side s : kSides) {
-        const Deadline& deadline = desc.sides[Index(s)].deadline;
-        if (deadline.state != Deadline::State::kArmed || deadline.at > first) continue;
-        if (name != nullptr && deadline.at == first) continue;
-        name = &each;
-        side = s;
-        first = deadline.at;
-      }
-    }
-    if (name != nullptr) {
-      descs[*name].sides[Index(side)].deadline.state = Deadline::State::kExpired;
-      EndSide(*name, side, first);
-      return true;
-    }
-    if (own != nullptr) End(*own, Outcome::kTimedOut, own->bound, own->until);
-    return own != nullptr;
-  }
+    uint64_t number = 0;  ///< of the delivery; or the shard that forgets
+    WaitingRef waiting;
+    bool operator==(const Due&) const = default;
+  };
 
-  const Nanos max_wait_;
+  // Time, names and timers (model.cc).
+  void Widen(ShardSet locks);
+  Instant TimeOf(size_t shard) const;
+  void Touch(Desc& desc) const { desc.step = step_; }
+  Desc* Find(std::string_view name);
+  Desc& Create(std::string_view name, const OpenOptions& options, Nanos idle_ttl);
+  Desc* Resolve(std::string_view name, uint64_t generation, const OpenOptions* open, Refusal& why);
+  DescriptorInfo Describe(const std::string& name) const;
+  uint32_t CloseNow(const std::string& name);
+  Deadline ToDeadline(Instant received, const SetDeadlineArgs& args) const;
+  static DeadlineEffect Change(Deadline& from, const Deadline& to, DeadlineCondition condition);
+  void SetSides(const std::string& name, const SetDeadlineArgs& args, const Deadline& to,
+                SetDeadlineResult& result);
+  std::vector<Due> DueIn(size_t shard, Instant now);
+  Nanos KeptFor() const;
+  void ForgetOld(size_t shard);
+  void Fire(const Due& due);
+  void FireIdle(const std::string& name);
+
+  // Waits (model_waits.cc).
+  SideOf& At(const Target& target);
+  bool IsThere(const Target& target) const;
+  static bool HasReady(const SideOf& side);
+  std::vector<WaitingRef> Standing(const std::string& name, Side side) const;
+  void Settle(const std::string& name);
+  bool SettleTargets(const WaitingRef& poll);
+  bool StillWaits(const WaitingRef& waiting);
+  bool IsBoundByItself(const Waiting& waiting);
+  bool OwnBoundDue(const Waiting& waiting);
+  void EndOwnBound(const WaitingRef& waiting);
+  void TimeOut(const WaitingRef& waiting, TimeoutCause cause, Instant due);
+  void LimitFrom(Instant received, std::optional<Nanos> timeout, Nanos sent_ago,
+                 Waiting& waiting) const;
+  uint32_t EndSide(const std::string& name, Side side, Outcome outcome, Instant own_before,
+                   bool was_armed);
+  bool Lose(const WaitingRef& waiting, Target& target, Outcome outcome, Instant due);
+  bool Occupied(const std::string& name, Side side);
+  bool Available(const Target& target);
+  bool CanTake(const Waiting& waiting);
+  WaitResult TakeFrom(const std::string& name, Side side);
+  void Take(const WaitingRef& waiting);
+  uint32_t Serve(const std::string& name, Side side);
+  std::pair<ReadyEffect, uint32_t> ReadyOne(const std::string& name, Side side,
+                                            const ReadyArgs& args);
+  void End(const WaitingRef& waiting, AnyAnswer answer, std::vector<Expected::Need> needs);
+  bool EndsByMany(const Waiting& poll) const;
+  void EndAtOnce(const WaitingRef& waiting, TimeoutCause cause, Instant due);
+  void EndCancelled(const WaitingRef& waiting);
+  void FireAbsent(const WaitingRef& waiting);
+  bool BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& why);
+  bool CheckPoll(const PollArgs& args, bool may_park, size_t& opens, Refusal& why);
+  bool BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why);
+  void StartPoll(const WaitingRef& poll, bool takes, bool park,
+                 const std::vector<Target*>& expired);
+  void Park(const WaitingRef& waiting);
+  Nanos ParkedFor(const Waiting& waiting) const;
+  WaitingRef WaitOf(CallId call) const;
+
+  // Ids and deliveries (model_ids.cc).
+  void Answer(CallId call, ExpectedRef answer);
+  void Answer(CallId call, AnyAnswer answer, std::vector<Expected::Need> needs = {});
+  bool Refuses(bool takes_room, CallId call);
+  bool Forgotten(const std::string& name, Instant received, Nanos sent_ago) const;
+  bool RecallRequest(const Key& key, const std::string& content, Instant received,
+                     const Retry& retry, CallId call);
+  bool RecallWait(const Key& key, const std::string& content, Instant received, const Retry& retry,
+                  CallId call);
+  void Adopt(Waiting& parked, CallId call);
+  void Repeat(const Key& key, Record& record, CallId call);
+  void Keep(const Key& key, Record& record, Instant until);
+  void EndKept(const Out& out);
+  void Remember(const Key& key, const std::string& content, const ExpectedRef& answer);
+  void RememberWait(const Waiting& waiting, const ExpectedRef& answer, bool absent);
+  void Age(Record& record);
+  void Retire(Out& out, Delivery::State state);
+  bool ForgetOut(uint64_t than);
+  void ForgetAged(const Key& key);
+  void MoveHorizon(const std::string& name, Instant recorded);
+  Desc* DescOf(uint64_t generation);
+  std::string NameOf(uint64_t generation) const;
+  bool AddOut(const Key& key, const std::vector<WaitResult>& taken, Delivery::State state,
+              Instant alarm);
+  void ReturnOverdue(const Key& key);
+  void ReturnIfOverdue(const std::string& name, Side side, uint64_t number);
+  void FireDelivery(const std::string& name, Side side, uint64_t number);
+  bool Return(const std::string& name, Side side, uint64_t number);
+  void ReturnAll(const std::vector<WaitResult>& taken);
+  uint64_t CountOut(Delivery::State state) const;
+  void RestoreAges();
+  void RestoreDesc(const std::string& name, Desc desc);
+  void RestoreRecord(const Key& key, Record record);
+
+  const Poller::Options options_;
+  Now clock_{};
   Instant now_;
+  WallTime wall_;
+  ShardSet used_ = 0;  // shards of all names
+  uint64_t step_ = 0;
+  uint64_t serial_ = 0;
+  uint64_t age_ = 0;
+  bool draining_ = false;
+  bool full_ = false;
+  std::map<std::string, Desc> descs_;
+  std::vector<WaitingRef> waits_;  // in the order in which they parked
+  std::map<Key, Record> records_;
+  std::array<Instant, kShards> latest_{};
+  std::array<Instant, kShards> horizon_{};
+  std::array<uint64_t, kShards> lives_{};
+  std::array<uint64_t, kShards> lives_stored_{};  // or will be, with the last name
+  std::map<CallId, ExpectedRef> answers_;
+  Seen& seen_;
 };
+
+/// How a name is opened, as a part of a call's content.
+std::string TextOf(const OpenOptions* options);
+
+/// The signals that an answer has.
+std::vector<WaitResult> SignalsIn(const AnyAnswer& answer);
 
 }  // namespace waitd::core
 

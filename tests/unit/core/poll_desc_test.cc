@@ -5,6 +5,7 @@
 
 #include "core/poll_cache.h"
 #include "core/shard.h"
+#include "core/step.h"
 #include "tests/unit/core/fixture.h"
 
 namespace waitd::core {
@@ -12,21 +13,26 @@ namespace {
 
 class PollDescTest : public testing::Test {
  protected:
+  /// A step that holds no lock: the name here belongs to no shard.
+  struct Alone : Step {
+    explicit Alone(Poller& poller) : Step(poller) { Lock(0); }
+  };
+
   PollDescTest() { desc_.Init("a", Kind::kFifo, 1, now_); }
 
   void Set(Mode mode, Nanos after) {
-    Moment m{now_};
-    PollDesc::NewDeadline to;
+    Alone step(table_.poller());
+    NewDeadline to;
     to.state = Deadline::State::kArmed;
     to.at = now_.mono + after;
     to.wall = now_.wall + after;
     SetDeadlineResult result;
-    desc_.SetDeadline(m, mode, to, DeadlineCondition::kAlways, result);
+    desc_.SetDeadline(step, mode, to, DeadlineCondition::kAlways, result);
   }
   void Clear(Mode mode) {
-    Moment m{now_};
+    Alone step(table_.poller());
     SetDeadlineResult result;
-    desc_.SetDeadline(m, mode, {}, DeadlineCondition::kAlways, result);
+    desc_.SetDeadline(step, mode, {}, DeadlineCondition::kAlways, result);
   }
   uint32_t Sequence(Side side) const { return desc_.sequence(side); }
   bool Expired(Side side) const {
@@ -37,8 +43,10 @@ class PollDescTest : public testing::Test {
     return {fired.begin(), fired.begin() + static_cast<long>(env_.timers.PopDue(now_.mono, fired))};
   }
 
-  Now now_{Instant(hours(1)), WallTime(hours(1000))};
-  DescEnv env_;
+  Table table_;
+  Now& now_ = table_.clock().now;
+  std::atomic<uint64_t> deliveries_{0};
+  DescEnv env_{0, seconds(90), deliveries_, nullptr};
   PollDesc desc_{env_};
 };
 
@@ -52,8 +60,8 @@ TEST_F(PollDescTest, C49_ExtendingKeepsTheEntryAndItsNumber) {
   now_.mono += seconds(1);
   const auto fired = Pop();
   ASSERT_EQ(fired.size(), 1U);
-  Moment m{now_};
-  EXPECT_FALSE(desc_.ReadDeadline(m, fired[0].sequence));
+  Alone step(table_.poller());
+  desc_.DeadlineImpl(step, fired[0].sequence, Mode::kRead);
   EXPECT_EQ(env_.counters.stale_timers, 0U) << "moved, neither stale nor counted";
   EXPECT_EQ(env_.timers.size(), 1U);
   EXPECT_EQ(env_.timers.soonest(), now_.mono + seconds(4));
@@ -75,10 +83,10 @@ TEST_F(PollDescTest, C49_TheNumberChangesWhenTheTimerServesSomethingElse) {
   Set(Mode::kRead, seconds(1));
   changed();
   now_.mono += seconds(1);
-  Moment m{now_};
-  desc_.Settle(m);
+  Alone step(table_.poller());
+  desc_.Settle(step);
   EXPECT_TRUE(changed()) << "expired";
-  desc_.Evict(m);
+  desc_.Evict(step);
   EXPECT_TRUE(changed()) << "closed";
   desc_.Init("b", Kind::kFifo, 2, now_);
   Set(Mode::kRead, seconds(1));
@@ -92,8 +100,8 @@ TEST_F(PollDescTest, C49_AStaleEntryChangesNothingAndIsCounted) {
   ASSERT_EQ(fired.size(), 1U);
   Clear(Mode::kRead);
   Set(Mode::kRead, seconds(7));
-  Moment m{now_};
-  EXPECT_FALSE(desc_.ReadDeadline(m, fired[0].sequence));
+  Alone step(table_.poller());
+  desc_.DeadlineImpl(step, fired[0].sequence, Mode::kRead);
   EXPECT_EQ(env_.counters.stale_timers, 1U);
   EXPECT_FALSE(Expired(Side::kRead));
   EXPECT_EQ(env_.timers.size(), 1U);
@@ -106,8 +114,8 @@ TEST_F(PollDescTest, C49_ShortenedWhileTheEntryIsOnItsWay) {
   Set(Mode::kRead, seconds(5));
   Set(Mode::kRead, seconds(2));
   EXPECT_EQ(env_.timers.size(), 1U);
-  Moment m{now_};
-  desc_.ReadDeadline(m, fired[0].sequence);
+  Alone step(table_.poller());
+  desc_.DeadlineImpl(step, fired[0].sequence, Mode::kRead);
   EXPECT_FALSE(Expired(Side::kRead));
   EXPECT_EQ(env_.timers.size(), 1U);
   EXPECT_EQ(env_.timers.soonest(), now_.mono + seconds(2));
@@ -120,41 +128,41 @@ TEST_F(PollDescTest, C48_ACombinedTimerInFlightIsDroppedWholeAndNoExpiryIsLost) 
   ASSERT_EQ(fired.size(), 1U);
   EXPECT_TRUE(desc_.ServesBoth());
   Set(Mode::kWrite, seconds(3));  // the sides part while the timer is on its way
-  Moment m{now_};
-  EXPECT_FALSE(desc_.BothDeadline(m, fired[0].sequence));
+  Alone step(table_.poller());
+  desc_.DeadlineImpl(step, fired[0].sequence, Mode::kReadWrite);
   EXPECT_FALSE(Expired(Side::kRead) || Expired(Side::kWrite));
   ASSERT_LE(env_.timers.soonest(), now_.mono) << "the read side has a timer of its own again";
   const auto again = Pop();
   ASSERT_EQ(again.size(), 1U);
-  EXPECT_TRUE(desc_.ReadDeadline(m, again[0].sequence));
+  desc_.DeadlineImpl(step, again[0].sequence, Mode::kRead);
   EXPECT_TRUE(Expired(Side::kRead));
   now_.mono += seconds(3);
   const auto write = Pop();
   ASSERT_EQ(write.size(), 1U);
-  Moment later{now_};
-  EXPECT_TRUE(desc_.WriteDeadline(later, write[0].sequence));
+  Alone later(table_.poller());
+  desc_.DeadlineImpl(later, write[0].sequence, Mode::kWrite);
   EXPECT_TRUE(Expired(Side::kWrite));
 }
 
-TEST_F(PollDescTest, C50_ExpiryIsPublishedBeforeTheWaiterIsLookedForAndHappensOnce) {
-  TestWait call;
-  SingleWaiter waiter;
-  waiter.call = &call;
-  waiter.begin = now_.mono;
-  waiter.desc = &desc_;
-  Moment m{now_};
-  const Waiter* holder = nullptr;
-  ASSERT_EQ(desc_.Block(m, waiter, true, &holder), PollDesc::Blocked::kParked);
-  Set(Mode::kRead, seconds(1));
-  now_.mono += seconds(1);
-  const uint32_t number = Sequence(Side::kRead);
-  Moment first{now_};
-  EXPECT_TRUE(desc_.ReadDeadline(first, number));
-  EXPECT_EQ(first.ended_first, &waiter);
-  EXPECT_FALSE(call.done()) << "its continuation runs outside the lock, by whoever holds it";
-  Moment second{now_};
-  EXPECT_FALSE(desc_.ReadDeadline(second, number));
-  EXPECT_EQ(second.ended_first, nullptr);
+TEST(Expiry, C50_IsPublishedBeforeAnybodyHearsOfItAndHappensOnce) {
+  struct Looks : TestWait {
+    void Done() override {
+      TestWait::Done();
+      state = Ok(table->Get("a")).side[0].deadline.state;  // outside the lock
+    }
+    Table* table = nullptr;
+    Deadline::State state = Deadline::State::kNone;
+  };
+  Table table;
+  Ok(table.Open("a"));
+  Looks wait;
+  wait.table = &table;
+  table.poller().Wait(table.now().mono, {.name = "a"}, wait);
+  Ok(table.In("a", seconds(1)));
+  table.Advance(seconds(1));
+  EXPECT_EQ(wait.state, Deadline::State::kExpired);
+  table.Advance(seconds(1));
+  EXPECT_EQ(table.poller().Count().timeouts[0][static_cast<size_t>(TimeoutCause::kDeadline)], 1U);
 }
 
 TEST_F(PollDescTest, ATimerOfIdleTtlOnItsWayCountsInItsOwnLifeOnly) {
@@ -163,8 +171,8 @@ TEST_F(PollDescTest, ATimerOfIdleTtlOnItsWayCountsInItsOwnLifeOnly) {
   const auto fired = Pop();
   ASSERT_EQ(fired.size(), 1U);
   EXPECT_EQ(fired[0].sequence, fired[0].timer->sequence());
-  Moment m{now_};
-  desc_.Evict(m);
+  Alone step(table_.poller());
+  desc_.Evict(step);
   EXPECT_NE(fired[0].sequence, fired[0].timer->sequence());
   desc_.Init("b", Kind::kFifo, 2, now_);
   EXPECT_EQ(desc_.idle_ttl(), kForever);
@@ -175,37 +183,98 @@ TEST_F(PollDescTest, ATimerOfIdleTtlOnItsWayCountsInItsOwnLifeOnly) {
   EXPECT_EQ(again[0].sequence, again[0].timer->sequence());
 }
 
-// The timer thread read its clock before the deadline was cleared: what it takes from the wheel is
-// not due any more, and must not have been the only timer of the wait.
-TEST(MaxWait, ThatCountsAgainEndsTheWaitThoughItsTimerComesLate) {
+TEST(MaxWait, EndsAWaitWithinASecondOfTheClearThatLetsItCountAgain) {
   Table table({.max_wait = seconds(10)});
   table.Open("a");
   const auto wait = table.Wait({.name = "a"});
   table.In("a", seconds(100));
-  table.Pass(seconds(15));
-  const Now before = table.now();
-  table.Pass(seconds(5));
+  for (int i = 0; i < 15; ++i) table.Advance(seconds(1));
   table.Clear("a");
-  table.poller().RunTimers(before);
-  EXPECT_FALSE(wait->done()) << "it is bound from the clear on";
-  table.RunTimers();
-  ASSERT_TRUE(wait->done());
-  const WaitResult& result = std::get<WaitResult>(wait->result());
-  EXPECT_EQ(result.outcome, Outcome::kTimedOut);
-  EXPECT_EQ(result.cause, TimeoutCause::kMaxWait);
-  EXPECT_EQ(result.late, Nanos(0));
+  EXPECT_FALSE(wait->done());
+  table.Advance(seconds(1));
+  EXPECT_EQ(ResultOf(wait).outcome, Outcome::kTimedOut);
+  EXPECT_EQ(ResultOf(wait).cause, TimeoutCause::kMaxWait);
+}
+
+// More waits are over than one hold ends, and their timers have not run.
+class OverdueWaits : public testing::Test {
+ protected:
+  OverdueWaits() {
+    Ok(t.Open("a", Kind::kFifo));
+    for (int i = 0; i < 2500; ++i) waits.push_back(t.Wait("a", seconds(1)));
+  }
+
+  Table t;
+  std::vector<std::unique_ptr<TestWait>> waits;
+};
+
+TEST_F(OverdueWaits, ASignalGoesToWhoStandsBehindThem) {
+  const auto behind = t.Wait("a");
+  t.Pass(seconds(1));
+  EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kWoke);
+  t.RunTimers();
+  for (const auto& wait : waits) ASSERT_EQ(OutcomeOf(wait), Outcome::kTimedOut);
+  EXPECT_EQ(OutcomeOf(behind), Outcome::kReady);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut);
+}
+
+TEST_F(OverdueWaits, SoDoesOneThatIsNotRemembered) {
+  const auto behind = t.Wait("a");
+  t.Pass(seconds(1));
+  const auto ready = Ok(t.Ready({.name = "a", .condition = ReadyCondition::kWaiting}));
+  t.RunTimers();
+  EXPECT_EQ(behind->done(), ready.effect == ReadyEffect::kWoke) << "it was told that it woke";
+  EXPECT_EQ(ready.effect, ReadyEffect::kWoke);
+  t.poller().Cancel(*behind);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kTimedOut) << "nothing is remembered";
+}
+
+TEST_F(OverdueWaits, ASignalThatWakesNobodyIsRemembered) {
+  t.Pass(seconds(1));
+  const auto ready = Ok(t.Ready("a"));
+  t.RunTimers();
+  EXPECT_EQ(ready.woken, 0U);
+  EXPECT_EQ(ready.effect, ReadyEffect::kRemembered);
+  EXPECT_EQ(t.Try("a").outcome, Outcome::kReady);
+}
+
+TEST_F(OverdueWaits, ANewWaitDoesNotOvertakeThoseWhoStandBehindThem) {
+  const auto behind = t.Wait("a");
+  t.Pass(seconds(1));
+  Answered<ReadyCall> ready;
+  t.poller().Ready(t.now().mono, {.name = "a"}, ready);
+  const auto later = t.Wait("a");
+  t.RunTimers();
+  EXPECT_EQ(OutcomeOf(behind), Outcome::kReady);
+  EXPECT_FALSE(later->done());
+  t.poller().Cancel(*later);
+}
+
+TEST_F(OverdueWaits, NorDoesANewPoll) {
+  Ok(t.Open("b"));
+  const auto behind = t.Wait("a");
+  t.Pass(seconds(1));
+  Answered<ReadyCall> ready;
+  t.poller().Ready(t.now().mono, {.name = "a"}, ready);
+  const auto later = t.Poll({{"a"}, {"b"}});
+  t.RunTimers();
+  EXPECT_EQ(OutcomeOf(behind), Outcome::kReady);
+  EXPECT_FALSE(later->done());
+  t.poller().Cancel(*later);
 }
 
 using PollDescDeathTest = PollDescTest;
 
 TEST_F(PollDescDeathTest, C51_ABrokenInvariantStopsTheProcessInEveryBuild) {
-  Moment m{now_};
-  EXPECT_DEATH(desc_.ReadDeadline(m, Sequence(Side::kRead)), "a read timer without a deadline");
+  Alone step(table_.poller());
+  EXPECT_DEATH(desc_.DeadlineImpl(step, Sequence(Side::kRead), Mode::kRead),
+               "a read timer without a deadline");
   EXPECT_DEATH(desc_.Init("b", Kind::kFifo, 2, now_), "a slot is handed out that is in use");
 }
 
 TEST(PollCache, C4_SlotsAreRecycledAndNoneIsHandedOutTwice) {
-  DescEnv env;
+  std::atomic<uint64_t> deliveries{0};
+  DescEnv env(0, seconds(90), deliveries, nullptr);
   PollCache<PollDesc> cache;
   std::set<PollDesc*> used;
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(used.insert(&cache.Get(env)).second);
@@ -222,7 +291,7 @@ TEST(Slots, C11_ASlotIsNotRecycledBeforeItsWaitsHaveTheirOutcome) {
   std::vector<std::unique_ptr<TestWait>> waits;
   for (int i = 0; i < 50; ++i) waits.push_back(t.Wait("a"));
   Answered<CloseCall> close;
-  t.poller().Close(t.now(), {.name = "a"}, close);
+  t.poller().Close(t.now().mono, {.name = "a"}, close);
   Ok(t.Open("a", Kind::kFifo));  // in the same slot
   for (const auto& wait : waits) EXPECT_EQ(OutcomeOf(wait), Outcome::kClosed);
   EXPECT_EQ(Ok(t.Get("a")).side[0].waiters, 0U);
@@ -247,8 +316,9 @@ TEST(Limits, EachAtItsValueAndOneAbove) {
   Ok(t.Close("a"));
   const auto three = t.Wait("c");
   EXPECT_FALSE(three->done());
-  t.poller().Cancel(t.now(), *three);
-  PollArgs args{.targets = {{"c"}, {"x"}, {"y"}}, .open_if_missing = &open};
+  t.poller().Cancel(*three);
+  const PollArgs args{
+      .targets = {{"c"}, {"x"}, {"y"}}, .timeout = Nanos(0), .open_if_missing = &open};
   EXPECT_EQ(ReasonOf(t.Poll(args)->result()), Reason::kLimitDescriptors);
   EXPECT_EQ(Ok(t.List({})).descriptors.size(), 2U) << "and opened nothing";
   Ok(t.Close("b"));
@@ -293,14 +363,15 @@ TEST(Drain, RefusesNewWaitsAndEndsTheParkedOnes) {
   EXPECT_EQ(ReasonOf(t.Poll({{"a"}})->result()), Reason::kDraining);
   EXPECT_EQ(Ok(t.Ready("a")).effect, ReadyEffect::kWoke) << "others go on";
   EXPECT_EQ(OutcomeOf(waits[0]), Outcome::kReady);
-  t.poller().EndWaits(t.now());
+  while (t.poller().EndWaits()) {
+  }
   for (size_t i = 1; i < waits.size(); ++i) {
     ASSERT_TRUE(waits[i]->done());
     EXPECT_EQ(ReasonOf(waits[i]->result()), Reason::kDraining);
   }
   EXPECT_EQ(ReasonOf(poll->result()), Reason::kDraining);
   EXPECT_EQ(t.poller().waiters(), 0U);
-  EXPECT_EQ(t.poller().Count(t.now()).waiters[0], 0U);
+  EXPECT_EQ(t.poller().Count().waiters[0], 0U);
 }
 
 TEST(Shards, NamesWithTheSameBracesAreKeptTogether) {

@@ -19,6 +19,21 @@ constexpr int kRounds = 2500;
 
 std::string NameOf(uint64_t n) { return "s" + std::to_string(n % kNames); }
 
+// Real time, until it is moved ahead.
+class MovableClock final : public Clock {
+ public:
+  Now Read() const override {
+    Now now = real_.Read();
+    now.mono += ahead.load();
+    now.wall += ahead.load();
+    return now;
+  }
+  std::atomic<Nanos> ahead{Nanos(0)};
+
+ private:
+  const RealClock real_;
+};
+
 class Worker {
  public:
   Worker(Poller& poller, const Clock& clock, unsigned seed)
@@ -49,7 +64,7 @@ class Worker {
     ReadyEffect effect = ReadyEffect::kRefused;
     for (unsigned times = random_() % 2 + 1; times > 0; --times) {
       Answered<ReadyCall> call;
-      poller_.Ready(clock_.Read(), args, call);
+      poller_.Ready(clock_.Read().mono, args, call);
       effect = Ok(call.result()).effect;
     }
     if (effect != ReadyEffect::kCoalesced) ++accepted;
@@ -70,8 +85,8 @@ class Worker {
     for (int attempt = 0; attempt < 3; ++attempt) {
       TestWait& call = Start(args);
       TestWait* const second = twice ? &Start(args) : nullptr;
-      if (random_() % 3 == 0) poller_.Abandon(clock_.Read(), call);
-      if (second != nullptr && random_() % 3 == 0) poller_.Abandon(clock_.Read(), *second);
+      if (random_() % 3 == 0) poller_.Abandon(call);
+      if (second != nullptr && random_() % 3 == 0) poller_.Abandon(*second);
       call.Await();
       if (second != nullptr) second->Await();
       if (Ends(args, acks, call, second)) return;
@@ -80,7 +95,7 @@ class Worker {
 
   TestWait& Start(const WaitArgs& args) {
     TestWait& call = *calls.emplace_back(std::make_unique<TestWait>());
-    poller_.Wait(clock_.Read(), args, call);
+    poller_.Wait(clock_.Read().mono, args, call);
     return call;
   }
 
@@ -107,8 +122,7 @@ class Worker {
     if (acks) {
       if (random_() % 4 == 0) return true;  // forgotten: it comes back
       AnsweredAck ack;
-      poller_.Ack(clock_.Read(),
-                  {.name = args.name, .wait_id = args.retry.id, .delivery = ready->delivery}, ack);
+      poller_.Ack(AckOf(*ready, args.retry.id, args.name), ack);
       if (std::holds_alternative<AckResult>(ack.result())) kept.insert(*ready->signal);
       return true;
     }
@@ -118,7 +132,7 @@ class Worker {
       if (random_() % 2 == 0) {
         written = true;
       } else {
-        poller_.Unwritten(clock_.Read(), *each, microseconds(random_() % 300));
+        poller_.Unwritten(*each, microseconds(random_() % 300));
       }
     }
     if (written) kept.insert(*ready->signal);
@@ -134,12 +148,11 @@ class Worker {
 };
 
 TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
-  const RealClock clock;
-
-  Poller poller({.linger = microseconds(200)}, nullptr, nullptr);
+  MovableClock clock;
+  Poller poller({.linger = microseconds(200)}, clock, nullptr, nullptr);
   std::atomic<bool> stop{false};
   std::thread timers([&] {
-    while (!stop) poller.RunTimers(clock.Read());
+    while (!stop) poller.RunTimers();
   });
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::thread> threads;
@@ -151,9 +164,8 @@ TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
   stop = true;
   timers.join();
   // Everything that lingers or waits for an Ack is over a second later.
-  Now later = clock.Read();
-  later.mono += seconds(1);
-  while (poller.RunTimers(later) <= later.mono) {
+  clock.ahead = seconds(1);
+  while (poller.RunTimers() <= clock.Read().mono) {
   }
   uint64_t accepted = 0;
   std::multiset<std::string> found;
@@ -166,7 +178,8 @@ TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
   for (int n = 0; n < kNames; ++n) {
     for (bool more = true; more;) {
       Parked<WaitCall> call;
-      poller.Wait(later, {.name = NameOf(static_cast<uint64_t>(n)), .timeout = Nanos(0)}, call);
+      poller.Wait(clock.Read().mono,
+                  {.name = NameOf(static_cast<uint64_t>(n)), .timeout = Nanos(0)}, call);
       const auto& result = Ok(call.result());
       more = result.outcome == Outcome::kReady;
       if (more) found.insert(*result.signal);
@@ -176,7 +189,7 @@ TEST(StressIds, EachReadyIsKeptOnceOrIsThereC71) {
   for (auto each = found.begin(); each != found.end(); each = found.upper_bound(*each)) {
     EXPECT_EQ(found.count(*each), 1U) << *each;
   }
-  const Counters counted = poller.Count(later);
+  const Counters counted = poller.Count();
   EXPECT_GT(counted.redeliveries, 10U) << "no hand-off was taken back";
   EXPECT_EQ(counted.unacked, 0U);
   EXPECT_EQ(counted.returned, 0U);

@@ -24,7 +24,7 @@ constexpr int kRounds = 300;
 
 std::string NameOf(uint64_t n) { return "s" + std::to_string(n % kNames); }
 
-class Dirty final : public Journal {
+class SharedDirty final : public Journal {
  public:
   void Changed(ShardSet shards) override { dirty.fetch_or(shards); }
   std::atomic<ShardSet> dirty{0};
@@ -54,15 +54,17 @@ void ExpectOnePlaceEach(const Disk& disk, const std::vector<std::string>& seen) 
   for (const auto& [name, desc] : disk.descs) {
     const SavedSide& side = desc.side[0];
     if (side.ready) standing.insert(*side.signal);
-    for (const Token& token : side.returned) standing.insert(*token.signal);
+  }
+  for (const auto& [key, delivery] : disk.deliveries) {
+    if (delivery.state == Delivery::State::kReturned) standing.insert(*delivery.signal);
   }
   for (const auto& [key, id] : disk.ids) {
-    if (const auto* const wait = std::get_if<WaitResult>(&*id.answer);
+    if (const auto* const wait = std::get_if<WaitResult>(&id.answer);
         wait != nullptr && wait->outcome == Outcome::kReady) {
       standing.insert(*wait->signal);
-    } else if (const auto* const poll = std::get_if<PollResult>(&*id.answer)) {
+    } else if (const auto* const poll = std::get_if<PollResult>(&id.answer)) {
       for (const auto& target : poll->targets) {
-        if (target.result.outcome == Outcome::kReady) standing.insert(*target.result.signal);
+        if (target.ready()) standing.insert(*target.result(poll->parked).signal);
       }
     }
   }
@@ -99,7 +101,7 @@ class Worker {
   void Signal(const std::string& id) {
     Answered<ReadyCall> call;
     const std::string name = NameOf(random_());
-    poller_.Ready(clock_.Read(),
+    poller_.Ready(clock_.Read().mono,
                   {.name = name, .signal = Bytes(id), .open_if_missing = &fifo_, .retry = {id}},
                   call);
     call.Await();
@@ -109,7 +111,7 @@ class Worker {
   void Wait(const std::string& id) {
     TestWait call;
     const std::string name = NameOf(random_());
-    poller_.Wait(clock_.Read(),
+    poller_.Wait(clock_.Read().mono,
                  {.name = name,
                   .timeout = microseconds(random_() % 2000),
                   .open_if_missing = &fifo_,
@@ -123,7 +125,7 @@ class Worker {
     const uint64_t n = random_();
     const std::string one = NameOf(n);
     const std::string two = NameOf(n + 1 + random_() % (kNames - 1));
-    poller_.Poll(clock_.Read(),
+    poller_.Poll(clock_.Read().mono,
                  {.targets = {{one}, {two}},
                   .need = static_cast<uint32_t>(random_() % 2 + 1),
                   .timeout = microseconds(random_() % 2000),
@@ -135,13 +137,13 @@ class Worker {
 
   template <class C>
   void End(C& call) {
-    if (random_() % 4 == 0) poller_.Abandon(clock_.Read(), call);
+    if (random_() % 4 == 0) poller_.Abandon(call);
     call.Await();
     const auto* const result = std::get_if<0>(&call.result());
     if (result == nullptr || result->outcome != Outcome::kReady) return;
     ++got;
     if (random_() % 3 == 0) {
-      poller_.Unwritten(clock_.Read(), call, microseconds(random_() % 2 * 300));
+      poller_.Unwritten(call, microseconds(random_() % 2 * 300));
     }
   }
 
@@ -155,12 +157,12 @@ class Worker {
 
 TEST(StressSave, WhatIsWrittenIsWholeAtEveryMomentI15) {
   const RealClock clock;
-  Dirty journal;
-  Poller poller({.linger = microseconds(200)}, &journal, nullptr);
+  SharedDirty journal;
+  Poller poller({.linger = microseconds(200)}, clock, &journal, nullptr);
   std::atomic<bool> stop{false};
   Seen seen;
   std::jthread timers([&](const std::stop_token& over) {
-    while (!over.stop_requested()) poller.RunTimers(clock.Read());
+    while (!over.stop_requested()) poller.RunTimers();
   });
   Disk disk;
   std::thread saver([&] {
@@ -175,10 +177,13 @@ TEST(StressSave, WhatIsWrittenIsWholeAtEveryMomentI15) {
       const std::vector<std::string> seen_before = seen.All();
       Changes changes;
       Poller::Cut cut;
-      journal.dirty.fetch_or(poller.Collect(shards, changes, cut));
+      while (poller.Collect(shards, changes, cut)) {
+      }
+      journal.dirty.fetch_or(shards);
       disk.Apply(changes);
       if (disk.writes % 4 == 0) ExpectOnePlaceEach(disk, seen_before);
-      poller.Saved(cut);
+      while (poller.Saved(cut)) {
+      }
     }
   });
   std::vector<std::unique_ptr<Worker>> workers;
@@ -200,12 +205,12 @@ TEST(StressSave, WhatIsWrittenIsWholeAtEveryMomentI15) {
   EXPECT_GT(disk.writes, 100);
   // What comes back is what is there.
   Table restored;
-  disk.Restore(restored.poller(), clock.Read());
+  disk.Restore(restored.poller());
   for (const auto& [name, saved] : disk.descs) {
     Answered<GetCall> live;
     Answered<GetCall> back;
-    poller.Get(clock.Read(), {name}, live);
-    restored.poller().Get(clock.Read(), {name}, back);
+    poller.Get({name}, live);
+    restored.poller().Get({name}, back);
     EXPECT_EQ(Ok(back.result()).side[0].state, Ok(live.result()).side[0].state) << name;
     EXPECT_EQ(Ok(back.result()).side[0].returned, Ok(live.result()).side[0].returned) << name;
     EXPECT_EQ(Ok(back.result()).generation, Ok(live.result()).generation);

@@ -50,14 +50,13 @@ class Counted : public Base {
 
 TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   const RealClock clock;
-
-  Poller poller({}, nullptr, nullptr);
+  Poller poller({}, clock, nullptr, nullptr);
   Tally tally;
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> started{0};
   const OpenOptions fifo{.kind = Kind::kFifo};
   std::thread timers([&] {
-    while (!stop) poller.RunTimers(clock.Read());
+    while (!stop) poller.RunTimers();
   });
   const auto work = [&](unsigned seed) {
     std::mt19937 random(seed);
@@ -66,7 +65,7 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
     std::vector<std::unique_ptr<Counted<PollCall>>> polls;
     for (int i = 0; i < 6000; ++i) {
       const std::string name = NameOf(random());
-      const Now now = clock.Read();
+      const Instant now = clock.Read().mono;
       switch (random() % 12) {
         case 0:
         case 1:
@@ -101,6 +100,7 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
         case 8: {
           Answered<ReadyCall> call;
           poller.Ready(now, {.name = name, .open_if_missing = &fifo}, call);
+          call.Await();
           const ReadyEffect effect = Ok(call.result()).effect;
           if (effect != ReadyEffect::kCoalesced) ++tally.accepted;
           break;
@@ -115,24 +115,26 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
                .timeout = microseconds(static_cast<int>(random() % 2000) - 100),
                .open_if_missing = &fifo},
               call);
+          call.Await();
           break;
         }
         case 10:
-          if (!waits.empty()) poller.Cancel(now, *waits[random() % waits.size()]);
-          if (!polls.empty()) poller.Cancel(now, *polls[random() % polls.size()]);
+          if (!waits.empty()) poller.Cancel(*waits[random() % waits.size()]);
+          if (!polls.empty()) poller.Cancel(*polls[random() % polls.size()]);
           break;
         case 11:
           if (random() % 8 == 0) {
             Answered<CloseCall> call;
             poller.Close(now, {.name = name}, call);
+            call.Await();
           }
           break;
       }
     }
     // Nothing outlives its thread's calls: cancel what is left, and wait for what others are
     // ending.
-    for (const auto& call : waits) poller.Cancel(clock.Read(), *call);
-    for (const auto& call : polls) poller.Cancel(clock.Read(), *call);
+    for (const auto& call : waits) poller.Cancel(*call);
+    for (const auto& call : polls) poller.Cancel(*call);
     for (const auto& call : waits)
       while (!call->done()) std::this_thread::yield();
     for (const auto& call : polls)
@@ -146,7 +148,7 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   EXPECT_EQ(tally.ended, started);
   EXPECT_LE(tally.handed_out, tally.accepted);
   EXPECT_EQ(poller.waiters(), 0U);
-  const Counters counted = poller.Count(clock.Read());
+  const Counters counted = poller.Count();
   for (const uint64_t parked : counted.waiters) EXPECT_EQ(parked, 0U);
   EXPECT_GT(tally.handed_out, 1000U) << "the run was too quiet to show anything";
 }

@@ -1,0 +1,259 @@
+// Signals that have left their semaphore, and may come back.
+#include <memory>
+#include <utility>
+
+#include "core/check.h"
+#include "core/poll_desc.h"
+#include "core/step.h"
+
+namespace waitd::core {
+
+using DeliveryState = Delivery::State;
+
+namespace {
+
+// Relaxed: a count, on the strength of which nothing else is read.
+void HoldDeliveries(DescEnv& env, int64_t by) {
+  env.held_deliveries.fetch_add(static_cast<uint64_t>(by), std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Deliveries& PollDesc::deliveries(Side s) {
+  SideExtra& at = extra(s);
+  if (at.deliveries == nullptr) {
+    at.deliveries = std::make_unique<Deliveries>();
+    at.deliveries->desc = this;
+  }
+  return *at.deliveries;
+}
+
+Delivery* PollDesc::FindDelivery(Side s, uint64_t number) const {
+  const Deliveries* const all = side(s).deliveries();
+  if (all == nullptr) return nullptr;
+  const auto found = all->all.find(number);
+  return found == all->all.end() ? nullptr : found->second;
+}
+
+Delivery& PollDesc::Deliver(const WaitResult& taken, DeliveryState state, Instant alarm) {
+  Delivery& delivery = AddDelivery(taken, state, alarm);
+  if (state == DeliveryState::kKept) return delivery;
+  Touch();  // whoever sees one more waits for it, too
+  env_.unsaved.Touch(delivery);
+  return delivery;
+}
+
+// What Deliver does, but for what is to be saved.
+Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, Instant alarm) {
+  Deliveries& owner = deliveries(taken.side);
+  Delivery& delivery = env_.deliveries.Get();
+  WAITD_CHECK(owner.all.emplace(taken.delivery, &delivery).second, "a delivery is there twice");
+  delivery.owner = &owner;
+  delivery.state = state;
+  delivery.generation = generation_;
+  delivery.side = taken.side;
+  delivery.number = taken.delivery;
+  delivery.attempt = taken.attempt;
+  delivery.coalesced = taken.coalesced;
+  delivery.signal = taken.signal;
+  delivery.ready_time = taken.ready_time;
+  delivery.acknowledgeable = state == DeliveryState::kPending;
+  if (state == DeliveryState::kPending) {
+    ++owner.pending;
+    ++env_.counters.unacked;
+    HoldDeliveries(env_, 1);
+  } else if (state == DeliveryState::kKept) {
+    ++owner.kept;
+  } else if (state == DeliveryState::kReturned) {
+    owner.returned.emplace(delivery.number, &delivery);
+    ++env_.counters.returned;
+  }
+  delivery.set_when(alarm);
+  if (alarm != kNever) env_.timers.Arm(delivery, alarm);
+  return delivery;
+}
+
+// It leaves the state in which it is.
+void PollDesc::LeaveState(Delivery& delivery) {
+  Deliveries& owner = *delivery.owner;
+  env_.timers.Cancel(delivery);
+  delivery.Renew();  // one on its way here is of that state
+  delivery.answer.reset();
+  switch (delivery.state) {
+    case DeliveryState::kKept:
+      --owner.kept;
+      break;
+    case DeliveryState::kPending:
+      --owner.pending;
+      --env_.counters.unacked;
+      HoldDeliveries(env_, -1);
+      break;
+    case DeliveryState::kReturned:
+      if (owner.returned.erase(delivery.number) > 0) --env_.counters.returned;
+      break;
+    case DeliveryState::kAcked:
+    case DeliveryState::kStale:
+      break;
+  }
+  if (delivery.state != DeliveryState::kKept) {
+    Touch();
+    env_.unsaved.Touch(delivery);
+  }
+}
+
+void PollDesc::EndDelivery(Delivery& delivery) {
+  LeaveState(delivery);
+  delivery.owner->all.erase(delivery.number);
+  FreeDelivery(env_, delivery);
+}
+
+void PollDesc::FreeDelivery(DescEnv& env, Delivery& delivery) {
+  WAITD_CHECK(delivery.weight == 0, "a delivery goes that is in the list of those to be forgotten");
+  env.unsaved.Gone(delivery);
+  delivery.signal = nullptr;
+  delivery.answer.reset();
+  delivery.wait_id.clear();
+  delivery.owner = nullptr;
+  env.deliveries.Put(delivery);
+}
+
+void PollDesc::Retire(Step& step, Delivery& delivery, DeliveryState state) {
+  if (!delivery.acknowledgeable) return EndDelivery(delivery);
+  LeaveState(delivery);
+  delivery.state = state;
+  delivery.signal = nullptr;
+  step.poller().Age(step.now().mono, env_, delivery, 1);
+}
+
+bool PollDesc::WasReset(Side s, uint64_t number) const {
+  const auto& extra = side(s).extra;
+  return extra != nullptr && number <= extra->reset_through;
+}
+
+bool PollDesc::Return(Step& step, Delivery& delivery) {
+  if (WasReset(delivery.side, delivery.number)) {
+    Retire(step, delivery, DeliveryState::kStale);
+    return false;
+  }
+  LeaveState(delivery);
+  delivery.state = DeliveryState::kReturned;
+  delivery.owner->returned.emplace(delivery.number, &delivery);
+  ++env_.counters.returned;
+  Touch();
+  env_.unsaved.Touch(delivery);
+  HandOut(step, delivery.side);
+  return true;
+}
+
+bool PollDesc::Return(Step& step, const WaitResult& taken) {
+  if (WasReset(taken.side, taken.delivery)) return false;
+  Deliver(taken, DeliveryState::kReturned, kNever);
+  HandOut(step, taken.side);
+  return true;
+}
+
+// A signal has come back to this side.
+void PollDesc::HandOut(Step& step, Side s) {
+  NoteUse(step.now().mono);
+  uint32_t woken = 0;
+  Serve(step, s, &woken);
+  Recount(step, s);
+}
+
+uint64_t PollDesc::deliveries_held(Side s) const {
+  const auto& extra = side(s).extra;
+  if (extra == nullptr) return 0;
+  return extra->reserved + (extra->deliveries == nullptr ? 0 : extra->deliveries->pending);
+}
+
+void PollDesc::ReserveDelivery(Side s, int by) {
+  extra(s).reserved += static_cast<uint32_t>(by);
+  HoldDeliveries(env_, by);
+}
+
+/// Retires signals that had come back, and that a Reset has forgotten.
+class PollDesc::RetireWork final : public Work {
+ public:
+  RetireWork(PollDesc& desc, Side side)
+      : desc_(desc), generation_(desc.generation()), side_(side) {}
+
+  bool Run(Step& step) override {
+    if (!Lives(&desc_, generation_)) return true;
+    auto& forgotten = desc_.deliveries(side_).forgotten;
+    while (!forgotten.empty()) {
+      if (!step.Spend(1)) return false;
+      const auto first = forgotten.begin();
+      Delivery& delivery = *first->second;
+      forgotten.erase(first);
+      desc_.Retire(step, delivery, DeliveryState::kStale);
+    }
+    return true;
+  }
+
+ private:
+  PollDesc& desc_;
+  const uint64_t generation_;
+  const Side side_;
+};
+
+void PollDesc::ForgetReturned(Step& step, Side s) {
+  Deliveries& all = deliveries(s);
+  env_.counters.returned -= all.returned.size();
+  if (all.forgotten.empty()) {
+    all.forgotten = std::exchange(all.returned, {});
+  } else {
+    all.forgotten.insert(all.returned.begin(), all.returned.end());
+    all.returned.clear();
+  }
+  auto work = std::make_unique<RetireWork>(*this, s);
+  if (!work->Run(step)) env_.work.Push(std::move(work));
+}
+
+/// Frees the deliveries of a name that was closed.
+class PollDesc::DisposeWork final : public Work {
+ public:
+  DisposeWork(DescEnv& env, std::unique_ptr<Deliveries> deliveries)
+      : env_(env), deliveries_(std::move(deliveries)) {}
+
+  ShardSet Needs() const override {
+    return deliveries_->all.empty() ? 0 : Home(*deliveries_->all.begin()->second);
+  }
+
+  bool Run(Step& step) override {
+    auto& all = deliveries_->all;
+    for (auto it = all.begin(); it != all.end(); it = all.erase(it)) {
+      Delivery& delivery = *it->second;
+      if (!step.Holds(Home(delivery)) || !step.Spend(1)) return false;
+      env_.timers.Cancel(delivery);
+      delivery.Renew();
+      if (delivery.weight > 0) step.poller().Unage(env_, delivery);
+      if (delivery.state == DeliveryState::kReturned) deliveries_->returned.erase(delivery.number);
+      if (delivery.answer != nullptr) step.poller().AgeKept(step, *delivery.answer);
+      FreeDelivery(env_, delivery);
+    }
+    return true;
+  }
+
+ private:
+  // Of the answer that a kept one is part of.
+  static ShardSet Home(const Delivery& delivery) {
+    return delivery.answer == nullptr ? 0 : SetOf(delivery.answer->shard);
+  }
+
+  DescEnv& env_;
+  const std::unique_ptr<Deliveries> deliveries_;
+};
+
+void PollDesc::Dispose(Step& step, Side s) {
+  SideState& side = at(s);
+  if (side.deliveries() == nullptr) return;
+  std::unique_ptr<Deliveries> gone = std::move(side.extra->deliveries);
+  gone->desc = nullptr;
+  env_.counters.unacked -= gone->pending;
+  env_.counters.returned -= gone->returned.size();
+  HoldDeliveries(env_, -static_cast<int64_t>(gone->pending));
+  auto work = std::make_unique<DisposeWork>(env_, std::move(gone));
+  if (!work->Run(step)) env_.work.Push(std::move(work));
+}
+
+}  // namespace waitd::core
