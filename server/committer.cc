@@ -60,12 +60,12 @@ void Committer::Run(core::Poller& poller, Store& store) {
 bool Committer::Commit(core::Poller& poller, Store& store) {
   core::Changes changes;
   core::Poller::Cut cut;
-  const core::ShardSet dirty = dirty_.exchange(0, std::memory_order_acq_rel);
-  // What is in the middle of a change comes with the next commit, a moment later.
-  const core::ShardSet later = poller.Collect(dirty, changes, cut);
-  dirty_.fetch_or(later, std::memory_order_acq_rel);
-  // Of a name that came and went in between nothing is to be saved, but its generation was used.
-  if (!changes.empty() || changes.next_generation != next_generation_) {
+  core::ShardSet dirty = dirty_.exchange(0, std::memory_order_acq_rel);
+  while (poller.Collect(dirty, changes, cut)) {
+  }
+  // What stays comes with the next commit, a moment later.
+  dirty_.fetch_or(dirty, std::memory_order_acq_rel);
+  if (!changes.empty()) {
     const core::Instant begin = clock_.Read().mono;
     size_t bytes = 0;
     const absl::Status status = store.Commit(changes, &bytes);
@@ -74,16 +74,15 @@ bool Committer::Commit(core::Poller& poller, Store& store) {
       Fail(poller, status);
       return false;
     }
-    next_generation_ = changes.next_generation;
   }
   const FlushScope scope;
-  poller.Saved(cut);
+  while (poller.Saved(cut)) {
+  }
   return true;
 }
 
 void Committer::Count(const core::Changes& changes, core::Nanos took, bool ok) {
-  const uint64_t records =
-      changes.descs.size() + changes.ids.size() + changes.closed.size() + changes.forgotten.size();
+  const uint64_t records = changes.rows();
   const auto& bounds = CommitCounters::kRecords;
   const auto* const bucket = std::lower_bound(bounds.begin(), bounds.end(), records);
   const core::MutexLock lock(counters_mutex_);
@@ -118,7 +117,7 @@ void Committer::Fail(core::Poller& poller, const absl::Status& status) {
   options_.failing();
   {
     const FlushScope scope;
-    poller.FailStore(clock_.Read());
+    poller.FailStore();
   }
   options_.failed();
 }

@@ -41,8 +41,8 @@ struct CommitCounters {
 };
 
 /// The thread that saves what changed: all that has come up to a moment, in one batch with one
-/// sync, and then lets go of what waited for it. So a thousand waits share a sync, and the batches
-/// form by themselves while one is under way.
+/// sync, and then lets go of what waited for it. Both in pieces, as the core bounds its holds. So a
+/// thousand waits share a sync, and the batches form by themselves while one is under way.
 ///
 /// Threads:  Changed and counters by anyone; Start and Stop by the owner.
 /// Lifetime: made before the poller, whose journal it is. The store outlives Stop.
@@ -82,7 +82,6 @@ class Committer final : public core::Journal {
   bool stopping_ = false;  // guarded by mutex_
   // What a bit tells of is read under its shard's lock.
   std::atomic<core::ShardSet> dirty_{0};
-  uint64_t next_generation_ = 0;  // as it was committed last
   core::Instant looked_;
   bool full_ = false;
   mutable core::Mutex counters_mutex_;

@@ -135,7 +135,7 @@ void Write(const core::PollResult& from, v1::PollResponse& to) {
   for (const auto& target : from.targets) {
     v1::PollResponse::Result& result = *to.add_results();
     result.set_target(target.index);
-    Write(target.result, *result.mutable_response());
+    Write(target.result(from.parked), *result.mutable_response());
   }
 }
 

@@ -66,18 +66,14 @@ Fault ToTimeout(const Request& request, std::optional<core::Nanos>* to) {
 }
 
 template <class Request>
-Fault ToAckTimeout(const Request& request, std::optional<core::Nanos>* to) {
+Fault ToAckTimeout(const Caller& caller, const Request& request, std::optional<core::Nanos>* to) {
   if (!request.has_ack_timeout()) return std::nullopt;
   if (request.wait_id().empty()) {
     return Error{.reason = "BAD_OPTIONS",
-                 .message = "an ack_timeout needs a wait_id, by which the Ack names its hand-off",
+                 .message = "an ack_timeout needs a wait_id, by which the Ack names its delivery",
                  .field = "ack_timeout"};
   }
-  if (Fault fault = ToNanos(request.ack_timeout(), "ack_timeout", &to->emplace())) return fault;
-  if (**to > core::Nanos(0)) return std::nullopt;
-  return Error{.reason = "BAD_TIME",
-               .message = "an ack_timeout is longer than nothing",
-               .field = "ack_timeout"};
+  return server::ToAckTimeout(request.ack_timeout(), caller.ack_timeout_max, &to->emplace());
 }
 
 }  // namespace
@@ -129,7 +125,7 @@ Fault WaitMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
   to.args.ignore_deadline = request.ignore_deadline();
   if (Fault fault = ToSide(request.mode(), "mode", &to.args.side)) return fault;
   if (Fault fault = ToTimeout(request, &to.args.timeout)) return fault;
-  if (Fault fault = ToAckTimeout(request, &to.args.ack_timeout)) return fault;
+  if (Fault fault = ToAckTimeout(caller, request, &to.args.ack_timeout)) return fault;
   return ToOpenIfMissing(caller, request, &to);
 }
 
@@ -214,7 +210,7 @@ Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
   }
   if (Fault fault = ToRetry(caller, request, &args.retry)) return fault;
   if (Fault fault = ToTimeout(request, &args.timeout)) return fault;
-  if (Fault fault = ToAckTimeout(request, &args.ack_timeout)) return fault;
+  if (Fault fault = ToAckTimeout(caller, request, &args.ack_timeout)) return fault;
   return ToOpenIfMissing(caller, request, &to);
 }
 
@@ -243,6 +239,13 @@ Fault AckMethod::Parse(const Caller& caller, const Request& request, Parsed<Args
     return Error{.reason = "BAD_ID",
                  .message = "no wait_id is given: it names the wait that had the READY",
                  .field = "wait_id"};
+  }
+  if (request.generation() == 0) {
+    return Error{.reason = "BAD_OPTIONS",
+                 .message =
+                     "no generation is given: a number of a delivery counts within one "
+                     "generation; take it from the WaitResponse, as the delivery",
+                 .field = "generation"};
   }
   to.args.name = request.name();
   to.args.wait_id = request.wait_id();

@@ -20,6 +20,7 @@ struct Caller {
   const Visitor& visitor;
   std::string_view client;  ///< as it is shown to others
   SignalLimits signals;
+  core::Nanos ack_timeout_max;
   uint64_t session = 0;  ///< 0: a unary call
 };
 
@@ -56,8 +57,9 @@ struct MethodBase {
 struct OpenMethod : MethodBase<v1::OpenPollDescriptorRequest, v1::OpenPollDescriptorResponse,
                                core::OpenCall, core::OpenArgs, Method::kOpen> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Open(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Open(received, args, call);
   }
   static void Answer(const core::Now& now, const core::OpenResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_open(); }
@@ -66,8 +68,9 @@ struct OpenMethod : MethodBase<v1::OpenPollDescriptorRequest, v1::OpenPollDescri
 struct CloseMethod : MethodBase<v1::ClosePollDescriptorRequest, v1::ClosePollDescriptorResponse,
                                 core::CloseCall, core::CloseArgs, Method::kClose> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Close(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Close(received, args, call);
   }
   static void Answer(const core::Now& now, const core::CloseResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_close(); }
@@ -76,8 +79,9 @@ struct CloseMethod : MethodBase<v1::ClosePollDescriptorRequest, v1::ClosePollDes
 struct ResetMethod : MethodBase<v1::ResetRequest, v1::ResetResponse, core::ResetCall,
                                 core::ResetArgs, Method::kReset> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Reset(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Reset(received, args, call);
   }
   static void Answer(const core::Now& now, const core::ResetResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_reset(); }
@@ -86,8 +90,9 @@ struct ResetMethod : MethodBase<v1::ResetRequest, v1::ResetResponse, core::Reset
 struct WaitMethod
     : MethodBase<v1::WaitRequest, v1::WaitResponse, core::WaitCall, core::WaitArgs, Method::kWait> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Wait(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Wait(received, args, call);
   }
   static void Answer(const core::Now& now, const core::WaitResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_wait(); }
@@ -96,8 +101,9 @@ struct WaitMethod
 struct ReadyMethod : MethodBase<v1::ReadyRequest, v1::ReadyResponse, core::ReadyCall,
                                 core::ReadyArgs, Method::kReady> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Ready(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Ready(received, args, call);
   }
   static void Answer(const core::Now& now, const core::ReadyResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_ready(); }
@@ -107,8 +113,9 @@ struct SetDeadlineMethod
     : MethodBase<v1::SetDeadlineRequest, v1::SetDeadlineResponse, core::SetDeadlineCall,
                  core::SetDeadlineArgs, Method::kSetDeadline> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.SetDeadline(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.SetDeadline(received, args, call);
   }
   static void Answer(const core::Now& now, const core::SetDeadlineResult& result,
                      Response& response);
@@ -118,8 +125,9 @@ struct SetDeadlineMethod
 struct PollMethod
     : MethodBase<v1::PollRequest, v1::PollResponse, core::PollCall, core::PollArgs, Method::kPoll> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Poll(now, args, call);
+  static void Start(core::Poller& poller, core::Instant received, const Args& args,
+                    CoreCall& call) {
+    poller.Poll(received, args, call);
   }
   static void Answer(const core::Now& now, const core::PollResult& result, Response& response);
   static std::string_view NameOf(const Request& request, const core::Refusal& refusal);
@@ -131,8 +139,9 @@ struct AckMethod
     : MethodBase<v1::AckRequest, v1::AckResponse, core::AckCall, core::AckArgs, Method::kAck> {
   static constexpr bool kGivesBack = true;
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Ack(now, args, call);
+  static void Start(core::Poller& poller, core::Instant /*received*/, const Args& args,
+                    CoreCall& call) {
+    poller.Ack(args, call);
   }
   static void Answer(const core::Now& now, const core::AckResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_ack(); }
@@ -141,8 +150,9 @@ struct AckMethod
 struct GetMethod : MethodBase<v1::GetPollDescriptorRequest, v1::GetPollDescriptorResponse,
                               core::GetCall, core::GetArgs, Method::kGet> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.Get(now, args, call);
+  static void Start(core::Poller& poller, core::Instant /*received*/, const Args& args,
+                    CoreCall& call) {
+    poller.Get(args, call);
   }
   static void Answer(const core::Now& now, const core::DescriptorInfo& result, Response& response);
 };
@@ -150,8 +160,9 @@ struct GetMethod : MethodBase<v1::GetPollDescriptorRequest, v1::GetPollDescripto
 struct ListMethod : MethodBase<v1::ListPollDescriptorsRequest, v1::ListPollDescriptorsResponse,
                                core::ListCall, core::ListArgs, Method::kList> {
   static Fault Parse(const Caller& caller, const Request& request, Parsed<Args>& to);
-  static void Start(core::Poller& poller, const core::Now& now, const Args& args, CoreCall& call) {
-    poller.List(now, args, call);
+  static void Start(core::Poller& poller, core::Instant /*received*/, const Args& args,
+                    CoreCall& call) {
+    poller.List(args, call);
   }
   static void Answer(const core::Now& now, const Request& request, const core::ListResult& result,
                      Response& response);

@@ -52,7 +52,7 @@ Samples ByMode(const char* label, const std::array<const char*, N>& names,
 }  // namespace
 
 std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
-  const Counters counted = poller_.Count(clock_.Read());
+  const Counters counted = poller_.Count();
   std::vector<prometheus::MetricFamily> families = {
       Gauge("waitd_descriptors", "Descriptors that are open, by kind.",
             ByLabel("kind", kKinds, counted.descriptors)),
@@ -61,16 +61,16 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
       Gauge("waitd_oldest_waiter_seconds", "For how long the oldest parked wait has been parked.",
             One(Seconds(counted.oldest_waiter))),
       Gauge("waitd_timers", "Timers that are armed.", One(static_cast<double>(counted.timers))),
-      Gauge("waitd_unacked", "READYs that were handed over and wait for their Ack.",
+      Gauge("waitd_unacked", "Deliveries that wait for their Ack.",
             One(static_cast<double>(counted.unacked))),
-      Gauge("waitd_returned", "READYs that came back and stand for the next wait.",
+      Gauge("waitd_returned", "Signals that came back and wait for the next wait.",
             One(static_cast<double>(counted.returned))),
       Gauge("waitd_outcomes", "Outcomes of calls with an id that are remembered.",
             One(static_cast<double>(counted.outcomes))),
       Counter("waitd_outcomes_dropped_total",
               "Outcomes forgotten before their time, because there were too many.",
               One(static_cast<double>(counted.outcomes_dropped))),
-      Counter("waitd_redeliveries_total", "READYs that were handed over again.",
+      Counter("waitd_redeliveries_total", "Signals that were delivered again.",
               One(static_cast<double>(counted.redeliveries))),
       Counter("waitd_waits_total", "Waits and polls that ended, by how.",
               ByMode("outcome", kEnds, counted.waits)),
@@ -93,6 +93,7 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
              {{{"resource", "payload_bytes"}}, static_cast<double>(options_.max_payload_bytes)},
              {{{"resource", "held_bytes"}}, static_cast<double>(options_.max_held_bytes)},
              {{{"resource", "outcomes"}}, static_cast<double>(options_.max_outcomes)},
+             {{{"resource", "deliveries"}}, static_cast<double>(options_.max_deliveries)},
              {{{"resource", "sessions"}}, static_cast<double>(options_.max_sessions)}}),
       Gauge("waitd_held_bytes",
             "Memory that signals take: READYs, outcomes and results on their way.",
@@ -109,8 +110,9 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
                  histogram.sum_seconds());
   }
   families.push_back(std::move(duration));
-  auto lateness = HistogramFamily("waitd_timeout_lateness_seconds",
-                                  "From the instant of a timeout to its decision.");
+  auto lateness =
+      HistogramFamily("waitd_timeout_lateness_seconds",
+                      "From the instant of a timeout to its decision; MAX_WAIT is not counted.");
   AddHistogram(lateness, {}, counted.lateness.bounds(), counted.lateness.counts(),
                counted.lateness.sum_seconds());
   families.push_back(std::move(lateness));

@@ -13,11 +13,11 @@
 namespace waitd::server {
 
 /// The waitd_* metrics that come from the core's counters, and those that say what this process is.
-/// Threads: everything by anyone. Lifetime: the poller and the clock outlive it.
+/// Threads: everything by anyone. Lifetime: the poller outlives it.
 class CoreMetrics final : public prometheus::Collectable {
  public:
-  CoreMetrics(const core::Poller& poller, const core::Clock& clock, const Options& options)
-      : poller_(poller), clock_(clock), options_(options) {}
+  CoreMetrics(const core::Poller& poller, const Options& options)
+      : poller_(poller), options_(options) {}
 
   /// From now on waitd_draining is 1.
   void SetDraining() { draining_.store(true, std::memory_order_relaxed); }
@@ -26,7 +26,6 @@ class CoreMetrics final : public prometheus::Collectable {
 
  private:
   const core::Poller& poller_;
-  const core::Clock& clock_;
   const Options options_;
   std::atomic<bool> draining_{false};  // relaxed: shown, and nothing else
 };

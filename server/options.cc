@@ -42,7 +42,8 @@ ABSL_FLAG(bool, reflection, true, "tell clients such as grpcurl what the service
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warning or error");
 ABSL_FLAG(std::string, log_format, "text", "text or json, one line each on stderr");
 ABSL_FLAG(uint64_t, max_descriptors, 1 << 20, "how many descriptors may be open at once");
-ABSL_FLAG(uint64_t, max_waiters, 1 << 20, "how many waits may be parked at once");
+ABSL_FLAG(uint64_t, max_waiters, 1 << 20,
+          "how many waits may be parked at once; a poll counts by its targets");
 ABSL_FLAG(uint64_t, max_payload_bytes, 64 << 10, "how large an encoded signal may be");
 ABSL_FLAG(absl::Duration, max_wait, absl::Hours(24),
           "how long a wait may last that nothing else bounds; 0: for ever");
@@ -52,8 +53,15 @@ ABSL_FLAG(absl::Duration, default_idle_ttl, absl::Hours(24 * 7),
 ABSL_FLAG(absl::Duration, linger, absl::Seconds(30),
           "for how long a wait with an id outlives its broken call, and a session its stream");
 ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
-          "for how long the outcome of a call with an id is remembered");
-ABSL_FLAG(uint64_t, max_outcomes, 1 << 20, "how many outcomes are remembered at most");
+          "for how long the outcome of a call with an id is remembered; inf: for ever");
+ABSL_FLAG(uint64_t, max_outcomes, 1 << 20,
+          "how many outcomes are remembered at most; a large one counts once for each KiB begun");
+ABSL_FLAG(uint64_t, max_deliveries, 1 << 20,
+          "how many signals may wait for their Ack at once; a wait with an ack_timeout counts from "
+          "its begin");
+ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
+          "how many of them may be of one side of one name");
+ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
 ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at once");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
@@ -114,6 +122,9 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"linger", "DURATION"},
                               OptionDoc{"retention", "DURATION"},
                               OptionDoc{"max-outcomes", "N"},
+                              OptionDoc{"max-deliveries", "N"},
+                              OptionDoc{"max-deliveries-per-side", "N"},
+                              OptionDoc{"max-ack-timeout", "DURATION"},
                               OptionDoc{"max-sessions", "N"},
                               OptionDoc{"max-parked", "N"},
                               OptionDoc{"max-unacked", "N"},
@@ -267,6 +278,11 @@ std::optional<std::string> CheckNotNegative(std::string_view name, absl::Duratio
   return absl::StrCat(std::string(name), " is negative; give 0 or more");
 }
 
+std::optional<std::string> CheckAboveZero(std::string_view name, absl::Duration value) {
+  if (value > absl::ZeroDuration()) return std::nullopt;
+  return absl::StrCat(std::string(name), " is not above 0; give a duration such as 24h, or inf");
+}
+
 std::optional<std::string> CheckPositive(std::string_view name, uint64_t value, uint64_t max) {
   if (value > 0 && value <= max) return std::nullopt;
   return absl::StrCat(std::string(name), " is ", value, "; give 1 to ", max);
@@ -289,6 +305,9 @@ std::optional<std::string> Check(const Options& options) {
         CheckNotNegative("linger", options.linger),
         CheckNotNegative("retention", options.retention),
         CheckPositive("max-outcomes", options.max_outcomes, kCountMax),
+        CheckPositive("max-deliveries", options.max_deliveries, kCountMax),
+        CheckPositive("max-deliveries-per-side", options.max_deliveries_per_side, kCountMax),
+        CheckAboveZero("max-ack-timeout", options.max_ack_timeout),
         CheckPositive("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
@@ -325,6 +344,9 @@ Options Current() {
           .linger = absl::GetFlag(FLAGS_linger),
           .retention = absl::GetFlag(FLAGS_retention),
           .max_outcomes = absl::GetFlag(FLAGS_max_outcomes),
+          .max_deliveries = absl::GetFlag(FLAGS_max_deliveries),
+          .max_deliveries_per_side = absl::GetFlag(FLAGS_max_deliveries_per_side),
+          .max_ack_timeout = absl::GetFlag(FLAGS_max_ack_timeout),
           .max_sessions = absl::GetFlag(FLAGS_max_sessions),
           .max_parked = absl::GetFlag(FLAGS_max_parked),
           .max_unacked = absl::GetFlag(FLAGS_max_unacked),

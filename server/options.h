@@ -35,6 +35,9 @@ struct Options {
   absl::Duration linger = absl::Seconds(30);
   absl::Duration retention = absl::Minutes(10);
   uint64_t max_outcomes = 1 << 20;
+  uint64_t max_deliveries = 1 << 20;
+  uint64_t max_deliveries_per_side = 1 << 16;
+  absl::Duration max_ack_timeout = absl::Hours(24);
   uint64_t max_sessions = 10'000;
   uint64_t max_parked = 1 << 20;   ///< in one session
   uint64_t max_unacked = 1 << 18;  ///< results, in one session

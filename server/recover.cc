@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/journal.h"
 #include "core/recovery.h"
 #include "server/store/data_dir.h"
 
@@ -47,7 +48,7 @@ class Restorer {
   Restorer(const Restorer&) = delete;
   Restorer& operator=(const Restorer&) = delete;
 
-  void Take(std::variant<core::SavedDesc, core::SavedId> row) {
+  void Take(Store::Row row) {
     reading_.push_back(std::move(row));
     if (reading_.size() == kBatch) HandOver();
   }
@@ -63,7 +64,7 @@ class Restorer {
   }
 
  private:
-  using Batch = std::vector<std::variant<core::SavedDesc, core::SavedId>>;
+  using Batch = std::vector<Store::Row>;
   static constexpr size_t kBatch = 1024;
 
   void HandOver() {
@@ -106,7 +107,40 @@ class Restorer {
   std::thread thread_;
 };
 
+// Shards that never gave out a generation begin by the clock, which keeps the generations of two
+// stores apart, and of two processes without one.
+std::vector<core::SavedShard> NewShards(const std::vector<core::SavedShard>& known,
+                                        core::WallTime now) {
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch());
+  const auto lives = static_cast<uint64_t>(us.count()) / core::kShards;
+  core::ShardSet left = ~core::ShardSet{0};
+  for (const core::SavedShard& each : known) left &= ~core::SetOf(each.shard);
+  std::vector<core::SavedShard> shards;
+  for (; left != 0; left &= left - 1) {
+    shards.push_back({.shard = static_cast<uint32_t>(core::First(left)), .lives = lives});
+  }
+  return shards;
+}
+
+bool FinishWith(core::Recovery& recovery, std::vector<core::SavedShard> shards,
+                core::WallTime now) {
+  const bool fresh = shards.empty();
+  for (const core::SavedShard& each : NewShards(shards, now)) shards.push_back(each);
+  bool consistent = true;
+  for (const core::SavedShard& each : shards) {
+    const bool restored = recovery.Restore(each);
+    consistent = consistent && restored;
+  }
+  recovery.Finish(fresh);
+  return consistent;
+}
+
 }  // namespace
+
+void BeginWithNothing(const core::Clock& clock, core::Poller& poller) {
+  core::Recovery recovery(poller);
+  (void)FinishWith(recovery, {}, clock.Read().wall);
+}
 
 absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const core::Clock& clock,
                                                core::Poller& poller) {
@@ -121,22 +155,19 @@ absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const cor
   if (!store.ok()) return store.status();
   SayWhatIsAtRisk(sync);
 
-  core::Recovery recovery(poller, clock.Read());
+  core::Recovery recovery(poller);
   Restorer restorer(recovery, clock);
   const absl::StatusOr<Loaded> loaded =
-      (*store)->Load([&](core::SavedDesc desc) { restorer.Take(std::move(desc)); },
-                     [&](core::SavedId id) { restorer.Take(std::move(id)); });
-  const bool consistent = restorer.Finish();
+      (*store)->Load([&](Store::Row row) { restorer.Take(std::move(row)); });
+  const bool rows_consistent = restorer.Finish();
   if (!loaded.ok()) return loaded.status();
+  const bool consistent =
+      FinishWith(recovery, loaded->shards, clock.Read().wall) && rows_consistent;
   if (!consistent) {
     return absl::DataLossError(absl::StrCat(
         "the store in ", options.data_dir,
         " contradicts itself; look with --check-store, and put a backup in its place"));
   }
-  for (const core::Changes::Horizon& each : loaded->horizons) {
-    recovery.MoveHorizon(each.shard, each.at);
-  }
-  recovery.Finish(loaded->next_generation);
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(clock.Read().mono - begin);
   spdlog::info("recovered data_dir={} descriptors={} ids={} in={}ms", options.data_dir,
@@ -157,11 +188,18 @@ int CheckStoreAndSay(const Options& options) {
     return kBad;
   }
   for (const std::string& fault : report->faults) std::printf("%s\n", fault.c_str());
-  std::printf("%s: %s: %llu descriptors, %llu ids, %llu payloads\n", options.data_dir.c_str(),
+  std::printf("%s: %s: %llu descriptors, %llu ids, %llu deliveries, %llu payloads\n",
+              options.data_dir.c_str(),
               report->faults.empty() ? "good" : "DAMAGED, put a backup in its place",
               static_cast<unsigned long long>(report->descs),
               static_cast<unsigned long long>(report->ids),
+              static_cast<unsigned long long>(report->deliveries),
               static_cast<unsigned long long>(report->payloads));
+  if (report->old) {
+    std::puts(
+        "It is of an older format. The next start converts it, and then no older waitd reads it; "
+        "back it up before.");
+  }
   return report->faults.empty() ? kGood : kBad;
 }
 

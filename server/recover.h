@@ -16,6 +16,9 @@ namespace waitd::server {
 absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const core::Clock& clock,
                                                core::Poller& poller);
 
+/// Begins a new poller that no store backs.
+void BeginWithNothing(const core::Clock& clock, core::Poller& poller);
+
 /// What --check-store does: reads the store, says what it found on stdout, and returns the exit
 /// code.
 int CheckStoreAndSay(const Options& options);

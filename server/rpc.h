@@ -27,6 +27,7 @@ struct Context {
   RpcMetrics& metrics;
   Gate& gate;
   SignalLimits signals;
+  core::Nanos ack_timeout_max;
   const std::atomic<bool>& store_failed;
   /// Calls that were let in and have an event to come. Relaxed: a number to look at now and then.
   std::atomic<uint64_t> calls{0};
@@ -138,7 +139,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
       return;
     }
     Await(context_, service_, queue_);
-    began_ = context_.clock.Read();
+    began_ = context_.clock.Read().mono;
     context_.metrics.Started(T::kMethod);
     if (context_.closed.load(std::memory_order_relaxed)) {
       Refuse(context_.SentAway(), {});
@@ -147,7 +148,10 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
     counted_ = true;
     context_.calls.fetch_add(1, std::memory_order_relaxed);
     Visitor visitor;
-    Caller caller{.visitor = visitor, .client = {}, .signals = context_.signals};
+    Caller caller{.visitor = visitor,
+                  .client = {},
+                  .signals = context_.signals,
+                  .ack_timeout_max = context_.ack_timeout_max};
     if constexpr (kParks) {
       this->peer = server_context_.peer();
       caller.client = this->peer;
@@ -166,7 +170,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   Fault Enter(Visitor* visitor) {
     if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
     if (T::kGivesBack) return std::nullopt;
-    return context_.gate.Charge(*visitor, began_.mono);
+    return context_.gate.Charge(*visitor, began_);
   }
 
   void Refuse(Error error, std::string field) {
@@ -177,8 +181,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
 
   // Exactly once for each call that arrived.
   void End(const grpc::Status& status) {
-    context_.metrics.Handled(T::kMethod, status.error_code(),
-                             context_.clock.Read().mono - began_.mono);
+    context_.metrics.Handled(T::kMethod, status.error_code(), context_.clock.Read().mono - began_);
     if (status.ok()) {
       writer_.Finish(*response_, status, &ended_);
     } else {
@@ -189,8 +192,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   void Ended(bool ok) {
     // What was never written goes back.
     if constexpr (kParks) {
-      if (!ok && started_)
-        context_.poller.Unwritten(context_.clock.Read(), *this, context_.poller.linger());
+      if (!ok && started_) context_.poller.Unwritten(*this, context_.poller.linger());
     }
     Leave();
   }
@@ -198,7 +200,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   // The client has its answer, or has gone.
   void Left(bool /*ok*/) {
     if constexpr (kParks) {
-      if (server_context_.IsCancelled()) context_.poller.Abandon(context_.clock.Read(), *this);
+      if (server_context_.IsCancelled()) context_.poller.Abandon(*this);
     }
     Leave();
   }
@@ -217,7 +219,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   Response* const response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
   grpc::ServerContext server_context_;
   grpc::ServerAsyncResponseWriter<Response> writer_;
-  core::Now began_{};
+  core::Instant began_;
   int events_left_ = kParks ? 2 : 1;
   bool counted_ = false;
   bool started_ = false;  // the core has it, or had it

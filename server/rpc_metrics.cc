@@ -93,7 +93,9 @@ void RpcMetrics::Woke(const core::Now& now, const core::WaitResult& result) {
 void RpcMetrics::Woke(const core::Now& now, const core::PollResult& result) {
   if (result.outcome != core::Outcome::kReady || result.parked <= core::Nanos(0)) return;
   core::WallTime last{};
-  for (const auto& target : result.targets) last = std::max(last, target.result.ready_time);
+  for (const auto& target : result.targets) {
+    last = std::max(last, target.result(result.parked).ready_time);
+  }
   Woke(core::SaturatingSubtract(now.wall, last));
 }
 

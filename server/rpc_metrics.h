@@ -52,7 +52,7 @@ class RpcMetrics final : public prometheus::Collectable {
  private:
   static constexpr size_t kSlots = 8;
   static constexpr size_t kCodes = 17;
-  static constexpr size_t kReasons = 35;
+  static constexpr size_t kReasons = 36;
   static constexpr size_t kBuckets = 11;
 
   // Relaxed throughout: each is a sum that grows, read now and then; nothing else depends on it.

@@ -51,28 +51,28 @@ constexpr int kMessageOverhead = 16 << 20;  // what a message may hold besides a
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd.v1.AdminService",
                                         "waitd-liveness", "waitd-readiness"};
 
-core::Nanos OrForever(absl::Duration duration) {
-  if (duration == absl::ZeroDuration()) return core::kForever;
+core::Nanos NanosOf(absl::Duration duration) {
   return core::Nanos(absl::ToInt64Nanoseconds(duration));
 }
 
-core::Poller::Options PollerOptions(const Options& options, const core::Now& now) {
-  const bool memory = options.store == "memory";
-  const auto microseconds =
-      std::chrono::duration_cast<std::chrono::microseconds>(now.wall.time_since_epoch());
+core::Nanos OrForever(absl::Duration duration) {
+  if (duration == absl::ZeroDuration()) return core::kForever;
+  return NanosOf(duration);
+}
+
+core::Poller::Options PollerOptions(const Options& options) {
   return {.max_descriptors = options.max_descriptors,
           .max_waiters = options.max_waiters,
           .max_wait = OrForever(options.max_wait),
           .default_idle_ttl = OrForever(options.default_idle_ttl),
-          // Without a store, the clock alone keeps generations of two processes apart; a store says
-          // where they go on.
-          .first_generation = static_cast<uint64_t>(microseconds.count()),
-          .linger = core::Nanos(absl::ToInt64Nanoseconds(options.linger)),
-          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
+          .linger = NanosOf(options.linger),
+          .retention = NanosOf(options.retention),
           .max_outcomes = options.max_outcomes,
-          // What was answered before is not known here.
-          .known_since = memory ? now.mono : core::Instant::min(),
-          .probe = nullptr};
+          .max_deliveries = options.max_deliveries,
+          .max_deliveries_of_side = options.max_deliveries_per_side,
+          // The last to notice is a session whose stream breaks: that shows when two keepalives are
+          // missing, and it waits for its client for linger.
+          .unwritten_for = core::SaturatingAdd(NanosOf(options.linger), 2 * kSessionKeepalive)};
 }
 
 // gRPC would take the socket away from whoever serves on it.
@@ -159,9 +159,10 @@ SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock
           .metrics = metrics,
           .gate = gate,
           .signals = SignalLimitsOf(options),
+          .ack_timeout_max = NanosOf(options.max_ack_timeout),
           .parked_max = options.max_parked,
           .unacked_max = options.max_unacked,
-          .retention = core::Nanos(absl::ToInt64Nanoseconds(options.retention)),
+          .retention = NanosOf(options.retention),
           .ended = nullptr};
 }
 
@@ -213,14 +214,16 @@ struct Server::Parts {
                           [store_failed = std::move(store_failed)] {
                             if (store_failed) store_failed();
                           }}),
-        poller(PollerOptions(given, clock.Read()), given.store == "memory" ? nullptr : &committer,
+        poller(PollerOptions(given), clock, given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
         gate(given.auth, given.max_rate),
         sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given), given.max_sessions,
-                 core::Nanos(absl::ToInt64Nanoseconds(given.linger))),
-        core_metrics(poller, clock, given),
+                 NanosOf(given.linger)),
+        core_metrics(poller, given),
         store_metrics(committer, given),
-        context{poller, clock, rpc_metrics, gate, SignalLimitsOf(given), failed},
+        context{
+            poller, clock, rpc_metrics, gate, SignalLimitsOf(given), NanosOf(given.max_ack_timeout),
+            failed},
         admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
               [this] {
                 return !draining.load(std::memory_order_relaxed) &&
@@ -301,7 +304,11 @@ Server::~Server() { Stop(); }
 
 bool Server::Start(std::string* error) {
   Parts& p = *parts_;
-  if (p.options.store != "memory" && !p.OpenStore(error)) return false;
+  if (p.options.store == "memory") {
+    BeginWithNothing(p.clock, p.poller);
+  } else if (!p.OpenStore(error)) {
+    return false;
+  }
   const std::string& asked = p.options.listen_address;
   const auto fail = [&](absl::string_view why) {
     *error =
@@ -380,7 +387,8 @@ void Server::Stop() {
   // Else those who come meanwhile, and again, would hold it up for as long as it waits for anybody.
   p.context.closed.store(true, std::memory_order_relaxed);
   p.sessions.StopReading();
-  p.poller.EndWaits(p.clock.Read());
+  while (p.poller.EndWaits()) {
+  }
   // A client that has no call notices nothing before its next one, and would not hang up: when all
   // have their answers there is nothing to wait for.
   const auto end = std::chrono::steady_clock::now() + kAnswerTimeMax;

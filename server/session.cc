@@ -36,6 +36,7 @@ bool MayPark(const Args& args) {
 // Operations that are carried out in one step, and results that make a response though another is
 // being written: so many that each step costs little, and so few that they stay in the cache.
 constexpr size_t kBatch = 256;
+static_assert(kBatch <= core::Poller::kRunMax);
 
 // The session whose message this thread is carrying out, and of which it holds `work_`.
 thread_local const Session* current_receiver = nullptr;
@@ -45,7 +46,7 @@ thread_local const Session* current_receiver = nullptr;
 // What one message asks for, up to a cancel: carried out in one step.
 struct Session::Batch {
   google::protobuf::Arena& arena;
-  core::Instant now;          // when the message came
+  core::Instant now;          // when the message was received
   bool unacked_full = false;  // of the limits, at its beginning
   bool unacked_over = false;
   uint64_t waits_left = 0;
@@ -204,7 +205,7 @@ void Session::Run(Batch& batch) {
   }
   current_receiver = this;
   running_ = &batch;
-  if (!batch.operations.empty()) context_.poller.Run(context_.clock.Read(), batch.operations);
+  if (!batch.operations.empty()) context_.poller.Run(batch.now, batch.operations);
   running_ = nullptr;
   current_receiver = nullptr;
   if (batch.cancels != 0) Cancel(std::exchange(batch.cancels, 0));
@@ -250,7 +251,7 @@ void Session::Prepare(const v1::Operation& operation, Batch& batch) {
 template <class T>
 void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& batch) {
   using Call = SessionCall<T>;
-  const Caller caller{visitor_, client_, context_.signals, number_};
+  const Caller caller{visitor_, client_, context_.signals, context_.ack_timeout_max, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
   if (!T::kGivesBack) {
     if (Fault fault = context_.gate.Charge(visitor_, batch.now)) {
@@ -327,7 +328,7 @@ void Session::Cancel(uint64_t id) {
     const auto found = parking_.find(id);
     if (found != parking_.end()) parked = (*found)->parkable();
   }
-  if (parked != nullptr) context_.poller.Cancel(context_.clock.Read(), *parked);
+  if (parked != nullptr) context_.poller.Cancel(*parked);
 }
 
 void Session::Completed(SessionOperation& operation) { FlushScope::Completed(*this, operation); }
@@ -375,7 +376,7 @@ void Session::Take(std::span<SessionOperation* const> operations) {
   if (!late) return;
   // After the end nobody waits for them.
   for (SessionOperation* const each : operations) {
-    each->GiveBack(context_.poller, context_.clock.Read());
+    each->GiveBack(context_.poller);
     delete each;
   }
 }

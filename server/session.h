@@ -63,6 +63,9 @@ struct OperationId {
 
 class Session;
 
+/// How often a session sends, and hears, something at least.
+inline constexpr core::Nanos kSessionKeepalive = std::chrono::seconds(30);
+
 /// What all sessions have to do with. Lifetime: outlives them.
 struct SessionContext {
   core::Poller& poller;
@@ -70,9 +73,10 @@ struct SessionContext {
   RpcMetrics& metrics;
   Gate& gate;
   SignalLimits signals;
+  core::Nanos ack_timeout_max = core::kForever;
   uint64_t parked_max = 0;   ///< waits of one session
   uint64_t unacked_max = 0;  ///< results of one session, or KiB of them
-  core::Nanos keepalive = std::chrono::seconds(30);
+  core::Nanos keepalive = kSessionKeepalive;
   core::Nanos retention = std::chrono::minutes(10);
   std::function<void(Session&)> ended;  ///< called once for each session that ends
 };

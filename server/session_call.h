@@ -58,7 +58,7 @@ class SessionOperation {
   virtual size_t size() const { return kSmall; }
 
   /// Its result was never written, and nobody will ask for it. Once.
-  virtual void GiveBack(core::Poller& /*poller*/, const core::Now& /*now*/) {}
+  virtual void GiveBack(core::Poller& /*poller*/) {}
 
   uint64_t id() const { return id_; }
 
@@ -112,9 +112,7 @@ class ShownCall<core::ParkingCall<R>> : public core::ParkingCall<R>, public Sess
   std::string_view client() const override { return outbox().client(); }
   bool connected() const override { return outbox().connected(); }
   core::Parkable* parkable() override { return this; }
-  void GiveBack(core::Poller& poller, const core::Now& now) override {
-    poller.Unwritten(now, *this, core::Nanos(0));
-  }
+  void GiveBack(core::Poller& poller) override { poller.Unwritten(*this, core::Nanos(0)); }
 };
 
 /// One that the core carries out. T says which (methods.h).
@@ -166,7 +164,7 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
       const auto* const answer = std::get_if<core::PollResult>(&this->result());
       if (answer == nullptr) return sum;
       for (const auto& target : answer->targets) {
-        sum += this->kSmall + (target.result.signal == nullptr ? 0 : target.result.signal->size());
+        sum += this->kSmall + (target.signal() == nullptr ? 0 : target.signal()->size());
       }
       return sum;
     }

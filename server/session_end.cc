@@ -65,7 +65,7 @@ void Session::Leave() {
     for (SessionOperation* const each : parking_) parked.push_back(each->parkable());
     ++pins_;
   }
-  for (core::Parkable* each : parked) context_.poller.Cancel(context_.clock.Read(), *each);
+  for (core::Parkable* each : parked) context_.poller.Cancel(*each);
   std::vector<std::unique_ptr<SessionOperation>> unwritten;
   std::shared_ptr<Link> link;
   {
@@ -93,7 +93,7 @@ void Session::Gone() {
 }
 
 void Session::GiveBack(const std::vector<std::unique_ptr<SessionOperation>>& operations) {
-  for (const auto& each : operations) each->GiveBack(context_.poller, context_.clock.Read());
+  for (const auto& each : operations) each->GiveBack(context_.poller);
 }
 
 void Session::CloseEphemeral() {
@@ -102,7 +102,7 @@ void Session::CloseEphemeral() {
   };
   for (const std::string& name : std::exchange(ephemeral_, {})) {
     const core::CloseArgs args{.name = name, .session = number_};
-    context_.poller.Close(context_.clock.Read(), args, *new Call);
+    context_.poller.Close(core::kWhenCarriedOut, args, *new Call);
   }
 }
 

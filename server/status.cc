@@ -46,6 +46,7 @@ constexpr std::array kRows = {
     Row{"BACKUP_FAILED", StatusCode::FAILED_PRECONDITION, 0},
     Row{"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED, 5000},
     Row{"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED, 1000},
+    Row{"LIMIT_DELIVERIES", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_SESSIONS", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED, 1000},
     Row{"LIMIT_DISK", StatusCode::RESOURCE_EXHAUSTED, 5000},
@@ -80,7 +81,7 @@ Error Limit(std::string_view reason, absl::string_view what, absl::string_view f
           .metadata = {{"limit", absl::StrCat(limit)}}};
 }
 
-// Of ids and hand-offs.
+// Of ids and deliveries.
 Error IdError(core::Reason reason, const std::string& quoted) {
   using core::Reason;
   switch (reason) {
@@ -106,9 +107,9 @@ Error IdError(core::Reason reason, const std::string& quoted) {
               .field = {}};
     default:  // kStaleDelivery
       return {.reason = "STALE_DELIVERY",
-              .message = absl::StrCat("the READY of ", quoted,
-                                      " was taken back, for its Ack did not come in time; another "
-                                      "wait gets it"),
+              .message = absl::StrCat("the signal of ", quoted,
+                                      " came back, for its Ack did not come in time; another wait "
+                                      "gets it"),
               .field = {}};
   }
 }
@@ -121,6 +122,10 @@ Error ServerError(const core::Refusal& refusal) {
       return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);
     case Reason::kLimitWaiters:
       return Limit("LIMIT_WAITERS", "parked waits", "--max-waiters", refusal.limit);
+    case Reason::kLimitDeliveries:
+      return Limit("LIMIT_DELIVERIES",
+                   "unacknowledged deliveries, one for each wait with an ack_timeout,",
+                   "--max-deliveries or --max-deliveries-per-side", refusal.limit);
     case Reason::kDraining:
       return {.reason = "DRAINING",
               .message = "this server is shutting down; wait again on another one, or later",
@@ -249,6 +254,7 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
               .field = {}};
     case Reason::kLimitDescriptors:
     case Reason::kLimitWaiters:
+    case Reason::kLimitDeliveries:
     case Reason::kDraining:
     case Reason::kLimitDisk:
     case Reason::kStoreFailed:

@@ -9,8 +9,8 @@ namespace waitd::server {
 namespace {
 
 prometheus::MetricFamily Records(const CommitCounters& counters) {
-  prometheus::MetricFamily family = HistogramFamily(
-      "waitd_commit_records", "Records of descriptors and ids that a commit wrote or erased.");
+  prometheus::MetricFamily family =
+      HistogramFamily("waitd_commit_records", "Rows that a commit wrote or erased.");
   prometheus::ClientMetric metric;
   uint64_t below = 0;
   for (size_t i = 0; i < counters.records.size(); ++i) {

@@ -50,7 +50,7 @@ void TimerThread::Run(core::Poller& poller) {
     core::Instant again;
     {
       const FlushScope scope;
-      again = poller.RunTimers(clock_.Read());
+      again = poller.RunTimers();
     }
     lock.lock();
     next_ = std::min(next_, again);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/convert.h"
 
 namespace waitd::server {
@@ -114,6 +115,18 @@ Fault ToSentAgo(const google::protobuf::Duration& duration, core::Nanos* to) {
   if (Fault fault = ToNanos(duration, "first_sent_ago", to)) return fault;
   if (*to >= core::Nanos(0)) return std::nullopt;
   return Bad("BAD_TIME", "first_sent_ago", "the first attempt is not in the future");
+}
+
+Fault ToAckTimeout(const google::protobuf::Duration& duration, core::Nanos max, core::Nanos* to) {
+  constexpr std::string_view kField = "ack_timeout";
+  if (Fault fault = ToNanos(duration, kField, to)) return fault;
+  if (*to <= core::Nanos(0))
+    return Bad("BAD_TIME", kField, "an ack_timeout is longer than nothing");
+  if (*to <= max) return std::nullopt;
+  return Bad("BAD_TIME", kField,
+             absl::StrCat("an ack_timeout is at most ",
+                          absl::FormatDuration(absl::Nanoseconds(max.count())),
+                          " here; ask for less, or raise --max-ack-timeout"));
 }
 
 Fault ToWallTime(const google::protobuf::Timestamp& at, std::string_view field,

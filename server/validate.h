@@ -35,6 +35,9 @@ Fault ToNanos(const google::protobuf::Duration& duration, std::string_view field
 /// How long ago the first attempt was: not negative.
 Fault ToSentAgo(const google::protobuf::Duration& duration, core::Nanos* to);
 
+/// Above zero, and at most `max`, which --max-ack-timeout gives.
+Fault ToAckTimeout(const google::protobuf::Duration& duration, core::Nanos max, core::Nanos* to);
+
 /// Any valid Timestamp; beyond the year 2262 it saturates.
 Fault ToWallTime(const google::protobuf::Timestamp& at, std::string_view field, core::WallTime* to);
 

@@ -185,7 +185,10 @@ absl::Status Check(const Request& request, const AckCall& call) {
   if (absl::Status fault = CheckName(request.name, "name"); !fault.ok()) return fault;
   if (absl::Status fault = CheckSide(call.hand_off.mode, "mode"); !fault.ok()) return fault;
   if (call.hand_off.wait_id.empty()) return Bad("BAD_ID", "wait_id", "a wait_id is needed");
-  return CheckId(call.hand_off.wait_id, "wait_id");
+  if (absl::Status fault = CheckId(call.hand_off.wait_id, "wait_id"); !fault.ok()) return fault;
+  if (call.hand_off.generation != 0) return absl::OkStatus();
+  return Bad("BAD_OPTIONS", "generation",
+             "a generation is needed; take it from the wait's result, as the delivery");
 }
 
 size_t VarintSize(uint64_t value) {

@@ -39,7 +39,7 @@ constexpr std::array kExamplesOf = {
         "exec",
         "  waitctl exec worker/7 --ttl 10s -- make test     its waits exit with 0, or 8 when it\n"
         "                                                   fails, or 124 when it falls silent\n"},
-    Example{"ack", "  waitctl ack job/7 --wait-id worker-3 --delivery 12\n"},
+    Example{"ack", "  waitctl ack job/7 --wait-id worker-3 --delivery 12 --generation 9131\n"},
     Example{"poll",
             "  waitctl poll a b c --need 2 --timeout 1m         two of three\n"
             "  waitctl poll a b c --all                         all of them\n"},
@@ -186,9 +186,16 @@ void AddWaits(CLI::App& app, Args& args) {
 }
 
 void AddAck(CLI::App& app, Args& args) {
-  CLI::App* const ack = AddCommand(app, args, "ack", "acknowledge what a wait was handed",
-                                   kName | kMode | kGeneration);
+  CLI::App* const ack =
+      AddCommand(app, args, "ack", "acknowledge what a wait was handed", kName | kMode);
   AddWaitId(ack, args, "the wait's id")->required();
+  AddWhole<uint64_t>(ack, "--generation", "of which life of NAME it was", "N",
+                     "give the number that the wait was told",
+                     [&args](uint64_t given) {
+                       args.generation = given;
+                       return given > 0;
+                     })
+      ->required();
   AddWhole<uint64_t>(ack, "--delivery", "which hand-over of NAME it was", "N",
                      "give the number that the wait was told",
                      [&args](uint64_t given) {

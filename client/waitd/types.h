@@ -104,7 +104,8 @@ struct HandOff {
   std::string name;
   Mode mode = Mode::kRead;
   std::string wait_id;
-  uint64_t generation = 0;
+  uint64_t generation =
+      0;  ///< Never 0 in an Ack: a delivery's number counts within its generation.
   uint64_t delivery = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
 #include "server/store/data_dir.h"
+#include "server/store/format1.h"
 #include "server/store/instants.h"
 #include "server/store/logs.h"
 #include "server/store/payload_rows.h"
@@ -40,10 +41,13 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(), dir.database(), &opened);
   if (!status.ok()) return FromRocks(status, data_dir);
   const std::unique_ptr<rocksdb::DB> db(opened);
+  const auto format = ReadFormat(*db, data_dir);
+  if (!format.ok()) return format.status();
   const auto epoch = ReadEpoch(*db, data_dir);
   if (!epoch.ok()) return epoch.status();
 
   StoreReport report;
+  report.old = *format < kStoreFormat;
   const auto on_fault = [&](const std::string& fault) {
     report.faults.push_back(fault);
     return report.faults.size() < kFaultsMax;
@@ -53,12 +57,18 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   const InstantReader instants(StoreClock::OfMachine(), epoch->wall_minus_boot);
   PayloadRows payloads;
   Loaded loaded;
-  RowScan scan(*db, epoch->number, instants, payloads);
-  const auto read =
-      scan.Run([](const core::SavedDesc&) {}, [](const core::SavedId&) {}, on_fault, &loaded);
+  // One of an older format is read as the next start will make it.
+  rocksdb::WriteBatchWithIndex changes = EmptyChanges();
+  rocksdb::Status read;
+  if (report.old) read = ConvertFormat1(*db, &changes);
+  if (read.ok()) {
+    RowScan scan(*db, &changes, epoch->number, instants, payloads);
+    read = scan.Run([](const Store::Row&) {}, on_fault, &loaded);
+  }
   if (!read.ok()) on_fault(read.ToString());
   report.descs = loaded.descs;
   report.ids = loaded.ids;
+  report.deliveries = loaded.deliveries;
   report.payloads = payloads.size();
   return report;
 }

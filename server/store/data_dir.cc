@@ -68,10 +68,13 @@ absl::StatusOr<DataDir::State> ReadMarker(const std::string& dir) {
   if (format > kStoreFormat) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the store in ", dir, " is of format ", format, " and this waitd knows ", kStoreFormat,
-        " at most; run the newer waitd that made it, or give --data-dir another directory"));
+        " at most; run the newer waitd that made it, or give --data-dir a backup from before "
+        "that"));
   }
   const std::string state = words.size() > 4 ? words[4] : "";
-  if (state == "ready") return DataDir::State::kReady;
+  if (state == "ready") {
+    return format < kStoreFormat ? DataDir::State::kOld : DataDir::State::kReady;
+  }
   if (state == "new") return DataDir::State::kNew;
   return absl::DataLossError(absl::StrCat("the first line of ", path,
                                           " breaks off; go back to a backup of the directory, or "

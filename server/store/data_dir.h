@@ -10,7 +10,7 @@
 namespace waitd::server {
 
 /// The version of the format of record.proto.
-inline constexpr uint32_t kStoreFormat = 1;
+inline constexpr uint32_t kStoreFormat = 2;
 
 /// A directory with a store in it: a database, and a small text file that says so. By that file a
 /// directory is known before the database in it is touched.
@@ -18,7 +18,8 @@ class DataDir {
  public:
   enum class State : uint8_t {
     kNew,    ///< nothing is in it, or a store that was not made to the end
-    kReady,  ///< a store that was
+    kOld,    ///< a store of an older format, or one that was just converted
+    kReady,  ///< a store that was made to the end
   };
 
   /// With or without a slash at its end.

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "rocksdb/db.h"
 #include "server/store/data_dir.h"
+#include "server/store/format1.h"
 #include "server/store/instants.h"
 #include "server/store/logs.h"
 #include "server/store/record.pb.h"
@@ -64,13 +65,29 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenDatabase(const DataDir& dir,
 }
 
 // A start writes a little, and RocksDB aborts where there is no room for that.
-absl::Status CheckRoom(const DataDir& dir) {
-  constexpr uint64_t kBytes = 4 << 20;
+absl::Status CheckRoom(const DataDir& dir, uint64_t more = 0) {
+  constexpr uint64_t kLittle = 4 << 20;
+  const uint64_t bytes = kLittle + more;
   const absl::StatusOr<uint64_t> free = dir.FreeBytes();
-  if (!free.ok() || *free >= kBytes) return free.status();
+  if (!free.ok() || *free >= bytes) return free.status();
   return absl::ResourceExhaustedError(absl::StrCat("no space for the store in ", dir.path(), ": ",
-                                                   *free, " bytes are left of the ", kBytes,
+                                                   *free, " bytes are left of the ", bytes,
                                                    " that a start needs; make room there"));
+}
+
+// In one batch, so that a start that breaks off leaves the older format, which an older waitd
+// reads.
+absl::Status Convert(rocksdb::DB& db, const DataDir& dir) {
+  rocksdb::WriteBatchWithIndex changes = EmptyChanges();
+  if (auto status = ConvertFormat1(db, &changes); !status.ok()) {
+    return FromRocks(status, dir.path());
+  }
+  rocksdb::WriteBatch& batch = *changes.GetWriteBatch();
+  // It goes into the log, and into a table.
+  if (auto status = CheckRoom(dir, 2 * batch.GetDataSize()); !status.ok()) return status;
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  return FromRocks(db.Write(options, &batch), dir.path());
 }
 
 // What may be there was never ready, so nothing was ever committed to it.
@@ -118,10 +135,15 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   // commits behind it.
   if (auto status = RemoveReadLogs(dir.database()); !status.ok()) return status;
   if (auto status = dir.SyncDatabase(); !status.ok()) return status;
+  const absl::StatusOr<uint32_t> format = ReadFormat(**db, dir.path());
+  if (!format.ok()) return format.status();
+  if (*format < kStoreFormat) {
+    if (auto status = Convert(**db, dir); !status.ok()) return status;
+  }
   absl::StatusOr<Epoch> epoch = is_new ? Epoch() : ReadEpoch(**db, dir.path());
   if (epoch.ok()) epoch = EnterEpoch(**db, dir.path(), options.clock, *std::move(epoch));
   if (!epoch.ok()) return epoch.status();
-  if (is_new) {
+  if (*state != DataDir::State::kReady) {
     if (auto status = dir.Mark(DataDir::State::kReady); !status.ok()) return status;
   }
   return std::make_unique<RocksStore>(std::move(dir), options, *std::move(db), *std::move(epoch));

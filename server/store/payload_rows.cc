@@ -39,7 +39,17 @@ void PayloadRows::Erased(std::string_view key) {
   Release(former);
 }
 
-PayloadRows::Work PayloadRows::Take() { return std::exchange(work_, {}); }
+PayloadRows::Work PayloadRows::Take() {
+  std::sort(idle_.begin(), idle_.end());
+  idle_.erase(std::unique(idle_.begin(), idle_.end()), idle_.end());
+  for (Row* const row : idle_) {
+    if (row->references > 0) continue;
+    work_.erase.push_back(row->number);
+    by_payload_.erase(row->payload.get());
+  }
+  idle_.clear();
+  return std::exchange(work_, {});
+}
 
 void PayloadRows::Found(uint64_t number, core::Payload payload) {
   const std::string* const at = payload.get();
@@ -66,13 +76,8 @@ size_t PayloadRows::AllFound() {
 
 void PayloadRows::Release(const std::vector<Row*>& rows) {
   for (Row* const row : rows) {
-    if (--row->references == 0) Erase(*row);
+    if (--row->references == 0) idle_.push_back(row);
   }
-}
-
-void PayloadRows::Erase(Row& row) {
-  work_.erase.push_back(row.number);
-  by_payload_.erase(row.payload.get());
 }
 
 }  // namespace waitd::server

@@ -25,6 +25,7 @@ inline constexpr size_t kPayloadRowBytes = 128;
 /// Invariants: 1. A payload has a row as long as some row refers to it, and keeps its address as
 ///                long: the address is what tells that two rows carry the same.
 ///             2. A number is never given twice while the process lives.
+///             3. A payload that moves from row to row between two calls of Take stays where it is.
 class PayloadRows {
  public:
   /// What is to be done to the rows of payloads since it was last asked.
@@ -63,12 +64,12 @@ class PayloadRows {
   };
 
   void Release(const std::vector<Row*>& rows);
-  void Erase(Row& row);
 
   absl::flat_hash_map<const std::string*, std::unique_ptr<Row>> by_payload_;
   absl::flat_hash_map<std::string, std::vector<Row*>> references_;  // by the row that refers
   absl::flat_hash_map<uint64_t, Row*> found_;                       // by number, until AllFound
   std::vector<Row*> making_;  // what the row that is being made refers to
+  std::vector<Row*> idle_;    // what nothing referred to, for a moment at least
   Work work_;
   uint64_t next_ = 1;
 };

@@ -24,7 +24,11 @@ class Writer {
   Writer(const InstantWriter& instants, OnPayload on_payload)
       : instants_(instants), on_payload_(on_payload) {}
 
-  void Write(core::Instant at, store::v1::Instant* to) const { WriteInstant(at, instants_, to); }
+  void Write(core::Instant at, store::v1::Instant* to) const {
+    const StoredInstant written = instants_.Write(at);
+    to->set_boot(written.boot.count());
+    to->set_wall(written.wall.count());
+  }
 
   // The setters below make a submessage only where there is something to say.
   template <class Message>
@@ -48,14 +52,6 @@ class Writer {
     to->set_wall(Count(from.wall));
   }
 
-  void Write(const core::Token& from, store::v1::Token* to) const {
-    WriteSignal(from.signal, to);
-    to->set_ready_time(Count(from.ready_time));
-    to->set_coalesced(from.coalesced);
-    to->set_attempt(from.attempt);
-    to->set_delivery(from.delivery);
-  }
-
   void Write(const core::SavedSide& from, store::v1::DescSide* to) const {
     to->set_ready(from.ready);
     to->set_coalesced(from.coalesced);
@@ -63,7 +59,7 @@ class Writer {
     to->set_ready_time(Count(from.ready_time));
     if (!IsNone(from.deadline)) Write(from.deadline, to->mutable_deadline());
     to->set_delivery(from.delivery);
-    for (const core::Token& token : from.returned) Write(token, to->add_returned());
+    to->set_reset_through(from.reset_through);
   }
 
   // Of a descriptor, or of the answer that shows one.
@@ -104,7 +100,7 @@ class Writer {
     for (const core::PollResult::Target& target : from.targets) {
       auto* const added = to->add_targets();
       added->set_index(target.index);
-      Write(target.result, added->mutable_result());
+      Write(target.result(core::Nanos(0)), added->mutable_result());
     }
   }
 
@@ -156,12 +152,6 @@ class Writer {
     if (from.decided != core::kNever) Write(from.decided, to->mutable_decided());
   }
 
-  void Write(const core::SavedId::SavedHandOff& from, store::v1::HandOff* to) const {
-    to->set_generation(from.generation);
-    to->set_side(ToStored(from.side));
-    Write(from.token, to->mutable_token());
-  }
-
  private:
   const InstantWriter& instants_;
   OnPayload on_payload_;
@@ -199,7 +189,7 @@ class Reader {
 
   // An instant that may be absent: it never comes then.
   core::Instant Instant(bool has, const store::v1::Instant& from) const {
-    return has ? ReadInstant(from, instants_) : core::kNever;
+    return has ? instants_.Read(Nanos(from.boot()), Nanos(from.wall())) : core::kNever;
   }
 
   template <class Message>
@@ -220,14 +210,6 @@ class Reader {
     return to;
   }
 
-  core::Token Token(const store::v1::Token& from) {
-    return {.signal = Signal(from),
-            .ready_time = WallOf(from.ready_time()),
-            .coalesced = from.coalesced(),
-            .attempt = from.attempt(),
-            .delivery = from.delivery()};
-  }
-
   void Read(const store::v1::DescSide& from, core::SavedSide* to) {
     to->ready = from.ready();
     to->coalesced = from.coalesced();
@@ -235,7 +217,7 @@ class Reader {
     to->ready_time = WallOf(from.ready_time());
     to->deadline = Deadline(from.has_deadline(), from.deadline());
     to->delivery = from.delivery();
-    for (const auto& token : from.returned()) to->returned.push_back(Token(token));
+    to->reset_through = from.reset_through();
   }
 
   template <class From, class To>
@@ -269,7 +251,7 @@ class Reader {
                         .parked = Nanos(from.parked()),
                         .late = Nanos(from.late())};
     for (const auto& target : from.targets()) {
-      to.targets.push_back({target.index(), Answer(target.result())});
+      to.targets.emplace_back(target.index(), Answer(target.result()));
     }
     return to;
   }
@@ -304,7 +286,7 @@ class Reader {
             .decided = Instant(from.has_decided(), from.decided())};
   }
 
-  std::optional<core::IdAnswer> Answer(const store::v1::Id& from) {
+  core::IdAnswer Answer(const store::v1::Id& from) {
     switch (from.answer_case()) {
       case store::v1::Id::kWait:
         return Answer(from.wait());
@@ -325,13 +307,22 @@ class Reader {
       case store::v1::Id::ANSWER_NOT_SET:
         break;
     }
-    return std::nullopt;
+    fault_ = "an id without its answer";
+    return {};
   }
 
-  core::SavedId::SavedHandOff HandOff(const store::v1::HandOff& from) {
-    return {.generation = from.generation(),
-            .side = Enum<core::Side>(from.side()),
-            .token = Token(from.token())};
+  void State(store::v1::IdState from, core::SavedId* to) {
+    to->kept = from == store::v1::ID_STATE_KEPT;
+    to->stale = from == store::v1::ID_STATE_STALE;
+    if (from != store::v1::ID_STATE_ANSWERED && !to->kept && !to->stale) {
+      fault_ = "a number that stands for nothing";
+    }
+  }
+
+  core::Delivery::State State(store::v1::DeliveryState from) {
+    const auto state = Enum<core::Delivery::State>(from);
+    if (state == core::Delivery::State::kKept) fault_ = "a number that stands for nothing";
+    return state;
   }
 
  private:
@@ -341,12 +332,6 @@ class Reader {
 };
 
 }  // namespace
-
-void WriteInstant(core::Instant at, const InstantWriter& instants, store::v1::Instant* stored) {
-  const StoredInstant written = instants.Write(at);
-  stored->set_boot(written.boot.count());
-  stored->set_wall(written.wall.count());
-}
 
 void WriteRecord(const core::SavedDesc& desc, const InstantWriter& instants, OnPayload on_payload,
                  store::v1::Desc* row) {
@@ -360,17 +345,37 @@ void WriteRecord(const core::SavedId& id, const InstantWriter& instants, OnPaylo
                  store::v1::Id* row) {
   const Writer writer(instants, on_payload);
   row->set_shard(id.shard);
-  row->set_state(ToStored(id.state));
+  row->set_state(id.kept    ? store::v1::ID_STATE_KEPT
+                 : id.stale ? store::v1::ID_STATE_STALE
+                            : store::v1::ID_STATE_ANSWERED);
   row->set_content(id.content);
   if (id.recorded != core::kNever) writer.Write(id.recorded, row->mutable_recorded());
-  if (id.alarm != core::kNever) writer.Write(id.alarm, row->mutable_alarm());
   row->set_ack_timeout(id.ack_timeout.count());
-  if (id.answer.has_value()) std::visit(AnswerWriter{writer, *row}, *id.answer);
-  if (id.hand_off.has_value()) writer.Write(*id.hand_off, row->mutable_hand_off());
+  std::visit(AnswerWriter{writer, *row}, id.answer);
 }
 
-core::Instant ReadInstant(const store::v1::Instant& stored, const RowInstants& instants) {
-  return instants.Read(Nanos(stored.boot()), Nanos(stored.wall()));
+void WriteRecord(const core::SavedDelivery& delivery, const InstantWriter& instants,
+                 OnPayload on_payload, store::v1::Delivery* row) {
+  const Writer writer(instants, on_payload);
+  row->set_shard(delivery.shard);
+  row->set_state(ToStored(delivery.state));
+  row->set_acknowledgeable(delivery.acknowledgeable);
+  row->set_attempt(delivery.attempt);
+  row->set_coalesced(delivery.coalesced);
+  writer.WriteSignal(delivery.signal, row);
+  row->set_ready_time(Count(delivery.ready_time));
+  row->set_wait_id(delivery.wait_id);
+  row->set_caller(delivery.caller);
+  if (delivery.alarm != core::kNever) writer.Write(delivery.alarm, row->mutable_alarm());
+  if (delivery.recorded != core::kNever) writer.Write(delivery.recorded, row->mutable_recorded());
+}
+
+void WriteRecord(const core::SavedShard& shard, const InstantWriter& instants,
+                 store::v1::Shard* row) {
+  const StoredInstant horizon = instants.Write(shard.horizon);
+  row->mutable_horizon()->set_boot(horizon.boot.count());
+  row->mutable_horizon()->set_wall(horizon.wall.count());
+  row->set_lives(shard.lives);
 }
 
 const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
@@ -386,14 +391,37 @@ const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
                        FindPayload find_payload, core::SavedId* id) {
   Reader reader(instants, find_payload);
   id->shard = row.shard();
-  id->state = reader.Enum<core::IdRecord::State>(row.state());
+  reader.State(row.state(), id);
   id->content = row.content();
   id->recorded = reader.Instant(row.has_recorded(), row.recorded());
-  id->alarm = reader.Instant(row.has_alarm(), row.alarm());
   id->ack_timeout = Nanos(row.ack_timeout());
   id->answer = reader.Answer(row);
-  if (row.has_hand_off()) id->hand_off = reader.HandOff(row.hand_off());
   return reader.fault();
+}
+
+const char* ReadRecord(const store::v1::Delivery& row, const RowInstants& instants,
+                       FindPayload find_payload, core::SavedDelivery* delivery) {
+  Reader reader(instants, find_payload);
+  delivery->shard = row.shard();
+  delivery->state = reader.State(row.state());
+  delivery->acknowledgeable = row.acknowledgeable();
+  delivery->attempt = row.attempt();
+  delivery->coalesced = row.coalesced();
+  delivery->signal = reader.Signal(row);
+  delivery->ready_time = WallOf(row.ready_time());
+  delivery->wait_id = row.wait_id();
+  delivery->caller = row.caller();
+  delivery->alarm = reader.Instant(row.has_alarm(), row.alarm());
+  delivery->recorded = reader.Instant(row.has_recorded(), row.recorded());
+  return reader.fault();
+}
+
+void ReadRecord(const store::v1::Shard& row, const RowInstants& instants, core::SavedShard* shard) {
+  const store::v1::Instant& horizon = row.horizon();
+  if (row.has_horizon()) {
+    shard->horizon = instants.Read(Nanos(horizon.boot()), Nanos(horizon.wall()));
+  }
+  shard->lives = row.lives();
 }
 
 }  // namespace waitd::server

@@ -22,7 +22,10 @@ void WriteRecord(const core::SavedDesc& desc, const InstantWriter& instants, OnP
                  store::v1::Desc* row);
 void WriteRecord(const core::SavedId& id, const InstantWriter& instants, OnPayload on_payload,
                  store::v1::Id* row);
-void WriteInstant(core::Instant at, const InstantWriter& instants, store::v1::Instant* stored);
+void WriteRecord(const core::SavedDelivery& delivery, const InstantWriter& instants,
+                 OnPayload on_payload, store::v1::Delivery* row);
+void WriteRecord(const core::SavedShard& shard, const InstantWriter& instants,
+                 store::v1::Shard* row);
 
 /// Where the instants of a row are read from.
 struct RowInstants {
@@ -39,7 +42,9 @@ const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
                        FindPayload find_payload, core::SavedDesc* desc);
 const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
                        FindPayload find_payload, core::SavedId* id);
-core::Instant ReadInstant(const store::v1::Instant& stored, const RowInstants& instants);
+const char* ReadRecord(const store::v1::Delivery& row, const RowInstants& instants,
+                       FindPayload find_payload, core::SavedDelivery* delivery);
+void ReadRecord(const store::v1::Shard& row, const RowInstants& instants, core::SavedShard* shard);
 
 }  // namespace waitd::server
 

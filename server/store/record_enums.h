@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_STORE_RECORD_ENUMS_H_
 #define WAITD_SERVER_STORE_RECORD_ENUMS_H_
 
+#include "core/delivery.h"
 #include "core/ids.h"
 #include "core/types.h"
 #include "server/store/record.pb.h"
@@ -23,9 +24,9 @@ struct StoredEnum<core::Kind> : StoredEnumOf<store::v1::Kind, 3> {};
 template <>
 struct StoredEnum<core::Side> : StoredEnumOf<store::v1::Side, 2> {};
 template <>
-struct StoredEnum<core::IdUse> : StoredEnumOf<store::v1::IdUse, 4> {};
+struct StoredEnum<core::IdUse> : StoredEnumOf<store::v1::IdUse, 2> {};
 template <>
-struct StoredEnum<core::IdRecord::State> : StoredEnumOf<store::v1::IdState, 6> {};
+struct StoredEnum<core::Delivery::State> : StoredEnumOf<store::v1::DeliveryState, 5> {};
 template <>
 struct StoredEnum<core::Outcome> : StoredEnumOf<store::v1::Outcome, 4> {};
 template <>
@@ -63,7 +64,7 @@ using core::SemaphoreState;
 using core::Side;
 using core::TimeoutCause;
 using DeadlineState = core::Deadline::State;
-using IdState = core::IdRecord::State;
+using DeliveryState = core::Delivery::State;
 static_assert(ToStored(Kind::kExclusive) == store::v1::KIND_EXCLUSIVE);
 static_assert(ToStored(Kind::kFifo) == store::v1::KIND_FIFO);
 static_assert(ToStored(Kind::kLatch) == store::v1::KIND_LATCH);
@@ -71,14 +72,11 @@ static_assert(ToStored(Side::kRead) == store::v1::SIDE_READ);
 static_assert(ToStored(Side::kWrite) == store::v1::SIDE_WRITE);
 static_assert(ToStored(IdUse::kWait) == store::v1::ID_USE_WAIT);
 static_assert(ToStored(IdUse::kRequest) == store::v1::ID_USE_REQUEST);
-static_assert(ToStored(IdUse::kReadHandOff) == store::v1::ID_USE_READ_HAND_OFF);
-static_assert(ToStored(IdUse::kWriteHandOff) == store::v1::ID_USE_WRITE_HAND_OFF);
-static_assert(ToStored(IdState::kParked) == store::v1::ID_STATE_PARKED);
-static_assert(ToStored(IdState::kAnswered) == store::v1::ID_STATE_ANSWERED);
-static_assert(ToStored(IdState::kKept) == store::v1::ID_STATE_KEPT);
-static_assert(ToStored(IdState::kPending) == store::v1::ID_STATE_PENDING);
-static_assert(ToStored(IdState::kAcked) == store::v1::ID_STATE_ACKED);
-static_assert(ToStored(IdState::kStale) == store::v1::ID_STATE_STALE);
+static_assert(ToStored(DeliveryState::kKept) == store::v1::DELIVERY_STATE_KEPT);
+static_assert(ToStored(DeliveryState::kPending) == store::v1::DELIVERY_STATE_PENDING);
+static_assert(ToStored(DeliveryState::kReturned) == store::v1::DELIVERY_STATE_RETURNED);
+static_assert(ToStored(DeliveryState::kAcked) == store::v1::DELIVERY_STATE_ACKED);
+static_assert(ToStored(DeliveryState::kStale) == store::v1::DELIVERY_STATE_STALE);
 static_assert(ToStored(Outcome::kReady) == store::v1::OUTCOME_READY);
 static_assert(ToStored(Outcome::kTimedOut) == store::v1::OUTCOME_TIMED_OUT);
 static_assert(ToStored(Outcome::kClosed) == store::v1::OUTCOME_CLOSED);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "rocksdb/cache.h"
@@ -92,9 +93,31 @@ absl::Status FromRocks(const rocksdb::Status& status, const std::string& data_di
                                              "; look after the disk, and start waitd again"));
 }
 
-absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
+rocksdb::Status ForEachRow(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* changes,
+                           std::string_view begin, std::string_view end,
+                           const std::function<bool(std::string_view, std::string_view)>& visit) {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.readahead_size = 2U << 20U;
+  std::unique_ptr<rocksdb::Iterator> row(db.NewIterator(options));
+  if (changes != nullptr) row.reset(changes->NewIteratorWithBase(row.release()));
+  begin.empty() ? row->SeekToFirst() : row->Seek(AsSlice(begin));
+  for (; row->Valid(); row->Next()) {
+    const std::string_view key = row->key().ToStringView();
+    if (!end.empty() && key >= end) break;
+    if (!visit(key, row->value().ToStringView())) break;
+  }
+  return row->status();
+}
+
+std::string FaultOf(std::string_view key, const char* fault) {
+  return absl::StrCat("row ", absl::CHexEscape(absl::string_view(key.data(), key.size())), ": ",
+                      fault);
+}
+
+absl::StatusOr<uint32_t> ReadFormat(rocksdb::DB& db, const std::string& data_dir) {
   std::string value;
-  rocksdb::Status read = db.Get(rocksdb::ReadOptions(), AsSlice(kFormatKey), &value);
+  const rocksdb::Status read = db.Get(rocksdb::ReadOptions(), AsSlice(kFormatKey), &value);
   store::v1::Format format;
   if (read.IsNotFound() ||
       (read.ok() && (!format.ParseFromString(value) || format.magic() != "waitd"))) {
@@ -105,13 +128,18 @@ absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
   }
   if (!read.ok()) return FromRocks(read, data_dir);
   if (format.version() > kStoreFormat) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the rows in ", data_dir, " are of format ", format.version(),
-                     " and this waitd knows ", kStoreFormat,
-                     " at most; run the newer waitd that made them, or give --data-dir another "
-                     "directory"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the rows in ", data_dir, " are of format ", format.version(), " and this waitd knows ",
+        kStoreFormat,
+        " at most; run the newer waitd that made them, or give --data-dir a backup from "
+        "before that"));
   }
-  read = db.Get(rocksdb::ReadOptions(), AsSlice(kEpochKey), &value);
+  return format.version();
+}
+
+absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir) {
+  std::string value;
+  const rocksdb::Status read = db.Get(rocksdb::ReadOptions(), AsSlice(kEpochKey), &value);
   store::v1::Epoch epoch;
   if (read.IsNotFound() || (read.ok() && (!epoch.ParseFromString(value) || epoch.number() == 0))) {
     return Damaged(data_dir, "it does not say which boot its times are of");

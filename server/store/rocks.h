@@ -2,6 +2,7 @@
 #define WAITD_SERVER_STORE_ROCKS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
 #include "rocksdb/slice.h"
+#include "rocksdb/utilities/write_batch_with_index.h"
 #include "server/store/store.h"
 
 namespace waitd::server {
@@ -28,6 +30,21 @@ absl::Status Damaged(const std::string& data_dir, const std::string& how);
 /// A failure of RocksDB in this data directory, with what to do about it.
 absl::Status FromRocks(const rocksdb::Status& status, const std::string& data_dir);
 
+/// Visits the rows with keys from `begin` to before `end`, as they are once `changes`, if there are
+/// any, are written. Where `begin` or `end` is empty, it begins or ends with all rows. False: it is
+/// enough.
+rocksdb::Status ForEachRow(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* changes,
+                           std::string_view begin, std::string_view end,
+                           const std::function<bool(std::string_view, std::string_view)>& visit);
+
+template <class Message>
+bool Parse(std::string_view value, Message* message) {
+  return message->ParseFromArray(value.data(), static_cast<int>(value.size()));
+}
+
+/// A sentence of what is wrong with a row.
+std::string FaultOf(std::string_view key, const char* fault);
+
 /// The epoch that goes on, see record.proto.
 struct Epoch {
   uint32_t number = 0;  ///< 0: none has begun
@@ -35,8 +52,11 @@ struct Epoch {
   core::Nanos wall_minus_boot{0};
 };
 
-/// Reads which epoch a database is in. Refuses one that is not a store of waitd's, or of a newer
-/// version.
+/// Reads of which format a database is. Refuses one that is not a store of waitd's, or of a newer
+/// format.
+absl::StatusOr<uint32_t> ReadFormat(rocksdb::DB& db, const std::string& data_dir);
+
+/// Reads which epoch a store is in.
 absl::StatusOr<Epoch> ReadEpoch(rocksdb::DB& db, const std::string& data_dir);
 
 }  // namespace waitd::server

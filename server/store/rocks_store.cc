@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
@@ -43,21 +44,26 @@ RocksStore::~RocksStore() {
   db_->Close().PermitUncheckedError();
 }
 
-absl::StatusOr<Loaded> RocksStore::Load(const OnDesc& on_desc, const OnId& on_id) {
+absl::StatusOr<Loaded> RocksStore::Load(const OnRow& on_row) {
   WAITD_CHECK(!loaded_, "a store is loaded once");
   loaded_ = true;
   Loaded loaded;
   std::string first;
   const InstantReader instants(clock_, epoch_.wall_minus_boot);
-  RowScan scan(*db_, epoch_.number, instants, payloads_);
+  RowScan scan(*db_, nullptr, epoch_.number, instants, payloads_);
+  const auto take = [&](Row row) {
+    if (const auto* const delivery = std::get_if<core::SavedDelivery>(&row)) {
+      deliveries_.Made(delivery->key);
+    }
+    on_row(std::move(row));
+  };
   const auto on_fault = [&](const std::string& fault) {
     first = fault;
     return false;
   };
-  auto status = scan.Run(on_desc, on_id, on_fault, &loaded);
+  auto status = scan.Run(take, on_fault, &loaded);
   if (status.ok() && !first.empty()) status = rocksdb::Status::Corruption(first);
   if (!status.ok()) return FromRocks(status, dir_.path());
-  next_generation_ = loaded.next_generation;
   return loaded;
 }
 
@@ -70,7 +76,6 @@ absl::Status RocksStore::Commit(const core::Changes& changes, size_t* bytes) {
   const InstantWriter instants(clock_);
   AddRows(changes, instants);
   AddPayloads();
-  AddMeta(changes, instants);
   if (batch_.Count() == 0) return absl::OkStatus();
   *bytes = batch_.GetDataSize();
   rocksdb::WriteOptions options;
@@ -93,12 +98,25 @@ void RocksStore::Erase(std::string_view key) {
 }
 
 void RocksStore::AddErased(const core::Changes& changes) {
-  for (const std::string& name : changes.closed) {
-    MakeDescKey(name, &key_);
+  for (const core::ClosedDesc& closed : changes.closed) {
+    MakeDescKey(closed.name, &key_);
     Erase(key_);
+    EraseDeliveriesOf(closed.generation);
   }
   for (const core::SavedIdKey& id : changes.forgotten) {
     MakeIdKey(id, &key_);
+    Erase(key_);
+  }
+  for (const core::SavedDeliveryKey& delivery : changes.ended) {
+    deliveries_.Erased(delivery);
+    MakeDeliveryKey(delivery, &key_);
+    Erase(key_);
+  }
+}
+
+void RocksStore::EraseDeliveriesOf(uint64_t generation) {
+  for (const core::SavedDeliveryKey& delivery : deliveries_.Take(generation)) {
+    MakeDeliveryKey(delivery, &key_);
     Erase(key_);
   }
 }
@@ -121,6 +139,17 @@ void RocksStore::AddRows(const core::Changes& changes, const InstantWriter& inst
     MakeIdKey(id.key, &key_);
     add(id, &id_row_);
   }
+  for (const core::SavedDelivery& delivery : changes.deliveries) {
+    deliveries_.Made(delivery.key);
+    MakeDeliveryKey(delivery.key, &key_);
+    add(delivery, &delivery_row_);
+  }
+  for (const core::SavedShard& shard : changes.shards) {
+    store::v1::Shard row;
+    row.set_epoch(epoch_.number);
+    WriteRecord(shard, instants, &row);
+    Put(ShardKey(shard.shard), row);
+  }
 }
 
 void RocksStore::AddPayloads() {
@@ -131,20 +160,6 @@ void RocksStore::AddPayloads() {
   for (const uint64_t number : work.erase) {
     batch_.Delete(PayloadKey(number)).PermitUncheckedError();
   }
-}
-
-void RocksStore::AddMeta(const core::Changes& changes, const InstantWriter& instants) {
-  for (const core::Changes::Horizon& horizon : changes.horizons) {
-    store::v1::Horizon row;
-    row.set_epoch(epoch_.number);
-    WriteInstant(horizon.at, instants, row.mutable_at());
-    Put(HorizonKey(horizon.shard), row);
-  }
-  if (changes.next_generation <= next_generation_) return;
-  next_generation_ = changes.next_generation;
-  store::v1::Generation row;
-  row.set_next(next_generation_);
-  Put(kGenerationKey, row);
 }
 
 uint64_t RocksStore::Bytes() const {

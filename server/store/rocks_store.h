@@ -16,6 +16,7 @@
 #include "rocksdb/db.h"
 #include "rocksdb/write_batch.h"
 #include "server/store/data_dir.h"
+#include "server/store/delivery_rows.h"
 #include "server/store/instants.h"
 #include "server/store/payload_rows.h"
 #include "server/store/record.pb.h"
@@ -32,7 +33,7 @@ class RocksStore final : public Store {
              Epoch epoch);
   ~RocksStore() override;
 
-  absl::StatusOr<Loaded> Load(const OnDesc& on_desc, const OnId& on_id) override;
+  absl::StatusOr<Loaded> Load(const OnRow& on_row) override;
   absl::Status Commit(const core::Changes& changes, size_t* bytes) override;
   uint64_t Bytes() const override;
   absl::StatusOr<uint64_t> FreeBytes() const override;
@@ -42,7 +43,7 @@ class RocksStore final : public Store {
   void AddErased(const core::Changes& changes);
   void AddRows(const core::Changes& changes, const InstantWriter& instants);
   void AddPayloads();
-  void AddMeta(const core::Changes& changes, const InstantWriter& instants);
+  void EraseDeliveriesOf(uint64_t generation);
   void Put(std::string_view key, const google::protobuf::MessageLite& message);
   void Erase(std::string_view key);
 
@@ -60,11 +61,12 @@ class RocksStore final : public Store {
 
   // Of the thread that loads and then commits.
   bool loaded_ = false;
-  uint64_t next_generation_ = 0;
   PayloadRows payloads_;
+  DeliveryRows deliveries_;
   rocksdb::WriteBatch batch_;
-  store::v1::Desc desc_row_;  // these four are kept for their memory
+  store::v1::Desc desc_row_;  // these five are kept for their memory
   store::v1::Id id_row_;
+  store::v1::Delivery delivery_row_;
   std::string key_;
   std::string value_;
 

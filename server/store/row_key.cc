@@ -30,6 +30,8 @@ constexpr size_t kUseAt = 1;
 constexpr size_t kNameAt = 2;
 constexpr size_t kCallerAt = kNameAt + sizeof(uint64_t);
 constexpr size_t kIdAt = kCallerAt + sizeof(uint64_t);
+constexpr size_t kSideAt = 1 + sizeof(uint64_t);
+constexpr size_t kDeliveryBytes = kSideAt + 1 + sizeof(uint64_t);
 
 }  // namespace
 
@@ -52,8 +54,15 @@ std::string PayloadKey(uint64_t number) {
   return key;
 }
 
-std::string HorizonKey(uint32_t shard) {
-  std::string key(kHorizonPrefix);
+void MakeDeliveryKey(const core::SavedDeliveryKey& delivery, std::string* key) {
+  key->assign(1, static_cast<char>(RowKind::kDelivery));
+  AppendBigEndian(delivery.generation, key);
+  key->push_back(static_cast<char>(Index(delivery.side) + 1));
+  AppendBigEndian(delivery.number, key);
+}
+
+std::string ShardKey(uint32_t shard) {
+  std::string key(kShardPrefix);
   AppendBigEndian(shard, &key);
   return key;
 }
@@ -61,7 +70,7 @@ std::string HorizonKey(uint32_t shard) {
 std::optional<core::SavedIdKey> ReadIdKey(std::string_view key) {
   if (!Is(RowKind::kId, key) || key.size() < kIdAt) return std::nullopt;
   const int use = key[kUseAt] - 1;
-  if (use < 0 || use > static_cast<int>(core::IdUse::kWriteHandOff)) return std::nullopt;
+  if (use < 0 || use > static_cast<int>(core::IdUse::kRequest)) return std::nullopt;
   return core::SavedIdKey{.use = static_cast<core::IdUse>(use),
                           .name = ReadBigEndian<uint64_t>(key.substr(kNameAt)),
                           .caller = ReadBigEndian<uint64_t>(key.substr(kCallerAt)),
@@ -73,11 +82,20 @@ std::optional<uint64_t> ReadPayloadKey(std::string_view key) {
   return ReadBigEndian<uint64_t>(key.substr(1));
 }
 
-std::optional<uint32_t> ReadHorizonKey(std::string_view key) {
-  if (!key.starts_with(kHorizonPrefix) || key.size() != kHorizonPrefix.size() + sizeof(uint32_t)) {
+std::optional<core::SavedDeliveryKey> ReadDeliveryKey(std::string_view key) {
+  if (!Is(RowKind::kDelivery, key) || key.size() != kDeliveryBytes) return std::nullopt;
+  const int side = key[kSideAt] - 1;
+  if (side < 0 || side > static_cast<int>(core::Side::kWrite)) return std::nullopt;
+  return core::SavedDeliveryKey{.generation = ReadBigEndian<uint64_t>(key.substr(1)),
+                                .side = static_cast<core::Side>(side),
+                                .number = ReadBigEndian<uint64_t>(key.substr(kSideAt + 1))};
+}
+
+std::optional<uint32_t> ReadShardNumber(std::string_view key, std::string_view prefix) {
+  if (!key.starts_with(prefix) || key.size() != prefix.size() + sizeof(uint32_t)) {
     return std::nullopt;
   }
-  return ReadBigEndian<uint32_t>(key.substr(kHorizonPrefix.size()));
+  return ReadBigEndian<uint32_t>(key.substr(prefix.size()));
 }
 
 }  // namespace waitd::server

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "core/saved.h"
 #include "rocksdb/db.h"
+#include "rocksdb/utilities/write_batch_with_index.h"
 #include "server/store/instants.h"
 #include "server/store/payload_rows.h"
 #include "server/store/record.pb.h"
@@ -23,13 +24,14 @@ class RowScan {
   /// Told of what is wrong with a row, with its key. False: do not go on.
   using OnFault = std::function<bool(const std::string&)>;
 
-  /// `payloads` is empty, and knows of all payloads and who refers to them afterwards.
-  RowScan(rocksdb::DB& db, uint32_t epoch, const InstantReader& instants, PayloadRows& payloads)
-      : db_(db), epoch_(epoch), instants_(instants), payloads_(payloads) {}
+  /// The store as it is once `changes`, if there are any, are written. `payloads` is empty, and
+  /// knows of all payloads and who refers to them afterwards.
+  RowScan(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* changes, uint32_t epoch,
+          const InstantReader& instants, PayloadRows& payloads)
+      : db_(db), changes_(changes), epoch_(epoch), instants_(instants), payloads_(payloads) {}
 
   /// An error is one of reading; a fault is none.
-  rocksdb::Status Run(const Store::OnDesc& on_desc, const Store::OnId& on_id,
-                      const OnFault& on_fault, Loaded* loaded);
+  rocksdb::Status Run(const Store::OnRow& on_row, const OnFault& on_fault, Loaded* loaded);
 
  private:
   // Each answers null, or what is wrong with the row.
@@ -37,15 +39,22 @@ class RowScan {
   const char* ReadPayload(std::string_view key, std::string_view value);
   const char* ReadDesc(std::string_view key, std::string_view value, core::SavedDesc* desc);
   const char* ReadId(std::string_view key, std::string_view value, core::SavedId* id);
+  const char* ReadDelivery(std::string_view key, std::string_view value,
+                           core::SavedDelivery* delivery);
   const char* CheckEpoch(uint32_t epoch) const;
+  const char* CheckGeneration(uint64_t generation) const;
+  template <class Message, class Saved>
+  const char* Read(std::string_view key, std::string_view value, Message& row, Saved* saved);
 
   rocksdb::DB& db_;
+  rocksdb::WriteBatchWithIndex* const changes_;
   const uint32_t epoch_;
   const InstantReader& instants_;
   PayloadRows& payloads_;
-  uint64_t next_generation_ = 0;
+  uint64_t lives_ = 0;        // of the shard that has given out the most generations
   store::v1::Desc desc_row_;  // kept for their memory
   store::v1::Id id_row_;
+  store::v1::Delivery delivery_row_;
 };
 
 }  // namespace waitd::server

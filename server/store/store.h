@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,8 +33,8 @@ struct StoreOptions {
 struct Loaded {
   uint64_t descs = 0;
   uint64_t ids = 0;
-  uint64_t next_generation = 0;  ///< 0: none was ever saved
-  std::vector<core::Changes::Horizon> horizons;
+  uint64_t deliveries = 0;
+  std::vector<core::SavedShard> shards;  ///< none: nothing was ever saved
 };
 
 /// Keeps the changes of the core where they outlive the process.
@@ -43,15 +44,15 @@ struct Loaded {
 /// Errors:  a status says in a sentence each what is wrong, where, and what to do.
 class Store {
  public:
-  using OnDesc = std::function<void(core::SavedDesc)>;
-  using OnId = std::function<void(core::SavedId)>;
+  using Row = std::variant<core::SavedDesc, core::SavedId, core::SavedDelivery>;
+  using OnRow = std::function<void(Row)>;
 
   virtual ~Store() = default;
 
-  /// Shows every descriptor and every id that is stored, in no order that means anything, with
-  /// their instants on the monotonic clock of now. Where many share one payload when they are
-  /// saved, they share it again. After an error what was shown is to be thrown away.
-  virtual absl::StatusOr<Loaded> Load(const OnDesc& on_desc, const OnId& on_id) = 0;
+  /// Shows every name that is stored, and then every id and every delivery, with their instants on
+  /// the monotonic clock of now. Where many share one payload when they are saved, they share it
+  /// again. After an error what was shown is to be thrown away.
+  virtual absl::StatusOr<Loaded> Load(const OnRow& on_row) = 0;
 
   /// Saves all of it or nothing, and returns when it is as safe as the sync mode promises. `bytes`
   /// is what went into the log. After an error nobody knows whether it was saved: every later
@@ -69,15 +70,18 @@ class Store {
   virtual absl::Status Backup(const std::string& path) = 0;
 };
 
-/// Opens the store in a directory, or makes one in a directory that is empty. Refuses one that is
-/// in use, is somebody else's, is of a newer version or is damaged.
+/// Opens the store in a directory, or makes one in a directory that is empty. One of an older
+/// format is converted, and there is no way back. Refuses one that is in use, is somebody else's,
+/// is of a newer format or is damaged.
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& options);
 
 /// What CheckStore counted.
 struct StoreReport {
   uint64_t descs = 0;
   uint64_t ids = 0;
+  uint64_t deliveries = 0;
   uint64_t payloads = 0;
+  bool old = false;                 ///< of an older format: the next start will convert it
   std::vector<std::string> faults;  ///< a line each, the first hundred
 };
 

@@ -30,6 +30,7 @@ bool Well(const v1::Operation& operation, v1::OperationResult& result) {
       result.mutable_wait()->set_outcome(v1::OUTCOME_READY);
       result.mutable_wait()->mutable_signal()->set_data("for " + operation.wait().name());
       result.mutable_wait()->set_delivery(7);
+      result.mutable_wait()->set_generation(5);
       return true;
     case v1::Operation::kReady:
       result.mutable_ready()->set_effect(v1::READY_EFFECT_WOKE);
@@ -106,6 +107,7 @@ TEST(LibraryTest, EachCallReachesTheServerAndIsAnswered) {
   const v1::Operation ack = server.Await([](const v1::Operation& each) { return each.has_ack(); });
   EXPECT_EQ(ack.ack().wait_id(), result->wait_id);
   EXPECT_EQ(ack.ack().delivery(), 7U);
+  EXPECT_EQ(ack.ack().generation(), 5U);
 }
 
 TEST(LibraryTest, GetOnTheClientsThreadIsRefusedInsteadOfHanging) {

@@ -62,6 +62,7 @@ TEST(ValidateTest, WaitsAndAcksTakeOneSide) {
   EXPECT_EQ(Fault("a", AckCall{{.name = "a", .mode = Mode::kReadWrite, .wait_id = "w"}}),
             "BAD_MODE mode");
   EXPECT_EQ(Fault("a", AckCall{{.name = "a"}}), "BAD_ID wait_id");
+  EXPECT_EQ(Fault("a", AckCall{{.name = "a", .wait_id = "w"}}), "BAD_OPTIONS generation");
   EXPECT_EQ(Fault("", Poll({{.name = "a", .mode = Mode::kReadWrite}})), "BAD_MODE targets[0].mode");
 }
 

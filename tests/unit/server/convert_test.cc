@@ -77,9 +77,8 @@ TEST(ConvertWait, ATimeoutSaysWhyAndHowLate) {
 
 TEST(ConvertPoll, ResultsNameTheirTargets) {
   core::PollResult result{.outcome = core::Outcome::kClosed, .targets = {}};
-  result.targets.push_back(
-      {.index = 4,
-       .result = {.outcome = core::Outcome::kClosed, .signal = nullptr, .ready_time = {}}});
+  result.targets.emplace_back(
+      4, core::WaitResult{.outcome = core::Outcome::kClosed, .signal = nullptr, .ready_time = {}});
   v1::PollResponse response;
   Write(result, response);
   EXPECT_EQ(response.outcome(), v1::OUTCOME_CLOSED);

@@ -57,14 +57,14 @@ const prometheus::ClientMetric& Find(const prometheus::MetricFamily& family,
 class CoreMetricsTest : public testing::Test {
  protected:
   const core::RealClock clock_{};
-  core::Poller poller_{{}, nullptr, nullptr};
+  core::Poller poller_{{}, clock_, nullptr, nullptr};
   const Options options_{.max_descriptors = 11,
                          .max_waiters = 12,
                          .max_payload_bytes = 13,
                          .max_wait = {},
                          .default_idle_ttl = {},
                          .drain_timeout = {}};
-  CoreMetrics metrics_{poller_, clock_, options_};
+  CoreMetrics metrics_{poller_, options_};
 };
 
 TEST_F(CoreMetricsTest, EveryLabelSetIsThereFromTheStart) {
@@ -95,6 +95,7 @@ TEST_F(CoreMetricsTest, TheLimitsAreThoseOfTheOptions) {
   EXPECT_EQ(Find(limits, {{"resource", "descriptors"}}).gauge.value, 11);
   EXPECT_EQ(Find(limits, {{"resource", "waiters"}}).gauge.value, 12);
   EXPECT_EQ(Find(limits, {{"resource", "payload_bytes"}}).gauge.value, 13);
+  EXPECT_EQ(Find(limits, {{"resource", "deliveries"}}).gauge.value, 1 << 20);
 }
 
 TEST_F(CoreMetricsTest, WhatTheCoreCountedIsShown) {
@@ -104,8 +105,9 @@ TEST_F(CoreMetricsTest, WhatTheCoreCountedIsShown) {
   class Signalled final : public core::ReadyCall {
     void Done() override {}
   } signalled;
-  poller_.Open(clock_.Read(), {.name = "a", .options = {.kind = core::Kind::kFifo}}, opened);
-  poller_.Ready(clock_.Read(), {.name = "a", .mode = core::Mode::kWrite, .signal = nullptr},
+  poller_.Open(core::kWhenCarriedOut, {.name = "a", .options = {.kind = core::Kind::kFifo}},
+               opened);
+  poller_.Ready(core::kWhenCarriedOut, {.name = "a", .mode = core::Mode::kWrite, .signal = nullptr},
                 signalled);
   const Families families = Collect(metrics_);
   EXPECT_EQ(Find(families.at("waitd_descriptors"), {{"kind", "fifo"}}).gauge.value, 1);

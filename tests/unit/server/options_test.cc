@@ -67,11 +67,16 @@ TEST_F(OptionsTest, NothingGivenMeansTheDocumentedDefaults) {
 }
 
 TEST_F(OptionsTest, EachOptionIsTakenFromAFlag) {
-  const CommandLine line = Read({"--listen-address=unix:/run/w", "--metrics-address", "[::1]:0",
-                                 "--log-level=debug", "--log-format", "json", "--max-descriptors=1",
-                                 "--max-waiters", "2", "--max-payload-bytes=3", "--max-wait=0",
-                                 "--default-idle-ttl", "1h30m", "--drain_timeout=250ms"});
+  const CommandLine line = Read(
+      {"--listen-address=unix:/run/w", "--metrics-address", "[::1]:0", "--log-level=debug",
+       "--log-format", "json", "--max-descriptors=1", "--max-waiters", "2", "--max-payload-bytes=3",
+       "--max-wait=0", "--default-idle-ttl", "1h30m", "--drain_timeout=250ms", "--max-deliveries=4",
+       "--max-deliveries-per-side=5", "--max-ack-timeout=6s", "--retention=inf"});
   ASSERT_EQ(line.action, Action::kRun) << line.error;
+  EXPECT_EQ(line.options.max_deliveries, 4U);
+  EXPECT_EQ(line.options.max_deliveries_per_side, 5U);
+  EXPECT_EQ(line.options.max_ack_timeout, absl::Seconds(6));
+  EXPECT_EQ(line.options.retention, absl::InfiniteDuration());
   EXPECT_EQ(line.options.listen_address, "unix:/run/w");
   EXPECT_EQ(line.options.metrics_address, "[::1]:0");
   EXPECT_EQ(line.options.log_level, "debug");
@@ -156,6 +161,9 @@ TEST_F(OptionsTest, DurationsAreRefusedWithoutAUnitAndBelowZero) {
   ExpectFailure({"--max-wait=10"}, {"'10'", "250ms"});
   ExpectFailure({"--drain-timeout=-1ns"}, {"drain-timeout", "negative"});
   EXPECT_EQ(Read({"--drain-timeout=0s"}).action, Action::kRun);
+  ExpectFailure({"--max-ack-timeout=0"}, {"max-ack-timeout is not above 0"});
+  EXPECT_EQ(Read({"--max-ack-timeout=1ns"}).action, Action::kRun);
+  EXPECT_EQ(Read({"--max-ack-timeout=inf"}).action, Action::kRun);
 }
 
 TEST_F(OptionsTest, WordsAreRefusedThatAreNotOnTheirList) {

@@ -232,9 +232,7 @@ class Client {
 // A disk that takes a moment, and keeps nothing.
 class SlowStore final : public Store {
  public:
-  absl::StatusOr<Loaded> Load(const OnDesc& /*on_desc*/, const OnId& /*on_id*/) override {
-    return Loaded{};
-  }
+  absl::StatusOr<Loaded> Load(const OnRow& /*on_row*/) override { return Loaded{}; }
   absl::Status Commit(const core::Changes& /*changes*/, size_t* bytes) override {
     std::this_thread::sleep_for(std::chrono::microseconds(200));
     *bytes = 0;
@@ -255,8 +253,8 @@ class SessionStress : public testing::TestWithParam<bool> {};
 TEST_P(SessionStress, EachOperationHasOneResult) {
   const core::RealClock clock;
   Committer committer(clock, {.free_bytes_min = 1, .failing = [] {}, .failed = [] {}});
-  core::Poller poller({.linger = std::chrono::milliseconds(20)}, GetParam() ? &committer : nullptr,
-                      nullptr);
+  core::Poller poller({.linger = std::chrono::milliseconds(20)}, clock,
+                      GetParam() ? &committer : nullptr, nullptr);
   SlowStore store;
   if (GetParam()) committer.Start(poller, store);
   RpcMetrics metrics;
@@ -273,7 +271,8 @@ TEST_P(SessionStress, EachOperationHasOneResult) {
   for (int n = 0; n <= kNames; ++n) {
     const std::string name = "s" + std::to_string(n);
     Opened call;
-    poller.Open(clock.Read(), {.name = name, .options = {.kind = core::Kind::kFifo}}, call);
+    poller.Open(core::kWhenCarriedOut, {.name = name, .options = {.kind = core::Kind::kFifo}},
+                call);
     while (!call.done) std::this_thread::yield();
   }
   std::vector<std::unique_ptr<Client>> clients;
@@ -283,7 +282,7 @@ TEST_P(SessionStress, EachOperationHasOneResult) {
     while (!stop) {
       {
         const FlushScope scope;
-        poller.RunTimers(clock.Read());
+        poller.RunTimers();
       }
       for (auto& client : clients) client->session().Tick(clock.Read().mono);
       std::this_thread::yield();

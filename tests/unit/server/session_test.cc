@@ -112,13 +112,13 @@ class SessionTest : public testing::Test {
     struct Call final : core::GetCall {
       void Done() override {}
     } call;
-    poller_.Get(clock_.now, {name}, call);
+    poller_.Get({name}, call);
     return std::get<core::DescriptorInfo>(call.result()).side[0].state ==
            core::SemaphoreState::kReady;
   }
 
   ManualClock clock_;
-  core::Poller poller_{{}, nullptr, nullptr};
+  core::Poller poller_{{}, clock_, nullptr, nullptr};
   RpcMetrics metrics_;
   Gate gate_{AuthMode::kNone, 0};
   int ended_ = 0;
@@ -300,7 +300,8 @@ TEST_F(SessionTest, ReadsNoMoreWhenItIsToldSoAndFinishesWhatItHas) {
   EXPECT_TRUE(session_->congested());
   EXPECT_FALSE(session_->flushed()) << "a wait is in flight";
   poller_.RefuseWaits();
-  poller_.EndWaits(clock_.now);
+  while (poller_.EndWaits()) {
+  }
   EXPECT_FALSE(session_->flushed()) << "its result is being written";
   Drain();
   EXPECT_TRUE(session_->flushed());
@@ -315,8 +316,11 @@ class HeldJournal final : public core::Journal {
   void Save(core::Poller& poller) {
     core::Changes changes;
     core::Poller::Cut cut;
-    EXPECT_EQ(poller.Collect(std::exchange(changed_, 0), changes, cut), 0U);
-    poller.Saved(cut);
+    while (poller.Collect(changed_, changes, cut)) {
+    }
+    EXPECT_EQ(changed_, 0U);
+    while (poller.Saved(cut)) {
+    }
   }
 
  private:
@@ -346,7 +350,7 @@ class HeldSessionTest : public SessionTest {
   }
 
   HeldJournal journal_;
-  core::Poller held_poller_{{}, &journal_, nullptr};
+  core::Poller held_poller_{{}, clock_, &journal_, nullptr};
   SessionContext held_context_{.poller = held_poller_,
                                .clock = clock_,
                                .metrics = metrics_,

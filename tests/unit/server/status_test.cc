@@ -62,6 +62,7 @@ const std::map<std::string_view, StatusCode> kTable = {
     {"LIMIT_UNACKED", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_DESCRIPTORS", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_WAITERS", StatusCode::RESOURCE_EXHAUSTED},
+    {"LIMIT_DELIVERIES", StatusCode::RESOURCE_EXHAUSTED},
     {"LIMIT_DISK", StatusCode::RESOURCE_EXHAUSTED},
     {"DRAINING", StatusCode::UNAVAILABLE},
     {"STORE_FAILED", StatusCode::UNAVAILABLE},
@@ -135,6 +136,12 @@ TEST(Status, TheChangingPartsAreMetadata) {
   const Error limit = ToError({.reason = core::Reason::kLimitWaiters, .limit = 5}, "a");
   EXPECT_EQ(limit.metadata.at("limit"), "5");
   EXPECT_NE(limit.message.find("--max-waiters"), std::string::npos);
+  const Error deliveries = ToError({.reason = core::Reason::kLimitDeliveries, .limit = 6}, "a");
+  EXPECT_EQ(deliveries.reason, "LIMIT_DELIVERIES");
+  EXPECT_EQ(deliveries.metadata.at("limit"), "6");
+  EXPECT_NE(deliveries.message.find("--max-deliveries or --max-deliveries-per-side"),
+            std::string::npos);
+  EXPECT_EQ(ToStatus(deliveries).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 TEST(Status, ADoubleWaitSaysWhoWaitsAndSinceWhen) {

@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "rocksdb/db.h"
+#include "server/store/data_dir.h"
 #include "server/store/logs.h"
 #include "tests/unit/server/store_fixture.h"
 
@@ -21,10 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 
 core::Changes Row(int number) {
-  return {.descs = {{.name = "name" + std::to_string(number), .generation = 1}},
-          .ids = {{.key = {core::IdUse::kRequest, 1, 0, std::to_string(number)},
-                   .answer = core::CloseResult{1}}},
-          .next_generation = 2};
+  return {.descs = Descs({{.name = "name" + std::to_string(number), .generation = 1}}),
+          .ids = Ids({{.key = {core::IdUse::kRequest, 1, 0, std::to_string(number)},
+                       .answer = core::CloseResult{1}}}),
+          .shards = Lives(1)};
 }
 
 class StoreDamageTest : public ::testing::Test {
@@ -134,19 +135,22 @@ TEST_F(StoreDamageTest, RefusesADatabaseOfSomebodyElse) {
 
 TEST_F(StoreDamageTest, RefusesANewerFormat) {
   Make(false);
-  WriteFile(marker(), "waitd store, format 2, ready\n");
-  ExpectRefused(absl::StatusCode::kFailedPrecondition, {"format 2", "newer"});
-  WriteFile(marker(), "waitd store, format 2\n");
-  ExpectRefused(absl::StatusCode::kFailedPrecondition, {"format 2", "newer"});
+  const std::string newer = "format " + std::to_string(kStoreFormat + 1);
+  WriteFile(marker(), "waitd store, " + newer + ", ready\n");
+  ExpectRefused(absl::StatusCode::kFailedPrecondition, {newer, "newer"});
+  WriteFile(marker(), "waitd store, " + newer + "\n");
+  ExpectRefused(absl::StatusCode::kFailedPrecondition, {newer, "newer"});
 }
 
 TEST_F(StoreDamageTest, RefusesNewerRows) {
   Make(false);
   rocksdb::DB* db = nullptr;
   ASSERT_TRUE(rocksdb::DB::Open({}, rocks().string(), &db).ok());
-  ASSERT_TRUE(db->Put({}, "mformat", std::string("\n\5waitd\x10\2")).ok());
+  const std::string row = "\n\5waitd\x10" + std::string(1, static_cast<char>(kStoreFormat + 1));
+  ASSERT_TRUE(db->Put({}, "mformat", row).ok());
   delete db;
-  ExpectRefused(absl::StatusCode::kFailedPrecondition, {"format 2", "newer"});
+  ExpectRefused(absl::StatusCode::kFailedPrecondition,
+                {"format " + std::to_string(kStoreFormat + 1), "newer"});
 }
 
 TEST_F(StoreDamageTest, RefusesOneThatIsInUse) {
@@ -164,7 +168,7 @@ TEST_F(StoreDamageTest, RefusesOneWithoutItsDatabase) {
 TEST_F(StoreDamageTest, MakesAnewWhatWasNotMadeToItsEnd) {
   Make(false);
   const std::string whole = ReadFile(marker());
-  WriteFile(marker(), "waitd store, format 1, new\n");
+  WriteFile(marker(), "waitd store, format 2, new\n");
   EXPECT_EQ(CheckStore(data()).status().code(), absl::StatusCode::kNotFound);
   const auto contents = OpenAndLoad(data(), machine_);
   ASSERT_TRUE(contents.ok()) << contents.status();
@@ -180,12 +184,15 @@ TEST_F(StoreDamageTest, RefusesRowsThatCannotBe) {
       {"dname", "\xFF"},
       {"dname", ""},
       {"ix", ""},
-      {"mhorizon/\0", "x"},
-      {"mgeneration", "\xFF"},
+      {"mshard/\0", "x"},
+      {"mgeneration", ""},
+      {"h12345678", ""},
+      {"ename", ""},
       {"p1234567", ""},
       {"dname0", std::string("\x08\x05\x10\x01\x18\x01")},  // of an epoch that never began
       {"dname0", std::string("\x08\x01\x10\x09\x18\x01")},  // of a kind that is none
-      {"dname0", std::string("\x08\x01\x10\x01\x18\x02")},  // of a generation to come
+      // of a generation to come
+      {"dname0", std::string("\x08\x01\x10\x01\x18\x80\x01")},
       // with a payload that is not there
       {"dname0", std::string("\x08\x01\x10\x01\x18\x01\x52\x04\x1A\x02\x10\x63")},
   };
@@ -244,7 +251,7 @@ class StoreDamageSweep : public StoreDamageTest {
 
 // The last commit alone cannot be told from one that never returned.
 TEST_F(StoreDamageSweep, AFlippedByteIsFoundOrHarmless) {
-  constexpr size_t kLastCommit = 130;  // bytes of the log, at most
+  constexpr size_t kLastCommit = 200;  // bytes of the log, at most
   Sweep([](std::string* bytes, size_t at) { (*bytes)[at] = static_cast<char>(~(*bytes)[at]); },
         [this](const fs::path& file, size_t at, size_t size) {
           const auto survived = Survived();
@@ -287,7 +294,7 @@ TEST_F(StoreDamageTest, ACommitTornInItsMiddleNeverWas) {
     auto store = Open(data(), machine_);
     ASSERT_TRUE(LoadAll(*store).ok());
     core::Changes changes = Row(kCommits);
-    changes.descs[0].owner.assign(50 * kPage, 'x');
+    changes.descs.front().owner.assign(50 * kPage, 'x');
     Commit(*store, changes);
   }
   const std::string whole = data() + ".whole";
@@ -466,7 +473,7 @@ TEST_F(StoreDamageTest, AfterAFailedCommitEveryOneFailsUntilItIsOpenedAnew) {
     auto store = Open(data(), machine_, sync);
     ASSERT_TRUE(LoadAll(*store).ok());
     core::Changes big = Row(kCommits);
-    big.descs[0].owner.assign(100 << 10, 'x');
+    big.descs.front().owner.assign(100 << 10, 'x');
     size_t bytes = 0;
     absl::Status failed;
     {

@@ -115,11 +115,8 @@ class Shown {
   }
   void Add(const std::pair<std::string, std::string>& p) { All(p.first, p.second); }
   void Add(const core::Deadline& d) { All(d.at, d.wall, d.state); }
-  void Add(const core::Token& t) {
-    All(t.signal, t.ready_time, t.coalesced, t.attempt, t.delivery);
-  }
   void Add(const core::SavedSide& s) {
-    All(s.ready, s.coalesced, s.signal, s.ready_time, s.deadline, s.delivery, s.returned);
+    All(s.ready, s.coalesced, s.signal, s.ready_time, s.deadline, s.delivery, s.reset_through);
   }
   void Add(const core::SavedDesc& d) {
     All(d.name, d.kind, d.generation, d.open_time, d.idle_ttl, d.labels, d.ephemeral, d.owner,
@@ -129,7 +126,7 @@ class Shown {
     All(r.outcome, r.cause, r.coalesced, r.generation, r.signal, r.parked, r.late, r.delivery,
         r.attempt, r.side, r.ready_time);
   }
-  void Add(const core::PollResult::Target& t) { All(t.index, t.result); }
+  void Add(const core::PollResult::Target& t) { All(t.index, t.result(core::Nanos(0))); }
   void Add(const core::PollResult& r) { All(r.outcome, r.cause, r.parked, r.late, r.targets); }
   void Add(const core::CloseResult& r) { All(r.woken); }
   void Add(const core::ResetResult& r) { All(r.reset, r.forgot); }
@@ -147,42 +144,80 @@ class Shown {
         d.side[0], d.side[1], r.created, r.decided);
   }
   void Add(const core::SavedIdKey& k) { All(k.use, k.name, k.caller, k.id); }
-  void Add(const core::SavedId::SavedHandOff& h) { All(h.generation, h.side, h.token); }
   void Add(const core::SavedId& i) {
-    All(i.key, i.shard, i.state, i.content, i.recorded, i.alarm, i.ack_timeout);
-    if (i.answer.has_value()) {
-      text_ << '#' << i.answer->index();
-      std::visit([this](const auto& answer) { Add(answer); }, *i.answer);
-    }
-    if (i.hand_off.has_value()) Add(*i.hand_off);
+    All(i.key, i.shard, i.kept, i.content, i.recorded, i.ack_timeout);
+    text_ << '#' << i.answer.index();
+    std::visit([this](const auto& answer) { Add(answer); }, i.answer);
   }
+  void Add(const core::SavedDeliveryKey& k) { All(k.generation, k.side, k.number); }
+  void Add(const core::SavedDelivery& d) {
+    All(d.key, d.shard, d.state, d.acknowledgeable, d.attempt, d.coalesced, d.signal, d.ready_time,
+        d.wait_id, d.caller, d.alarm, d.recorded);
+  }
+  void Add(const core::SavedShard& s) { All(s.shard, s.horizon, s.lives); }
 
   std::ostringstream text_;
 };
+
+/// For parts of core::Changes.
+template <class T>
+core::Rows<T> RowsOf(std::vector<T> items) {
+  core::Rows<T> rows;
+  for (T& item : items) rows.push_back(std::move(item));
+  return rows;
+}
+inline core::Rows<core::SavedDesc> Descs(std::vector<core::SavedDesc> items) {
+  return RowsOf(std::move(items));
+}
+inline core::Rows<core::SavedId> Ids(std::vector<core::SavedId> items) {
+  return RowsOf(std::move(items));
+}
+inline core::Rows<core::SavedDelivery> Deliveries(std::vector<core::SavedDelivery> items) {
+  return RowsOf(std::move(items));
+}
+inline core::Rows<core::ClosedDesc> Closed(std::vector<core::ClosedDesc> items) {
+  return RowsOf(std::move(items));
+}
+/// One shard that has given out enough generations for a test.
+inline core::Rows<core::SavedShard> Lives(uint64_t lives = 100) {
+  return RowsOf<core::SavedShard>({{.shard = 0, .lives = lives}});
+}
 
 /// What a store holds, or should hold: records as they are shown, by their keys.
 struct Contents {
   std::map<std::string, std::string> descs;
   std::map<std::string, std::string> ids;
-  std::map<uint32_t, std::string> horizons;
-  uint64_t next_generation = 0;
+  std::map<uint64_t, std::map<std::string, std::string>> deliveries;  // by generation
+  std::map<uint32_t, std::string> shards;
 
   bool operator==(const Contents&) const = default;
 
   void Apply(const core::Changes& changes) {
-    for (const std::string& name : changes.closed) descs.erase(name);
-    for (const core::SavedDesc& desc : changes.descs) descs[desc.name] = Shown::Of(desc);
+    for (const core::ClosedDesc& closed : changes.closed) {
+      descs.erase(closed.name);
+      deliveries.erase(closed.generation);
+    }
     for (const core::SavedIdKey& id : changes.forgotten) ids.erase(Shown::Of(id));
+    for (const core::SavedDeliveryKey& key : changes.ended) {
+      deliveries[key.generation].erase(Shown::Of(key));
+    }
+    for (const core::SavedDesc& desc : changes.descs) descs[desc.name] = Shown::Of(desc);
     for (const core::SavedId& id : changes.ids) ids[Shown::Of(id.key)] = Shown::Of(id);
-    for (const auto& [shard, at] : changes.horizons) horizons[shard] = Shown::Of(at);
-    next_generation = std::max(next_generation, changes.next_generation);
+    for (const core::SavedDelivery& delivery : changes.deliveries) {
+      deliveries[delivery.key.generation][Shown::Of(delivery.key)] = Shown::Of(delivery);
+    }
+    for (const core::SavedShard& each : changes.shards) shards[each.shard] = Shown::Of(each);
+    std::erase_if(deliveries, [](const auto& each) { return each.second.empty(); });
   }
 
   friend std::ostream& operator<<(std::ostream& out, const Contents& contents) {
     for (const auto& [key, desc] : contents.descs) out << "\n  " << desc;
     for (const auto& [key, id] : contents.ids) out << "\n  " << id;
-    for (const auto& [shard, at] : contents.horizons) out << "\n  " << shard << ' ' << at;
-    return out << "\n  " << contents.next_generation << '\n';
+    for (const auto& [generation, rows] : contents.deliveries) {
+      for (const auto& [key, delivery] : rows) out << "\n  " << delivery;
+    }
+    for (const auto& [number, shard] : contents.shards) out << "\n  " << shard;
+    return out << '\n';
   }
 };
 
@@ -193,16 +228,29 @@ inline std::unique_ptr<Store> Open(const std::string& path, Machine& machine,
   return store.ok() ? *std::move(store) : nullptr;
 }
 
+/// As changes that would make it what it is.
+inline absl::StatusOr<Loaded> LoadInto(Store& store, core::Changes* found) {
+  struct Taker {
+    core::Changes& to;
+    void operator()(core::SavedDesc desc) const { to.descs.push_back(std::move(desc)); }
+    void operator()(core::SavedId id) const { to.ids.push_back(std::move(id)); }
+    void operator()(core::SavedDelivery delivery) const {
+      to.deliveries.push_back(std::move(delivery));
+    }
+  };
+  auto loaded = store.Load([&](Store::Row row) { std::visit(Taker{*found}, std::move(row)); });
+  if (loaded.ok()) found->shards = RowsOf(loaded->shards);
+  return loaded;
+}
+
 inline absl::StatusOr<Contents> LoadAll(Store& store) {
   Contents contents;
   core::Changes found;
-  auto loaded = store.Load([&](core::SavedDesc desc) { found.descs.push_back(std::move(desc)); },
-                           [&](core::SavedId id) { found.ids.push_back(std::move(id)); });
+  auto loaded = LoadInto(store, &found);
   if (!loaded.ok()) return loaded.status();
   EXPECT_EQ(loaded->descs, found.descs.size());
   EXPECT_EQ(loaded->ids, found.ids.size());
-  found.next_generation = loaded->next_generation;
-  found.horizons = loaded->horizons;
+  EXPECT_EQ(loaded->deliveries, found.deliveries.size());
   contents.Apply(found);
   return contents;
 }

@@ -68,9 +68,6 @@ class Draw {
   }
 
   Deadline ADeadline() { return {At(), Wall(), Enum(Deadline::State::kExpired)}; }
-  core::Token AToken() {
-    return {Signal(), Wall(), Number<uint32_t>(), Number<uint32_t>(), Number<uint64_t>()};
-  }
   core::Labels Labels() {
     core::Labels labels(Below(3));
     for (auto& [key, value] : labels) key = Text(), value = Text();
@@ -87,8 +84,8 @@ class Draw {
                          .ephemeral = Flip(),
                          .owner = Text()};
     for (core::SavedSide& side : desc.side) {
-      side = {Flip(), Number<uint32_t>(), Signal(), Wall(), ADeadline(), Number<uint64_t>(), {}};
-      for (uint64_t n = Below(3); n > 0; --n) side.returned.push_back(AToken());
+      side = {Flip(),      Number<uint32_t>(), Signal(),          Wall(),
+              ADeadline(), Number<uint64_t>(), Number<uint64_t>()};
     }
     return desc;
   }
@@ -118,7 +115,7 @@ class Draw {
                               Span(),
                               {}};
         for (uint64_t n = Below(4); n > 0; --n)
-          poll.targets.push_back({Number<uint32_t>(), Wait()});
+          poll.targets.emplace_back(Number<uint32_t>(), Wait());
         return poll;
       }
       case 2: {
@@ -158,33 +155,51 @@ class Draw {
   core::SavedId Id(core::SavedIdKey key) {
     core::SavedId id{.key = std::move(key),
                      .shard = static_cast<uint32_t>(Below(64)),
-                     .state = Enum(core::IdRecord::State::kStale),
+                     .kept = Flip(),
                      .content = Number<uint64_t>(),
                      .recorded = At(),
-                     .alarm = At(),
                      .ack_timeout = Span()};
-    if (Below(8) > 0) id.answer = Answer(Below(7));
-    if (Below(3) == 0) {
-      id.hand_off = {Below(1000), Enum(core::Side::kWrite), AToken()};
-    }
+    id.answer = Answer(Below(7));
     return id;
   }
 
+  core::SavedDelivery Delivery() {
+    using State = core::Delivery::State;
+    return {.key = DeliveryKey(),
+            .shard = static_cast<uint32_t>(Below(64)),
+            .state = static_cast<State>(1 + Below(static_cast<uint64_t>(State::kStale))),
+            .acknowledgeable = Flip(),
+            .attempt = Number<uint32_t>(),
+            .coalesced = Number<uint32_t>(),
+            .signal = Signal(),
+            .ready_time = Wall(),
+            .wait_id = Text(),
+            .caller = Number<uint64_t>(),
+            .alarm = At(),
+            .recorded = At()};
+  }
+
+  core::SavedDeliveryKey DeliveryKey() {
+    return {Below(20), Enum(core::Side::kWrite), uint64_t{1} << (Below(3) * 31)};
+  }
+
   core::SavedIdKey Key() {
-    return {Enum(core::IdUse::kWriteHandOff), Below(2) * ~uint64_t{0},
-            Below(2) * 0x8000'0000'0000'0001U, std::to_string(Below(20))};
+    return {Enum(core::IdUse::kRequest), Below(2) * ~uint64_t{0}, Below(2) * 0x8000'0000'0000'0001U,
+            std::to_string(Below(20))};
   }
 
   core::Changes Changes() {
-    core::Changes changes{.next_generation = 1000 + Below(100)};
-    for (uint64_t n = Below(4); n > 0; --n) changes.closed.push_back(std::to_string(Below(20)));
+    core::Changes changes;
+    for (uint64_t n = Below(4); n > 0; --n) {
+      changes.closed.push_back({std::to_string(Below(20)), Below(20)});
+    }
+    for (uint64_t n = Below(4); n > 0; --n) changes.ended.push_back(DeliveryKey());
+    for (uint64_t n = Below(9); n > 0; --n) changes.deliveries.push_back(Delivery());
     for (uint64_t n = Below(6); n > 0; --n)
       changes.descs.push_back(Desc(std::to_string(Below(20))));
     for (uint64_t n = Below(9); n > 0; --n) changes.forgotten.push_back(Key());
     for (uint64_t n = Below(9); n > 0; --n) changes.ids.push_back(Id(Key()));
-    for (uint64_t n = Below(3); n > 0; --n) {
-      changes.horizons.push_back({static_cast<uint32_t>(Below(64)), At()});
-    }
+    changes.shards.push_back({static_cast<uint32_t>(Below(64)), At(), 100 + Below(100)});
     return changes;
   }
 
@@ -206,15 +221,12 @@ class StoreTest : public ::testing::Test {
 
   // The only descriptor that is stored, after opening anew.
   core::SavedDesc OnlyDesc() {
-    std::vector<core::SavedDesc> found;
+    core::Changes found;
     store_.reset();
     store_ = Open(data(), machine_);
-    EXPECT_TRUE(store_
-                    ->Load([&](core::SavedDesc desc) { found.push_back(std::move(desc)); },
-                           [](const core::SavedId&) {})
-                    .ok());
-    EXPECT_EQ(found.size(), 1);
-    return found.empty() ? core::SavedDesc() : found[0];
+    EXPECT_TRUE(LoadInto(*store_, &found).ok());
+    EXPECT_EQ(found.descs.size(), 1);
+    return found.descs.empty() ? core::SavedDesc() : found.descs.front();
   }
 
   StoreReport Check() {
@@ -237,11 +249,13 @@ TEST_F(StoreTest, EveryKindOfRecordComesBackAsItWas) {
   Draw draw(1);
   Contents expected = Reopen();
   EXPECT_EQ(expected, Contents());
-  core::Changes changes{.next_generation = 1000};
+  core::Changes changes{.shards = Lives()};
   for (int i = 0; i < 500; ++i) {
     changes.descs.push_back(draw.Desc("d" + std::to_string(i)));
     changes.ids.push_back(draw.Id({core::IdUse::kWait, 7, 0, "i" + std::to_string(i)}));
     changes.ids.back().answer = draw.Answer(static_cast<uint64_t>(i) % 7);
+    changes.deliveries.push_back(draw.Delivery());
+    changes.deliveries.back().key.number = static_cast<uint64_t>(i);
   }
   expected.Apply(changes);
   Commit(*store_, changes);
@@ -271,7 +285,7 @@ TEST_F(StoreTest, RandomChangesLeaveWhatTheModelHas) {
 
 TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
   Contents expected = Reopen();
-  core::Changes changes{.next_generation = 2};
+  core::Changes changes{.shards = Lives()};
   for (const std::string& name :
        {std::string("a"), std::string("\xC3\xA9/\xE2\x82\xAC/\xF0\x9F\x98\x80"),
         std::string(512, 'n'), std::string("\xFF\xFE"), std::string("m"), std::string("p\0p", 3)}) {
@@ -280,8 +294,9 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
     desc.side[1].signal = Bytes("");
     changes.descs.push_back(desc);
     changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, 0, name};
+    changes.deliveries.push_back({.key = {1, core::Side::kRead, 1}, .wait_id = name});
   }
-  changes.ids.push_back({.key = {core::IdUse::kRequest, 0, 0, ""}});
+  changes.ids.emplace_back().key = {core::IdUse::kRequest, 0, 0, ""};
   expected.Apply(changes);
   Commit(*store_, changes);
   EXPECT_EQ(Reopen(), expected);
@@ -289,17 +304,75 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
 
 TEST_F(StoreTest, ANameMayBeClosedAndOpenedInOneBatch) {
   Reopen();
-  Commit(*store_, {.descs = {{.name = "a", .generation = 1}, {.name = "b", .generation = 2}},
-                   .next_generation = 10});
-  Commit(*store_, {.closed = {"a", "b"}, .descs = {{.name = "a", .generation = 3}}});
-  Commit(*store_, {.forgotten = {{core::IdUse::kWait, 1, 0, "x"}},
-                   .ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}}}});
+  const core::Rows<core::SavedId> id = Ids({{.key = {core::IdUse::kWait, 1, 0, "x"}}});
+  Commit(*store_, {.descs = Descs({{.name = "a", .generation = 1}, {.name = "b", .generation = 2}}),
+                   .shards = Lives()});
+  Commit(*store_, {.closed = Closed({{"a", 1}, {"b", 2}}),
+                   .descs = Descs({{.name = "a", .generation = 3}})});
+  Commit(*store_, {.forgotten = RowsOf<core::SavedIdKey>({id.begin()->key}), .ids = id});
   const Contents contents = Reopen();
   Contents expected;
-  expected.Apply({.descs = {{.name = "a", .generation = 3}},
-                  .ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}}},
-                  .next_generation = 10});
+  expected.Apply({.descs = Descs({{.name = "a", .generation = 3}}), .ids = id, .shards = Lives()});
   EXPECT_EQ(contents, expected);
+}
+
+core::SavedDelivery DeliveryOf(uint64_t generation, core::Side side, uint64_t number,
+                               const Payload& signal = nullptr) {
+  return {.key = {generation, side, number}, .signal = signal, .wait_id = "w"};
+}
+
+TEST_F(StoreTest, DeliveriesGoWithTheirNameAndTheirPayloadsWithThem) {
+  using core::Side;
+  const Payload big = Bytes(std::string(1000, 'x'));
+  Reopen();
+  core::Changes changes{
+      .descs = Descs({{.name = "a", .generation = 1}, {.name = "b", .generation = 256}}),
+      .shards = Lives()};
+  for (uint64_t number = 1; number <= 300; ++number) {
+    changes.deliveries.push_back(DeliveryOf(1, Side::kRead, number, big));
+    changes.deliveries.push_back(DeliveryOf(1, Side::kWrite, number));
+  }
+  changes.deliveries.push_back(DeliveryOf(256, Side::kRead, 1, Bytes(std::string(1000, 'y'))));
+  Commit(*store_, changes);
+  Contents expected;
+  expected.Apply(changes);
+  // Also of those that another process stored.
+  EXPECT_EQ(Reopen(), expected);
+  EXPECT_EQ(Check().payloads, 2);
+  Reopen();
+  const core::Changes ended{
+      .ended = RowsOf<core::SavedDeliveryKey>({{1, Side::kRead, 1}, {1, Side::kRead, 999}})};
+  Commit(*store_, ended);
+  expected.Apply(ended);
+  EXPECT_EQ(Reopen(), expected);
+  const core::Changes closed{.closed = Closed({{"a", 1}}),
+                             .descs = Descs({{.name = "a", .generation = 2}}),
+                             .deliveries = Deliveries({DeliveryOf(2, Side::kRead, 1)})};
+  Commit(*store_, closed);
+  expected.Apply(closed);
+  EXPECT_EQ(Reopen(), expected);
+  const StoreReport report = Check();
+  EXPECT_EQ(report.payloads, 1);
+  EXPECT_EQ(report.deliveries, 2);
+}
+
+TEST_F(StoreTest, ADeliverysPayloadMovesToWhatComesAfterIt) {
+  const Payload big = Bytes(std::string(1000, 'x'));
+  Reopen();
+  core::Changes returned{.descs = Descs({{.name = "a", .generation = 1}}),
+                         .deliveries = Deliveries({DeliveryOf(1, core::Side::kRead, 1, big)}),
+                         .shards = Lives()};
+  Commit(*store_, returned);
+  size_t bytes = 0;
+  core::SavedDelivery stale = DeliveryOf(1, core::Side::kRead, 1);
+  stale.state = core::Delivery::State::kStale;
+  ASSERT_TRUE(
+      store_
+          ->Commit({.deliveries = Deliveries({stale, DeliveryOf(1, core::Side::kRead, 2, big)})},
+                   &bytes)
+          .ok());
+  EXPECT_LT(bytes, 300);
+  EXPECT_EQ(Check().payloads, 1);
 }
 
 TEST_F(StoreTest, NothingIsWrittenForNoChanges) {
@@ -307,10 +380,8 @@ TEST_F(StoreTest, NothingIsWrittenForNoChanges) {
   size_t bytes = 1;
   EXPECT_TRUE(store_->Commit({}, &bytes).ok());
   EXPECT_EQ(bytes, 0);
-  EXPECT_TRUE(store_->Commit({.next_generation = 5}, &bytes).ok());
+  EXPECT_TRUE(store_->Commit({.shards = Lives()}, &bytes).ok());
   EXPECT_GT(bytes, 0);
-  EXPECT_TRUE(store_->Commit({.next_generation = 5}, &bytes).ok());
-  EXPECT_EQ(bytes, 0);
 }
 
 core::SavedId OutcomeWith(const Payload& payload, int number) {
@@ -323,8 +394,8 @@ TEST_F(StoreTest, ALatchsPayloadIsStoredOnceAndGoesWithItsLastOutcome) {
   constexpr size_t kBig = 64 << 10;
   Reopen();
   const Payload payload = Bytes(std::string(kBig, 'x'));
-  core::Changes changes{.descs = {{.name = "latch", .generation = 1}}, .next_generation = 2};
-  changes.descs[0].side[0].signal = payload;
+  core::Changes changes{.descs = Descs({{.name = "latch", .generation = 1}}), .shards = Lives()};
+  changes.descs.front().side[0].signal = payload;
   for (int i = 0; i < kWaits; ++i) changes.ids.push_back(OutcomeWith(payload, i));
   size_t bytes = 0;
   ASSERT_TRUE(store_->Commit(changes, &bytes).ok());
@@ -332,27 +403,23 @@ TEST_F(StoreTest, ALatchsPayloadIsStoredOnceAndGoesWithItsLastOutcome) {
   EXPECT_EQ(Check().payloads, 1);
 
   // Who carries it shares it again, and so do those that come later.
-  std::vector<core::SavedId> found;
-  core::SavedDesc desc;
+  core::Changes found;
   store_ = Open(data(), machine_);
-  ASSERT_TRUE(store_
-                  ->Load([&](core::SavedDesc one) { desc = std::move(one); },
-                         [&](core::SavedId id) { found.push_back(std::move(id)); })
-                  .ok());
-  ASSERT_EQ(found.size(), kWaits);
-  const Payload again = desc.side[0].signal;
-  for (const core::SavedId& id : found) {
-    ASSERT_EQ(std::get<core::WaitResult>(*id.answer).signal, again);
+  ASSERT_TRUE(LoadInto(*store_, &found).ok());
+  ASSERT_EQ(found.ids.size(), kWaits);
+  const Payload again = found.descs.front().side[0].signal;
+  for (const core::SavedId& id : found.ids) {
+    ASSERT_EQ(std::get<core::WaitResult>(id.answer).signal, again);
   }
-  ASSERT_TRUE(store_->Commit({.ids = {OutcomeWith(again, kWaits)}}, &bytes).ok());
+  ASSERT_TRUE(store_->Commit({.ids = Ids({OutcomeWith(again, kWaits)})}, &bytes).ok());
   EXPECT_LT(bytes, 200);
 
-  core::Changes forget{.closed = {"latch"}};
+  core::Changes forget{.closed = Closed({{"latch", 1}})};
   for (int i = 0; i < kWaits; ++i) forget.forgotten.push_back(OutcomeWith(nullptr, i).key);
   Commit(*store_, forget);
   EXPECT_EQ(Check().payloads, 1);
   Reopen();
-  Commit(*store_, {.ids = {OutcomeWith(Bytes("small"), kWaits)}});
+  Commit(*store_, {.ids = Ids({OutcomeWith(Bytes("small"), kWaits)})});
   EXPECT_EQ(Check().payloads, 0);
 }
 
@@ -361,14 +428,14 @@ TEST_F(StoreTest, APayloadHasARowOfItsOwnFromItsSizeOn) {
   Reopen();
   for (const size_t size : {kFrom - 1, kFrom, kFrom + 1}) {
     const int number = static_cast<int>(size);
-    Commit(*store_, {.ids = {OutcomeWith(Bytes(std::string(size, 'x')), number)}});
+    Commit(*store_, {.ids = Ids({OutcomeWith(Bytes(std::string(size, 'x')), number)})});
   }
   EXPECT_EQ(Check().payloads, 2);
 }
 
 core::Changes WithDeadline(Deadline deadline) {
-  core::Changes changes{.descs = {{.name = "a", .generation = 1}}, .next_generation = 2};
-  changes.descs[0].side[0].deadline = deadline;
+  core::Changes changes{.descs = Descs({{.name = "a", .generation = 1}}), .shards = Lives()};
+  changes.descs.front().side[0].deadline = deadline;
   return changes;
 }
 
@@ -411,7 +478,7 @@ TEST_F(StoreTest, OnANewBootTheWallClockCounts) {
   EXPECT_EQ(OnlyDesc().side[0].deadline.at, there);
 
   // What is written now, and what was before, are told apart in the boot after.
-  Commit(*store_, {.closed = {"a"}});
+  Commit(*store_, {.closed = Closed({{"a", 1}})});
   const Deadline next = In(seconds(50), machine_);
   Commit(*store_, WithDeadline(next));
   EXPECT_EQ(OnlyDesc().side[0].deadline.at, next.at);
@@ -430,14 +497,15 @@ TEST_F(StoreTest, ABootThatIsNotKnownIsLikeNoOther) {
 TEST_F(StoreTest, TheEndsOfTheRangeSurviveEveryBoot) {
   Reopen();
   core::Changes changes = WithDeadline({core::kNever, WallTime::max(), Deadline::State::kArmed});
-  changes.descs[0].idle_ttl = core::kForever;
+  changes.descs.front().idle_ttl = core::kForever;
   // Its wall time is beyond the range, its instant is not: early is what it must not be.
-  changes.descs[0].side[1].deadline = {core::kNever - seconds(1), WallTime::max(),
-                                       Deadline::State::kArmed};
-  changes.ids = {{.key = {core::IdUse::kWait, 1, 0, "x"}, .recorded = Instant::min()}};
-  changes.horizons = {{5, Instant::min()}};
+  changes.descs.front().side[1].deadline = {core::kNever - seconds(1), WallTime::max(),
+                                            Deadline::State::kArmed};
+  changes.ids = Ids({{.key = {core::IdUse::kWait, 1, 0, "x"}, .recorded = Instant::min()}});
+  changes.deliveries = Deliveries({{.key = {1, core::Side::kRead, 1}, .recorded = Instant::min()}});
+  changes.shards.push_back({5, Instant::min(), 1});
   Commit(*store_, changes);
-  changes.descs[0].side[1].deadline.at = core::kNever;
+  changes.descs.front().side[1].deadline.at = core::kNever;
   Contents expected;
   expected.Apply(changes);
   EXPECT_EQ(Reopen(), expected);
@@ -461,11 +529,9 @@ TEST_F(StoreTest, NoInstantComesBackEarlier) {
   for (int i = 0; i < 10; ++i) {
     auto store = OpenRocksStore({data(), SyncMode::kNever, clock});
     ASSERT_TRUE(store.ok()) << store.status();
-    Instant restored = at;
-    ASSERT_TRUE((*store)
-                    ->Load([&](core::SavedDesc desc) { restored = desc.side[0].deadline.at; },
-                           [](const core::SavedId&) {})
-                    .ok());
+    core::Changes found;
+    ASSERT_TRUE(LoadInto(**store, &found).ok());
+    const Instant restored = found.descs.empty() ? at : found.descs.front().side[0].deadline.at;
     EXPECT_GE(restored, at);
     EXPECT_LE(restored, at + Nanos(10'000));
     at = restored;
@@ -484,7 +550,7 @@ TEST_F(StoreTest, ABackupIsAStoreLikeTheOther) {
   const std::string copy = temp_.path() + "/copy";
   const auto made = store_->Backup(copy);
   ASSERT_TRUE(made.ok()) << made;
-  Commit(*store_, {.descs = {{.name = "later", .generation = 1}}});
+  Commit(*store_, {.descs = Descs({{.name = "later", .generation = 1}})});
   auto contents = OpenAndLoad(copy, machine_);
   ASSERT_TRUE(contents.ok()) << contents.status();
   EXPECT_EQ(*contents, expected);
@@ -540,7 +606,7 @@ TEST_F(StoreTest, TellsItsSizeAndWhatIsLeft) {
   std::string noise(1 << 20, '\0');
   std::mt19937_64 random(1);
   for (char& byte : noise) byte = static_cast<char>(random());
-  Commit(*store_, {.ids = {OutcomeWith(Bytes(noise), 1)}});
+  Commit(*store_, {.ids = Ids({OutcomeWith(Bytes(noise), 1)})});
   EXPECT_GE(store_->Bytes(), before + noise.size());
   const auto left = store_->FreeBytes();
   ASSERT_TRUE(left.ok()) << left.status();
@@ -555,11 +621,9 @@ TEST_F(StoreTest, TheMachinesClocksBringAnInstantBack) {
   for (int i = 0; i < 2; ++i) {
     auto store = OpenRocksStore({.data_dir = data()});
     ASSERT_TRUE(store.ok()) << store.status();
-    Instant restored = at;
-    ASSERT_TRUE((*store)
-                    ->Load([&](core::SavedDesc desc) { restored = desc.side[0].deadline.at; },
-                           [](const core::SavedId&) {})
-                    .ok());
+    core::Changes found;
+    ASSERT_TRUE(LoadInto(**store, &found).ok());
+    const Instant restored = found.descs.empty() ? at : found.descs.front().side[0].deadline.at;
     EXPECT_GE(restored, at);
     EXPECT_LE(restored, at + seconds(10));  // as far apart as a loaded machine reads its clocks
     if (i == 0) Commit(**store, WithDeadline({at, WallTime(), Deadline::State::kArmed}));

@@ -49,19 +49,20 @@ class Moved final : public core::SetDeadlineCall {
 
 class TimerThreadTest : public testing::Test {
  protected:
-  TimerThreadTest() : poller_({}, nullptr, [this](core::Instant at) { timers_.Alarm(at); }) {
+  TimerThreadTest()
+      : poller_({}, clock_, nullptr, [this](core::Instant at) { timers_.Alarm(at); }) {
     Opened opened;
-    poller_.Open(clock_.Read(), {.name = "a", .options = {}}, opened);
+    poller_.Open(core::kWhenCarriedOut, {.name = "a", .options = {}}, opened);
   }
   ~TimerThreadTest() override { timers_.Stop(); }
 
   void Park(Wait& wait, std::optional<core::Nanos> timeout) {
-    poller_.Wait(clock_.Read(), {.name = "a", .timeout = timeout}, wait);
+    poller_.Wait(core::kWhenCarriedOut, {.name = "a", .timeout = timeout}, wait);
   }
   void SetDeadline(core::Nanos timeout) {
     Moved moved;
     poller_.SetDeadline(
-        clock_.Read(),
+        core::kWhenCarriedOut,
         {.name = "a", .what = core::SetDeadlineArgs::What::kTimeout, .timeout = timeout, .at = {}},
         moved);
     EXPECT_TRUE(std::get<core::SetDeadlineResult>(moved.result()).applied);

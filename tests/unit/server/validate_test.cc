@@ -134,6 +134,18 @@ TEST(ValidateSentAgo, IsNotNegative) {
   EXPECT_FAULT(ToSentAgo(DurationOf(0, -1), &to), "BAD_TIME", "first_sent_ago");
 }
 
+TEST(ValidateAckTimeout, IsAboveZeroAndAtMostTheOptions) {
+  Nanos to{};
+  const Nanos max = std::chrono::seconds(2);
+  EXPECT_NO_FAULT(ToAckTimeout(DurationOf(0, 1), max, &to));
+  EXPECT_EQ(to, Nanos(1));
+  EXPECT_NO_FAULT(ToAckTimeout(DurationOf(2, 0), max, &to));
+  EXPECT_FAULT(ToAckTimeout(DurationOf(2, 1), max, &to), "BAD_TIME", "ack_timeout");
+  EXPECT_FAULT(ToAckTimeout(DurationOf(0, 0), max, &to), "BAD_TIME", "ack_timeout");
+  EXPECT_FAULT(ToAckTimeout(DurationOf(-1, 0), max, &to), "BAD_TIME", "ack_timeout");
+  EXPECT_NO_FAULT(ToAckTimeout(DurationOf(315'576'000'000, 0), core::kForever, &to));
+}
+
 TEST(ValidateTimestamp, KeepsProtobufsRangeAndSaturates) {
   core::WallTime to;
   EXPECT_NO_FAULT(ToWallTime(TimestampOf(1, 5), "at", &to));
