@@ -109,7 +109,7 @@ class Scene:
         self.owner, self.name, self.missing = owner, name, f"{name}/missing"
         owner.open(name, kind=FIFO, labels={"a": "b"})
         owner.ready(name, b"handed over")
-        self.delivery = owner.wait(name, wait_id="handed", ack_timeout=1000).delivery
+        self.handed = owner.wait(name, wait_id="handed", ack_timeout=1000)
         owner.ready(name, b"remembered")
         owner.deadline(name, 1000, WRITE)
         self.call = owner.park(name, mode=WRITE)
@@ -124,12 +124,12 @@ class Scene:
         """The wait is still the one that was parked, and the READY the one that was sent."""
         assert not self.call.done()
         assert self.owner.wait(self.name, 0).signal.data == b"remembered"
-        self.owner.ack(self.name, "handed", self.delivery)
+        self.owner.ack(self.name, "handed", self.handed)
         self.owner.ready(self.name, b"last", mode=WRITE)
         assert self.call.result().signal.data == b"last"
 
 
-def of_a_right(name, delivery=1):
+def of_a_right(name, handed=pb.WaitResponse(delivery=1, generation=1)):
     """Calls that need one right on a name, by a word for each: (right, request)."""
     return {
         "close": ("open", pb.ClosePollDescriptorRequest(name=name)),
@@ -143,7 +143,8 @@ def of_a_right(name, delivery=1):
         "wait": ("wait", wait(name, 0.001, mode=WRITE)),
         "wait with an id": ("wait", wait(name, wait_id="handed", ack_timeout=duration(1000))),
         "poll": ("wait", poll(name, timeout=0)),
-        "ack": ("wait", pb.AckRequest(name=name, wait_id="handed", delivery=delivery)),
+        "ack": ("wait", pb.AckRequest(name=name, wait_id="handed", delivery=handed.delivery,
+                                      generation=handed.generation)),
         "get": ("list", pb.GetPollDescriptorRequest(name=name)),
     }
 
@@ -175,7 +176,7 @@ def in_sessions(request):
 def every_call(scene):
     """One of each method and more, all of which would change the scene or tell of it."""
     calls = {word: request for word, (_, request) in of_a_right(
-        scene.name, scene.delivery).items()}
+        scene.name, scene.handed).items()}
     calls |= {f"{word} if missing": request
               for word, (_, request) in that_open(scene.name, scene.missing).items()}
     calls["list"] = pb.ListPollDescriptorsRequest(prefix=scene.name)

@@ -272,12 +272,13 @@ class Client:
     def poll(self, targets, need=0, timeout=None, **fields):
         return self.start_poll(targets, need, timeout, **fields).result()
 
-    def start_ack(self, name, wait_id, delivery, mode=READ, **fields):
-        return self.start("Ack", pb.AckRequest(
-            name=name, mode=mode, wait_id=wait_id, delivery=delivery, **fields))
+    def start_ack(self, name, wait_id, answer, mode=READ, **fields):
+        """answer: how the wait with that id ended."""
+        named = {"delivery": answer.delivery, "generation": answer.generation, **fields}
+        return self.start("Ack", pb.AckRequest(name=name, mode=mode, wait_id=wait_id, **named))
 
-    def ack(self, name, wait_id, delivery, mode=READ, **fields):
-        return self.start_ack(name, wait_id, delivery, mode, **fields).result()
+    def ack(self, name, wait_id, answer, mode=READ, **fields):
+        return self.start_ack(name, wait_id, answer, mode, **fields).result()
 
     @staticmethod
     def _target(target):

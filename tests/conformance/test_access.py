@@ -184,7 +184,7 @@ def test_without_the_right_no_call_does_anything(guard, scene, team, identity):
     before = scene.look()
     rights = {"blind": {"wait", "ready", "deadline", "open"}}.get(identity, {ALONE.get(identity)})
     for carrier, call in carriers(guard, identity):
-        for word, (right, request) in of_a_right(team, scene.delivery).items():
+        for word, (right, request) in of_a_right(team, scene.handed).items():
             if right not in rights and (carrier == "unary" or in_sessions(request)):
                 expected = DENIED if "list" in rights else MISSING
                 assert kind_of(call(request)) == expected, (carrier, word)
@@ -210,9 +210,10 @@ def test_with_the_right_each_call_is_carried_out(guard, team, identity):
         for number, (word, (right, _)) in enumerate(of_a_right(team).items()):
             name = f"{team}/{carrier}/{number}"
             boss = guard.client("boss")
-            boss.open(name, kind=FIFO)
+            opened = boss.open(name, kind=FIFO).poll_descriptor
             boss.ready(name, mode=WRITE)
-            request = of_a_right(name)[word][1]
+            none = pb.WaitResponse(delivery=1, generation=opened.generation)
+            request = of_a_right(name, none)[word][1]
             if right in rights and (carrier == "unary" or in_sessions(request)):
                 if word == "wait with an id":
                     boss.ready(name)
@@ -293,12 +294,12 @@ def test_nobody_learns_by_refusals_whether_a_name_is_open(guard, scene, team, id
     boss.close(closed)
     rights = {"blind": {"wait", "ready", "deadline", "open"}}.get(identity, {ALONE.get(identity)})
     for carrier, call in carriers(guard, identity):
-        for word, (right, request) in of_a_right(team, scene.delivery).items():
+        for word, (right, request) in of_a_right(team, scene.handed).items():
             if right in rights or not in_sessions(request) and carrier == "session":
                 continue
             said = call(request)
             for other in (closed, never):
-                asked = of_a_right(other, scene.delivery)[word][1]
+                asked = of_a_right(other, scene.handed)[word][1]
                 assert same_answer(said, call(asked), team, other), (carrier, word, other)
             if "list" not in rights and word != "ack":
                 asked = of_a_right(never)[word][1]
@@ -453,12 +454,13 @@ def test_a_hand_off_is_its_takers_own(guard, team):
     a = guard.client("a")
     a.open(team)
     a.ready(team)
-    delivery = a.wait(team, wait_id="w", ack_timeout=1000).delivery
+    answer_ = a.wait(team, wait_id="w", ack_timeout=1000)
     for carrier, call in carriers(guard, "b"):
-        said = call(pb.AckRequest(name=team, wait_id="w", delivery=delivery))
+        said = call(pb.AckRequest(name=team, wait_id="w", delivery=answer_.delivery,
+                                  generation=answer_.generation))
         assert kind_of(said) == (grpc.StatusCode.ABORTED, "OUTCOME_UNKNOWN"), carrier
         assert a.side(team).unacked == 1
-    a.ack(team, "w", delivery)
+    a.ack(team, "w", answer_)
     assert a.side(team).unacked == 0
 
 
@@ -503,7 +505,7 @@ def test_identities_outlive_a_restart(guarded, team):
         a.open(f"{team}/{one}", kind=LATCH if one == "latch" else FIFO)
         b.ready(f"{team}/{one}", b"b's", request_id="r")
     assert a.wait(f"{team}/taken", wait_id="w").ready_by == "b"
-    delivery = a.wait(f"{team}/handed", wait_id="w", ack_timeout=1000).delivery
+    handed = a.wait(f"{team}/handed", wait_id="w", ack_timeout=1000)
     guard.crash()
     a, b = guard.client("a"), guard.client("b")
     assert a.wait(f"{team}/held").ready_by == "b"
@@ -511,10 +513,10 @@ def test_identities_outlive_a_restart(guarded, team):
     again = a.wait(f"{team}/taken", wait_id="w")
     assert (again.signal.data, again.ready_by) == (b"b's", "b")
     assert b.wait(f"{team}/taken", 0, wait_id="w").outcome != READY, "another's outcome"
-    assert kind_of(guard("b", pb.AckRequest(name=f"{team}/handed", wait_id="w",
-                                            delivery=delivery))) == (
-        grpc.StatusCode.ABORTED, "OUTCOME_UNKNOWN")
-    a.ack(f"{team}/handed", "w", delivery)
+    assert kind_of(guard("b", pb.AckRequest(
+        name=f"{team}/handed", wait_id="w", delivery=handed.delivery,
+        generation=handed.generation))) == (grpc.StatusCode.ABORTED, "OUTCOME_UNKNOWN")
+    a.ack(f"{team}/handed", "w", handed)
     assert b.ready(f"{team}/taken", b"b's", request_id="r").effect == REMEMBERED
     assert not a.takes(f"{team}/taken"), "it was the same call"
     assert a.ready(f"{team}/taken", b"a's", request_id="r").effect == REMEMBERED

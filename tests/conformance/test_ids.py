@@ -496,12 +496,13 @@ def test_C70_a_request_id_with_other_content_is_refused(c, name, method):
                                    lambda size: "é" * (size // 2) + "i" * (size % 2)],
                          ids=["ascii", "two bytes each"])
 def test_an_id_of_128_bytes_is_the_longest(c, name, method, id_of):
-    c.open(name)
+    generation = c.open(name).poll_descriptor.generation
     c.ready(name)
 
     def call(size):
         one = id_of(size)
         assert len(one.encode()) == size
+        answer = pb.WaitResponse(delivery=1, generation=generation)
         return {
             "Open": lambda: c.start_open(name, request_id=one),
             "Close": lambda: c.start_close(name, request_id=one),
@@ -510,7 +511,7 @@ def test_an_id_of_128_bytes_is_the_longest(c, name, method, id_of):
             "Ready": lambda: c.start_ready(name, request_id=one),
             "SetDeadline": lambda: c.start_deadline(name, 100, request_id=one),
             "Poll": lambda: c.start_poll([name], wait_id=one),
-            "Ack": lambda: c.start_ack(name, one, 1),
+            "Ack": lambda: c.start_ack(name, one, answer),
         }[method]()
     before = c.get(name)
     field = "wait_id" if method in ("Wait", "Poll", "Ack") else "request_id"
@@ -536,9 +537,9 @@ def test_C72_an_ack_ends_a_hand_off(c, name, kind, parked):
     c.ready(name, b"x")
     answer = call.result() if parked else c.wait(name, wait_id="w", ack_timeout=0.5)
     assert (answer.outcome, answer.attempt) == (READY, 1)
-    c.ack(name, "w", answer.delivery)
+    c.ack(name, "w", answer)
     assert (c.side(name).unacked, c.side(name).returned) == (0, 0)
-    c.ack(name, "w", answer.delivery, generation=answer.generation)
+    c.ack(name, "w", answer)
     c.elapse(0.6)
     assert c.side(name).returned == 0 and not c.takes(name)
     assert c.wait(name, wait_id="w", ack_timeout=0.5) == answer, "the outcome stays its id's"
@@ -553,15 +554,15 @@ def test_C72_without_an_ack_the_ready_comes_back(c, name, kind):
     side = c.side(name)
     assert (side.unacked, side.state) == (0, HELD)
     stale = ("FAILED_PRECONDITION", "STALE_DELIVERY")
-    refusal_of(c.start_ack(name, "w1", first.delivery), *stale)
+    refusal_of(c.start_ack(name, "w1", first), *stale)
     refusal_of(c.start_wait(name, wait_id="w1", ack_timeout=0.05), *stale)
     second = c.wait(name, wait_id="w2", ack_timeout=100)
     assert (second.outcome, second.attempt, second.signal) == (READY, 2, SIGNAL)
     assert second.delivery > first.delivery and second.ready_time == first.ready_time
-    refusal_of(c.start_ack(name, "w1", first.delivery), *stale)
+    refusal_of(c.start_ack(name, "w1", first), *stale)
     refusal_of(c.start_wait(name, wait_id="w1", ack_timeout=0.05), *stale)
     assert c.side(name).unacked == 1
-    c.ack(name, "w2", second.delivery)
+    c.ack(name, "w2", second)
     assert c.side(name).unacked == 0 and not c.takes(name)
 
 
@@ -627,7 +628,37 @@ def test_C72_reset_forgets_and_close_discards_what_came_back(c, name):
             c.open(name)
         assert (c.side(name).returned, c.side(name).state) == (0, NIL)
         assert not c.takes(name)
-    refusal_of(c.start_ack(name, "close", answer.delivery), "ABORTED", "OUTCOME_UNKNOWN")
+    refusal_of(c.start_ack(name, "close", answer), "ABORTED", "STALE_GENERATION")
+
+
+def test_C72_what_comes_back_after_a_reset_is_forgotten(c, name):
+    """And what was handed out after it is not."""
+    c.open(name, kind=FIFO)
+    c.ready(name, b"before")
+    c.ready(name, b"acknowledged", mode=WRITE)
+    before = c.wait(name, wait_id="w1", ack_timeout=0.2)
+    acknowledged = c.wait(name, mode=WRITE, wait_id="w2", ack_timeout=100)
+    assert not c.reset(name, READ_WRITE).forgot, "they are out"
+    c.ack(name, "w2", acknowledged, WRITE)
+    c.ready(name, b"after")
+    c.wait(name, wait_id="w3", ack_timeout=0.2)
+    eventually(lambda: c.side(name).unacked == 0, "their time is over")
+    assert c.side(name).returned == 1
+    refusal_of(c.start_ack(name, "w1", before), "FAILED_PRECONDITION", "STALE_DELIVERY")
+    assert c.wait(name, wait_id="w1", ack_timeout=0.2) == before, "nobody else will have it"
+    again = c.wait(name, 0)
+    assert (again.signal.data, again.attempt) == (b"after", 2)
+    assert not c.takes(name) and not c.takes(name, WRITE)
+
+
+def test_C72_a_reset_that_an_expired_side_refuses_lets_it_come_back(c, name):
+    c.open(name)
+    c.ready(name)
+    c.wait(name, wait_id="w", ack_timeout=0.1)
+    c.deadline(name, 0)
+    assert not c.reset(name).reset
+    c.deadline(name, CLEAR)
+    eventually(lambda: c.side(name).returned == 1, "it is taken back")
 
 
 def test_C72_close_forgets_a_hand_off(c, name):
@@ -635,9 +666,9 @@ def test_C72_close_forgets_a_hand_off(c, name):
     c.ready(name)
     answer = c.wait(name, wait_id="w", ack_timeout=0.05)
     c.close(name)
-    refusal_of(c.start_ack(name, "w", answer.delivery), "ABORTED", "OUTCOME_UNKNOWN")
+    refusal_of(c.start_ack(name, "w", answer), "ABORTED", "OUTCOME_UNKNOWN")
     c.open(name)
-    refusal_of(c.start_ack(name, "w", answer.delivery), "ABORTED", "OUTCOME_UNKNOWN")
+    refusal_of(c.start_ack(name, "w", answer), "ABORTED", "STALE_GENERATION")
     c.elapse(0.1)
     assert not c.takes(name), "nothing comes back to a new life"
 
@@ -647,16 +678,44 @@ def test_C72_an_unknown_ack_changes_nothing(c, name):
     c.ready(name)
     answer = c.wait(name, wait_id="w", ack_timeout=100)
     unknown = ("ABORTED", "OUTCOME_UNKNOWN")
-    refusal_of(c.start_ack(name, "w", answer.delivery + 1), *unknown)
-    refusal_of(c.start_ack(name, "v", answer.delivery), *unknown)
-    refusal_of(c.start_ack(name, "w", answer.delivery, WRITE), *unknown)
-    refusal_of(c.start_ack(f"{name}/missing", "w", answer.delivery), *unknown)
-    refusal_of(c.start_ack(name, "w", answer.delivery, generation=answer.generation + 1),
+    refusal_of(c.start_ack(name, "w", answer, delivery=answer.delivery + 1), *unknown)
+    refusal_of(c.start_ack(name, "v", answer), *unknown)
+    refusal_of(c.start_ack(name, "w", answer, WRITE), *unknown)
+    refusal_of(c.start_ack(f"{name}/missing", "w", answer), *unknown)
+    refusal_of(c.start_ack(name, "w", answer, generation=answer.generation + 1),
                "ABORTED", "STALE_GENERATION")
-    refusal_of(c.start_ack(name, "w", answer.delivery, READ_WRITE), "INVALID_ARGUMENT",
+    refusal_of(c.start_ack(name, "w", answer, generation=0), "INVALID_ARGUMENT", "BAD_OPTIONS",
+               "generation")
+    refusal_of(c.start_ack(name, "w", answer, READ_WRITE), "INVALID_ARGUMENT",
                "BAD_MODE", "mode")
     assert c.side(name).unacked == 1
-    c.ack(name, "w", answer.delivery)
+    c.ack(name, "w", answer)
+
+
+def test_C72_an_ack_of_a_former_life_is_none_of_this_one(c, name):
+    """Deliveries count from 1 in each life."""
+    c.open(name)
+    c.ready(name)
+    former = c.wait(name, wait_id="former", ack_timeout=100)
+    c.close(name)
+    c.open(name)
+    c.ready(name)
+    answer = c.wait(name, wait_id="w", ack_timeout=100)
+    assert answer.delivery == former.delivery
+    for wait_id in ("former", "w"):
+        refusal_of(c.start_ack(name, wait_id, former), "ABORTED", "STALE_GENERATION")
+    assert c.side(name).unacked == 1
+    c.ack(name, "w", answer)
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_C72_ack_timeout_has_a_maximum(c, name, poll):
+    def start(seconds_):
+        fields = {"wait_id": f"w{seconds_}", "ack_timeout": seconds_, "timeout": 0}
+        return c.start_poll([name], **fields) if poll else c.start_wait(name, **fields)
+    c.open(name)
+    start(24 * 3600).result()
+    refusal_of(start(24 * 3600 + 0.1), "INVALID_ARGUMENT", "BAD_TIME", "ack_timeout")
 
 
 @pytest.mark.parametrize("poll", [False, True])
@@ -687,11 +746,11 @@ def test_C72_each_of_a_polls_readys_is_acknowledged_by_itself(c, name):
     c.ready(names[1], b"1", WRITE)
     c.ready(names[2], b"2")
     answer = call.result()
-    delivery = [result.response.delivery for result in answer.results]
-    c.ack(names[1], "p", delivery[1], WRITE)
+    handed = [result.response for result in answer.results]
+    c.ack(names[1], "p", handed[1], WRITE)
     eventually(lambda: c.side(names[0]).returned + c.side(names[2]).returned == 2, "taken back")
     assert c.side(names[1], WRITE).returned == 0
-    refusal_of(c.start_ack(names[0], "p", delivery[0]), "FAILED_PRECONDITION", "STALE_DELIVERY")
+    refusal_of(c.start_ack(names[0], "p", handed[0]), "FAILED_PRECONDITION", "STALE_DELIVERY")
     assert c.wait(names[2], 0).signal.data == b"2"
 
 
@@ -700,13 +759,13 @@ def test_C72_a_wait_and_a_poll_of_one_id_hand_over_each_its_own(c, name):
     c.open(name, kind=FIFO)
     polled = c.park_poll([f"{name}/first", name], wait_id="same", ack_timeout=0.5)
     c.ready(name, b"x")
-    delivery = polled.result().results[0].response.delivery
+    handed = polled.result().results[0].response
     c.ready(name, b"y")
     waited = c.wait(name, wait_id="same", ack_timeout=0.5)
     assert c.side(name).unacked == 2
-    c.ack(name, "same", waited.delivery)
+    c.ack(name, "same", waited)
     eventually(lambda: c.side(name).returned == 1, "it is taken back")
-    refusal_of(c.start_ack(name, "same", delivery), "FAILED_PRECONDITION", "STALE_DELIVERY")
+    refusal_of(c.start_ack(name, "same", handed), "FAILED_PRECONDITION", "STALE_DELIVERY")
     assert c.wait(name, wait_id="same", ack_timeout=0.5) == waited, "which had its Ack"
     assert c.wait(name, 0).signal.data == b"x"
     assert not c.takes(name)
@@ -846,6 +905,19 @@ def test_C75a_and_goes_back_in_front_when_nobody_came(start, name, how):
         assert not c.takes(name)
 
 
+def test_C75a_a_later_reset_forgets_it_and_its_id_keeps_it(start, name):
+    server = start("--linger=300ms")
+    with server.client() as c:
+        c.open(name)
+        cut_off(server, name, "disconnect", wait_id="w")
+        c.await_detached(name)
+        assert c.ready(name, b"x").effect == WOKE
+        assert not c.reset(name).forgot, "it is out"
+        c.elapse(1)
+        assert c.side(name).returned == 0 and not c.takes(name)
+        assert c.wait(name, 0, wait_id="w").signal.data == b"x"
+
+
 def test_C75a_a_time_limit_ends_a_wait_that_lingers(start, name):
     server = start("--linger=1h")
     with server.client() as c:
@@ -883,9 +955,9 @@ def test_C76_idleness_does_not_run_while_a_hand_off_or_a_returned_token_stands(c
     c.elapse(0.8)
     assert c.side(name).returned == 1
     answer = c.wait(name, wait_id="w2", ack_timeout=100)
-    c.ack(name, "w2", answer.delivery)
+    c.ack(name, "w2", answer)
     c.elapse(0.8)
-    assert not c.is_open(name), "nothing stands any more"
+    assert c.is_open(name), "the answer may be found unwritten"
 
 
 def test_hand_offs_and_outcomes_are_counted(start, name):
@@ -907,7 +979,7 @@ def test_hand_offs_and_outcomes_are_counted(start, name):
         answer = c.wait(name, wait_id="w2", ack_timeout=100)
         unacked, returned, _, redelivered, dropped = now()
         assert (unacked, returned, redelivered, dropped) == (1, 0, 1, 0)
-        c.ack(name, "w2", answer.delivery)
+        c.ack(name, "w2", answer)
         assert server.metrics()("waitd_unacked") == 0
         before = server.metrics()("waitd_outcomes")
         c.ready(name, request_id="r")

@@ -467,6 +467,19 @@ def test_C65_max_wait_bounds_a_wait_that_nothing_else_bounds(bounded, name):
     assert timed_out(c.wait(name, ignore_deadline=True), BY_MAX_WAIT)
 
 
+def test_C65_max_wait_is_no_outcome(bounded, name):
+    """The same id waits anew, a poll's as well."""
+    c = bounded
+    c.open(name)
+    for start in (lambda: c.wait(name, wait_id="w"), lambda: c.poll([name], wait_id="p")):
+        for _ in range(2):
+            answer = start()
+            assert timed_out(answer, BY_MAX_WAIT) and seconds(answer.parked) >= 0.1
+        c.ready(name)
+        assert start().outcome == READY
+        assert start().outcome == READY, "which is one"
+
+
 def test_C65_max_wait_shortens_no_timeout_and_no_deadline(bounded, name):
     c = bounded
     c.open(name, kind=FIFO)
@@ -549,14 +562,23 @@ def test_C76_idleness_does_not_run_while_something_stands(c, name, standing):
     call = open_briefly(c, name, begin[standing])
     c.elapse(0.2)
     assert c.is_open(name)
+    # It ends without a READY being handed out, after which idleness begins much later.
     if standing in ("wait", "poll"):
-        c.ready(name)
-        assert call.result().outcome == READY
+        call.cancel()
+    elif standing in ("ready", "write side"):
+        c.reset(name, READ_WRITE)
     c.deadline(name, CLEAR, open_if_missing=options(idle_ttl=0.05))
-    for mode in (READ, WRITE):
-        c.wait(name, 0, mode, open_if_missing=options(idle_ttl=0.05))
-    c.elapse(0.2)
+    c.elapse(0.3)
     assert not c.is_open(name), "nothing stands any more"
+
+
+def test_C76_nor_while_an_answer_may_be_found_unwritten(c, name):
+    """Which is for the linger and a minute: that it ends is tested through the core."""
+    c.open(name, idle_ttl=0.4)
+    c.ready(name)
+    c.wait(name)
+    c.elapse(1)
+    assert c.is_open(name)
 
 
 def test_C76_idleness_begins_when_a_wait_leaves(c, name):

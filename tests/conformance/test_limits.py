@@ -72,6 +72,44 @@ def test_the_limit_of_waiters_is_seen(start, connect, name):
     assert c.ready(name, b"y").effect == WOKE and again.result().signal.data == b"y"
 
 
+def test_a_poll_counts_by_its_targets(start, connect, name):
+    c = connect(start("--max-waiters=3"))
+    names = [f"{name}/{i}" for i in range(4)]
+    for one in names:
+        c.open(one, kind=FIFO)
+    poll = c.park_poll(names[:3])
+    for call in (c.start_wait(names[3]), c.start_poll(names)):
+        refusal_of(call, "RESOURCE_EXHAUSTED", "LIMIT_WAITERS")
+    c.ready(names[0])
+    assert poll.result().outcome == READY
+    c.park(names[3])
+
+
+@pytest.mark.parametrize("flag", ["--max-deliveries=2", "--max-deliveries-per-side=2"])
+def test_the_limit_of_deliveries_is_seen(start, connect, name, flag):
+    """It is charged when the wait begins, and given back by what ends the delivery."""
+    server = start(flag)
+    c = connect(server)
+    c.open(name, kind=FIFO)
+    c.ready(name)
+    answer = c.wait(name, wait_id="1", ack_timeout=100)
+    parked = c.park(name, wait_id="2", ack_timeout=100)
+    full = {"wait_id": "3", "ack_timeout": 100}
+    for call in (c.start_wait(name, **full), c.start_wait(name, 0, **full),
+                 c.start_poll([name], **full)):
+        said = refusal_of(call, "RESOURCE_EXHAUSTED", "LIMIT_DELIVERIES")
+        assert said.metadata["limit"] == "2"
+    assert c.ready(name).effect == WOKE, "no Ready is refused for it"
+    c.ack(name, "1", answer)
+    c.ready(name)
+    assert c.wait(name, 0, **full).outcome == READY
+    c.ack(name, "2", parked.result())
+    c.close(name)
+    c.open(name, kind=FIFO)
+    c.park(name, wait_id="4", ack_timeout=100)
+    c.park(name, wait_id="5", ack_timeout=100, count=2)
+
+
 def test_the_limit_of_sessions_is_seen(start, name):
     server = start("--max-sessions=1")
     with server.client() as c, Stream(c.channel, hello()) as one:
@@ -148,7 +186,7 @@ def test_held_memory_is_free_again(start, name):
 
 def test_outcomes_hold_memory(start, name):
     """Until they are forgotten, here for others; what they hold is what their waits got."""
-    server = start(f"--max-held-bytes={HELD_BYTES_MAX}", "--max-outcomes=5")
+    server = start(f"--max-held-bytes={HELD_BYTES_MAX}", "--max-outcomes=50")
     with server.client() as c:
         c.open(name, kind=FIFO)
         for number in range(30):
@@ -273,12 +311,14 @@ def test_acks_and_cancels_are_not_counted(metered, name):
         one.welcome()
         b.open(name, kind=FIFO)
         b.ready(name)
-        delivery = a.wait(name, wait_id="w", ack_timeout=1000).delivery
+        handed = a.wait(name, wait_id="w", ack_timeout=1000)
         one.send((1, pb.WaitRequest(name=name)))
         eventually(lambda: metered.metrics()("waitd_waiters", mode="read") == 1, "it is parked")
         readys = ((number, pb.ReadyRequest(name=f"{name}/{number}"))
                   for number in range(2, STORM + 2))
-        acks = ((number, pb.AckRequest(name=name, wait_id="w", delivery=delivery))
+        ack = pb.AckRequest(name=name, wait_id="w", delivery=handed.delivery,
+                            generation=handed.generation)
+        acks = ((number, ack)
                 for number in range(STORM + 2, 2 * STORM + 2))
         cancels = ((number, 1) for number in range(2 * STORM + 2, 3 * STORM + 2))
         one.send(*readys, *acks, *cancels)
@@ -287,7 +327,7 @@ def test_acks_and_cancels_are_not_counted(metered, name):
         assert [each.error.reason for each in said].count("LIMIT_RATE") >= STORM - 2 * RATE
         assert all(found[number].HasField("ack") for number in range(STORM + 2, 2 * STORM + 2))
         assert found[1].error.code == grpc.StatusCode.CANCELLED.value[0]
-        calls = [a.start_ack(name, "w", delivery) for _ in range(STORM)]
+        calls = [a.start_ack(name, "w", handed) for _ in range(STORM)]
         assert all(call.exception() is None for call in calls)
 
 

@@ -20,11 +20,11 @@ CAUSES = ["deadline", "wait", "max_wait"]
 DEADLINE_EFFECTS = ["armed", "extended", "shortened", "unchanged", "cleared", "expired", "refused"]
 REASONS = ["BAD_NAME", "BAD_MODE", "BAD_TIME", "BAD_KIND", "BAD_LABELS", "BAD_PAGE_TOKEN",
            "BAD_OPTIONS", "BAD_POLL", "PAYLOAD_TOO_LARGE", "NO_DESCRIPTOR", "EXISTS",
-           "KIND_MISMATCH", "DOUBLE_WAIT", "STALE_GENERATION", "LIMIT_DESCRIPTORS",
-           "LIMIT_WAITERS", "LIMIT_SESSIONS", "LIMIT_UNACKED", "DRAINING", "BAD_ID", "BAD_SESSION",
-           "ID_REUSED", "OUTCOME_UNKNOWN", "TAKEN_OVER", "STALE_DELIVERY", "LIMIT_DISK",
-           "STORE_FAILED", "NO_STORE", "NO_BACKUP_DIR", "BACKUP_FAILED", "LIMIT_BACKUPS",
-           "LIMIT_MEMORY", "LIMIT_RATE", "NO_CREDENTIALS", "FORBIDDEN"]
+           "KIND_MISMATCH", "DOUBLE_WAIT", "STALE_GENERATION", "LIMIT_DESCRIPTORS", "LIMIT_WAITERS",
+           "LIMIT_DELIVERIES", "LIMIT_SESSIONS", "LIMIT_UNACKED", "DRAINING", "BAD_ID",
+           "BAD_SESSION", "ID_REUSED", "OUTCOME_UNKNOWN", "TAKEN_OVER", "STALE_DELIVERY",
+           "LIMIT_DISK", "STORE_FAILED", "NO_STORE", "NO_BACKUP_DIR", "BACKUP_FAILED",
+           "LIMIT_BACKUPS", "LIMIT_MEMORY", "LIMIT_RATE", "NO_CREDENTIALS", "FORBIDDEN"]
 METHODS = ["OpenPollDescriptor", "ClosePollDescriptor", "Reset", "Wait", "Ready", "SetDeadline",
            "Poll", "Ack", "GetPollDescriptor", "ListPollDescriptors"]
 CODES = ["OK", "Canceled", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
@@ -64,7 +64,7 @@ ZERO_AT_START = {
 }
 NOT_ZERO = {
     "waitd_limit": product(resource=["descriptors", "waiters", "payload_bytes", "held_bytes",
-                                     "outcomes", "sessions"]),
+                                     "outcomes", "deliveries", "sessions"]),
     "process_start_time_seconds": [{}],
     "process_virtual_memory_bytes": [{}],
     "process_resident_memory_bytes": [{}],

@@ -121,7 +121,7 @@ def hand_over_faults(hand_overs, sent):
 
 def sum_faults(names, operations, hand_overs):
     """C71: Readys accepted = handed out and kept + coalesced + there in the end + forgotten."""
-    accepted, coalesced, forgot = (collections.Counter() for _ in range(3))
+    accepted, coalesced, resets, forgot = (collections.Counter() for _ in range(4))
     for one in operations:
         if len(one.outcomes) != 1 or one.outcomes[0].HasField("error"):
             continue
@@ -130,6 +130,7 @@ def sum_faults(names, operations, hand_overs):
             accepted[one.request.name] += effect in (WOKE, REMEMBERED, COALESCED)
             coalesced[one.request.name] += effect == COALESCED
         elif isinstance(one.request, pb.ResetRequest):
+            resets[one.request.name] += 1
             forgot[one.request.name] += result_of(one.outcomes[0]).forgot
     kept = {(name, answer.signal.data) for name, answer, comes_back in hand_overs if not comes_back}
     back = {(name, answer.signal.data) for name, answer, comes_back in hand_overs if comes_back}
@@ -137,8 +138,8 @@ def sum_faults(names, operations, hand_overs):
         count = sum(each == name for each, _ in kept)
         missing = accepted[name] - count - coalesced[name]
         # A Reset that forgot something forgot the READY that was remembered, or some of those that
-        # had come back, or both.
-        most = forgot[name] + sum(each == name for each, _ in back - kept) if forgot[name] else 0
+        # had come back, or both. And what comes back after any Reset is forgotten then.
+        most = forgot[name] + sum(each == name for each, _ in back - kept) if resets[name] else 0
         if not forgot[name] <= missing <= most:
             yield (f"{'lost' if missing > most else 'too many'}: on {name} {accepted[name]} "
                    f"accepted, {count} kept, {coalesced[name]} coalesced, "
@@ -209,7 +210,6 @@ def honest():
     history.wait(b"again", attempt=3)
     history.add(pb.WaitRequest(name="a"), wait=pb.WaitResponse(outcome=pb.OUTCOME_TIMED_OUT))
     history.add(pb.WaitRequest(name="a"), error=pb.OperationError(reason="STALE_DELIVERY"))
-    history.reset(forgot=False)
     history.ready(b"left", REMEMBERED)
     history.leave(b"left")
     return history
@@ -222,6 +222,15 @@ def with_resets():
     history.ready(b"gone back", REMEMBERED)
     history.wait(b"gone back", ack_timeout=0.05)
     history.reset()
+    return history
+
+
+def with_a_reset_before_it_comes_back():
+    """Which forgets nothing by itself."""
+    history = honest()
+    history.ready(b"out", REMEMBERED)
+    history.wait(b"out", ack_timeout=0.05)
+    history.reset(forgot=False)
     return history
 
 
@@ -280,7 +289,7 @@ HIDDEN_BY_RESETS = {"one that came back is lost", "a coalesced one was handed ov
                     "a Reset forgot what was used"}
 
 
-@pytest.mark.parametrize("history", [honest, with_resets])
+@pytest.mark.parametrize("history", [honest, with_resets, with_a_reset_before_it_comes_back])
 def test_the_checker_finds_nothing_in_an_honest_history(history):
     assert history().faults() == []
 

@@ -8,9 +8,9 @@ import time
 import grpc
 import pytest
 from harness import (
-    ARMED, BY_DEADLINE, CALL_LIMIT_S, COALESCED, FIFO, HELD, KINDS, LATCH, NIL, READ_WRITE, READY,
-    REMEMBERED, TIMED_OUT, WOKE, WRITE, clean_environment, duration, eventually, options,
-    refusal_of, refused, seconds, timed_out)
+    ARMED, BY_DEADLINE, BY_MAX_WAIT, CALL_LIMIT_S, CLOSED, COALESCED, FIFO, HELD, KINDS, LATCH, NIL,
+    READ_WRITE, READY, REMEMBERED, TIMED_OUT, WOKE, WRITE, clean_environment, duration, eventually,
+    options, refusal_of, refused, seconds, timed_out)
 from session import Session, Stream, hello, result_of
 from waitd.v1 import waitd_pb2 as pb
 
@@ -99,16 +99,19 @@ def test_what_was_closed_stays_closed_and_no_generation_comes_again(durable, nam
     for number in range(3):
         for one in ("kept", "closed", "again"):
             opened = c.open(f"{name}/{number}/{one}").poll_descriptor.generation
-            assert opened not in seen and opened > max(seen, default=0)
+            assert opened not in seen
             seen.add(opened)
+        former = opened
         c.close(f"{name}/{number}/closed")
         c.close(f"{name}/{number}/again")
-        seen.add(c.open(f"{name}/{number}/again").poll_descriptor.generation)
+        opened = c.open(f"{name}/{number}/again").poll_descriptor.generation
+        assert opened not in seen and opened > former, "a name's grow"
+        seen.add(opened)
         c = durable.crash()
         assert [c.is_open(f"{name}/{number}/{one}") for one in ("kept", "closed", "again")] == [
             True, False, True]
     with refused("ABORTED", "STALE_GENERATION"):
-        c.ready(f"{name}/0/again", generation=min(seen))
+        c.ready(f"{name}/2/again", generation=former)
 
 
 def test_a_generation_does_not_come_again_though_its_name_was_never_stored(durable, name):
@@ -266,6 +269,50 @@ def test_a_wait_without_an_id_is_handed_over_at_most_once(durable, name):
     assert c.ready(name, b"2").effect == REMEMBERED
 
 
+RELEASES = {
+    "latch": (READY, lambda c, name, **retry: c.start_ready(name, b"x", **retry)),
+    "deadline": (TIMED_OUT, lambda c, name, **retry: c.start_deadline(name, 0, **retry)),
+    "close": (CLOSED, lambda c, name, **retry: c.start_close(name, **retry)),
+}
+
+
+@pytest.mark.parametrize("how", RELEASES)
+def test_a_crash_in_a_release_of_many(durable, name, how):
+    """It takes many holds of a lock and many commits. Whoever was told of it has the same again,
+    the others find the name as it left it, and the count knows of those who were told."""
+    c, count = durable.c, 10_000
+    c.open(name, kind=LATCH)
+    wanted, release = RELEASES[how]
+
+    def waits(number):
+        return [(i, pb.WaitRequest(name=name, wait_id=f"w{number}-{i}", timeout=duration(1000)))
+                for i in range(1, 1001)]
+
+    def park(number):
+        one = Stream(c.channel, hello())
+        one.welcome()
+        one.send(*waits(number))
+        return one
+    streams = [park(number) for number in range(count // 1000)]
+    c.await_parked(name, count)
+    call = release(c, name, request_id="r")
+    told = {result.id: result.wait for result in streams[0].next().results}
+    durable.server.kill()
+    assert told and (call.exception() is None or ended(call))
+    c = durable.begin()
+    assert c.is_open(name) == (how != "close")
+    again = release(c, name, request_id="r", first_sent_ago=1).result()
+    for number in range(count // 1000):
+        for i, result in park(number).results(1000).items():
+            if number == 0 and i in told:
+                assert result.wait == told[i]
+            elif how == "close" and result.HasField("error"):
+                assert result.error.reason == "NO_DESCRIPTOR"
+            else:
+                assert result.wait.outcome == wanted
+    assert again.woken >= len(told)
+
+
 # Hand-offs
 
 
@@ -282,13 +329,78 @@ def test_a_hand_off_is_taken_back_at_its_instant(durable, name):
     eventually(lambda: c.side(name).returned == 1, "it is taken back")
     assert time.monotonic() - begin > 1.5
     c = durable.crash()
-    refusal_of(c.start_ack(name, "w1", first.delivery), "FAILED_PRECONDITION", "STALE_DELIVERY")
+    refusal_of(c.start_ack(name, "w1", first), "FAILED_PRECONDITION", "STALE_DELIVERY")
     second = c.wait(name, wait_id="w2", ack_timeout=1000)
     assert (second.attempt, second.signal) == (2, SIGNAL) and second.delivery > first.delivery
-    c.ack(name, "w2", second.delivery)
+    c.ack(name, "w2", second)
     c = durable.crash()
-    c.ack(name, "w2", second.delivery)
+    c.ack(name, "w2", second)
     assert (c.side(name).unacked, c.side(name).returned) == (0, 0) and not c.takes(name)
+
+
+def test_a_reset_and_a_close_after_a_hand_off_hold(durable, name):
+    c = durable.c
+    handed = {}
+    for one in ("reset", "closed"):
+        c.open(f"{name}/{one}")
+        c.ready(f"{name}/{one}", b"x")
+        handed[one] = c.wait(f"{name}/{one}", wait_id="w", ack_timeout=1)
+    c.reset(f"{name}/reset")
+    c.close(f"{name}/closed")
+    c = durable.crash()
+    refusal_of(c.start_ack(f"{name}/closed", "w", handed["closed"]), "ABORTED", "OUTCOME_UNKNOWN")
+    c.open(f"{name}/closed")
+    refusal_of(c.start_ack(f"{name}/closed", "w", handed["closed"]), "ABORTED", "STALE_GENERATION")
+    eventually(lambda: c.side(f"{name}/reset").unacked == 0, "its time is over")
+    for _ in range(2):
+        refusal_of(c.start_ack(f"{name}/reset", "w", handed["reset"]), "FAILED_PRECONDITION",
+                   "STALE_DELIVERY")
+        for one in handed:
+            side = c.side(f"{name}/{one}")
+            assert (side.unacked, side.returned, side.state) == (0, 0, NIL)
+        c = durable.crash()
+
+
+def test_what_a_reset_forgot_stays_the_answer_of_its_wait(durable, name):
+    """Nobody else has it."""
+    c = durable.c
+    c.open(name)
+    c.ready(name, b"x")
+    handed = c.wait(name, wait_id="w", ack_timeout=0.1)
+    c.reset(name)
+    eventually(lambda: c.side(name).unacked == 0, "its time is over")
+    assert c.wait(name, wait_id="w", ack_timeout=0.1) == handed
+    c = durable.crash()
+    assert c.wait(name, wait_id="w", ack_timeout=0.1) == handed
+
+
+def test_deliveries_count_in_their_limit_from_the_start(start, name):
+    durable = Durable(start("--store=rocksdb", "--max-deliveries=2"))
+    c = durable.c
+    c.open(name, kind=FIFO)
+    handed = []
+    for number in range(2):
+        c.ready(name)
+        handed.append(c.wait(name, wait_id=f"w{number}", ack_timeout=100))
+    c = durable.crash()
+    refusal_of(c.start_wait(name, wait_id="w2", ack_timeout=100), "RESOURCE_EXHAUSTED",
+               "LIMIT_DELIVERIES")
+    assert c.wait(name, wait_id="w0", ack_timeout=100) == handed[0], "which it has already"
+    c.ack(name, "w1", handed[1])
+    c.park(name, wait_id="w2", ack_timeout=100)
+    durable.disconnect()
+
+
+def test_max_wait_is_no_outcome_after_a_crash(start, name):
+    durable = Durable(start("--store=rocksdb", "--max-wait=100ms"))
+    c = durable.c
+    c.open(name)
+    assert timed_out(c.wait(name, wait_id="w"), BY_MAX_WAIT)
+    c = durable.crash()
+    assert timed_out(c.wait(name, wait_id="w"), BY_MAX_WAIT)
+    c.ready(name, b"x")
+    assert c.wait(name, wait_id="w").signal.data == b"x"
+    durable.disconnect()
 
 
 def test_a_ready_that_nobody_came_for_goes_back(start, name):

@@ -107,7 +107,7 @@ def test_each_operation_answers_as_its_call(c, stream, name):
         (1, open_(name, kind=0)), (2, ready(name, b"x")), (3, pb.ResetRequest(name=name)),
         (4, pb.SetDeadlineRequest(name=name, timeout=duration(0))), (5, wait(name)),
         (6, pb.PollRequest(targets=[pb.PollRequest.Target(name=name)])),
-        (7, pb.AckRequest(name=name, wait_id="w", delivery=1)),
+        (7, pb.AckRequest(name=name, wait_id="w", delivery=1, generation=generation)),
         (8, pb.ClosePollDescriptorRequest(name=name)), (9, wait(name)), (10, wait("")))
     found = stream.results(10)
     assert found[1].open.poll_descriptor.generation == generation
@@ -237,7 +237,7 @@ def test_results_not_acknowledged_have_a_limit_and_an_ack_lets_go_on(start, name
         c.open(name, kind=FIFO)
         one.send((1, wait(name, wait_id="w", ack_timeout=duration(100))), (2, wait(name)))
         c.ready(name, b"x")
-        delivery = one.results(1, acks=False)[1].wait.delivery
+        handed = one.results(1, acks=False)[1].wait
         for i in (3, 4, 5):
             one.send((i, pb.ResetRequest(name=name)))
             assert one.results(1, acks=False)[i].HasField("reset")
@@ -246,7 +246,8 @@ def test_results_not_acknowledged_have_a_limit_and_an_ack_lets_go_on(start, name
             check_refusal(SessionError(one.results(1, acks=False)[i].error), EXHAUSTED,
                           "LIMIT_UNACKED")
         assert c.side(name).waiters == 1, "a refused one did nothing"
-        one.send((8, pb.AckRequest(name=name, wait_id="w", delivery=delivery)))
+        one.send((8, pb.AckRequest(name=name, wait_id="w", delivery=handed.delivery,
+                                   generation=handed.generation)))
         assert one.results(1, acks=False)[8].HasField("ack")
         one.send((9, 2))
         response = one.next()

@@ -14,7 +14,7 @@ import bisect
 import random
 
 import global_checks
-from spec import EXPIRED, LATEST, PENDING, SLACK, Item, Mismatch, Step
+from spec import EXPIRED, LATEST, SLACK, UNACKED, Item, Mismatch, Step
 from history import MS
 
 # A message's instant is read when it arrives; how long it may take until it is carried out.
@@ -306,7 +306,7 @@ class Search:
                 if deadline is not None and deadline != EXPIRED and deadline[0] <= horizon + SLACK:
                     moves.append((deadline[1], "expire", (name, number)))
                 for which, hand_off in enumerate(side[4]):
-                    if hand_off[7] == PENDING and hand_off[5] <= horizon + SLACK:
+                    if hand_off[7] in UNACKED and hand_off[5] <= horizon + SLACK:
                         moves.append((hand_off[6], "take back", (name, number), which,
                                       hand_off[5]))
 

@@ -25,7 +25,7 @@ from checker import check
 from history import MS, History, Op
 import power
 from process import Waitd, wall_offset_ns
-from workload import Run
+from workload import MAX_WAIT_MS, Run
 
 STORE_FLAGS = ["--store=rocksdb", "--sync=always"]
 # Less than this says nothing: the run is void.
@@ -53,8 +53,8 @@ class Crash:
         # A slow disk is cut where a fast one hardly ever is: between two syncs of a start.
         sync_us = self._random.choice([0, 8000])
         env = power.environment(pathlib.Path(directory), sync_us=sync_us) if self._cuts else None
-        self._server = Waitd(directory, options.flags, env)
-        self._run = Run(self._server.address, wall_offset_ns(), options.seed)
+        self._server = Waitd(directory, [*options.flags, f"--max-wait={MAX_WAIT_MS}ms"], env)
+        self._run = Run(self._server.address, wall_offset_ns(), options.seed, max_wait=True)
         self.history = self._run.history
 
     def run(self):

@@ -211,7 +211,7 @@ def _deadlines(ops):
 
 
 def _generations(ops):
-    """A generation is of one life of one name, and never comes again."""
+    """A generation is of one life of one name, and never comes again. Of one name they grow."""
     wrong, owner, closed, created = [], {}, {}, {}
     told = []
     for op in ops:
@@ -234,6 +234,17 @@ def _generations(ops):
     for op, _, generation in told:
         if generation in closed and op.call > closed[generation]:
             wrong.append(f"generation came again: {op}")
+    by_name = collections.defaultdict(list)
+    for op, name, generation in told:
+        by_name[name].append((op, generation))
+    for several in by_name.values():
+        ended, at, latest = sorted(several, key=lambda one: one[0].ret), 0, 0
+        for op, generation in sorted(several, key=lambda one: one[0].call):
+            while ended[at][0].ret < op.call:
+                latest = max(latest, ended[at][1])
+                at += 1
+            if generation < latest:
+                wrong.append(f"generations do not grow: {latest}; then {op}")
     return wrong
 
 

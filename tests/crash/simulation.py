@@ -27,6 +27,8 @@ BUGS = [
     "any generation will do", "ready before expired", "condition ignored",
     "repeated with another answer", "a time out uses it up", "double waits are let in",
     "hand-offs lost at a restart", "clear does nothing", "heartbeats revive",
+    "handed out comes back after a reset", "reset acknowledges what is handed out",
+    "hand-offs outlive their life", "acks of any life", "acks lost at a restart",
 ]
 
 
@@ -55,7 +57,7 @@ class Server:
     @staticmethod
     def copy(table):
         """Answers are never changed, and need no copy of their own."""
-        return {key: value.copy() if key in ("ids", "acked") else copy.deepcopy(value)
+        return {key: value.copy() if key == "ids" else copy.deepcopy(value)
                 for key, value in table.items()}
 
     def commit(self):
@@ -93,6 +95,9 @@ class Server:
                 desc["delivery"] = 0
             if self.bug == "hand-offs lost at a restart":
                 desc["pending"] = []
+            if self.bug == "acks lost at a restart":
+                desc["pending"] += [{**each, "due": self.now() + 100 * MS}
+                                    for each in desc["acked"].values()]
         if self.bug == "ids lost at a restart":
             self.table["ids"] = {}
         if self.bug == "generations come again":
@@ -205,7 +210,12 @@ class Server:
         self.table["generation"] += 1
         desc = self.table["descs"][name] = {
             "gen": self.table["generation"], "kind": kind, "ready": None, "coalesced": 0,
-            "returned": [], "pending": [], "deadline": None, "delivery": 0, "used": None}
+            "returned": [], "pending": [], "acked": {}, "deadline": None, "delivery": 0,
+            "reset_through": 0, "used": None}
+        if self.bug == "hand-offs outlive their life":
+            desc["pending"] = self.table.pop(("pending", name), [])
+            for one in desc["pending"]:
+                self.world.at(one["due"], self.take_back, name, desc["gen"], one["of"])
         if self.bug == "close keeps ready":
             desc["ready"] = self.table.get(("kept", name))
         return desc
@@ -230,7 +240,7 @@ class Server:
                 self.limit(wait, self.now() + 300 * MS)
             else:
                 woken += self.lose(wait, name, "CLOSED")
-        self.table["kept", name] = desc["ready"]
+        self.table["kept", name], self.table["pending", name] = desc["ready"], desc["pending"]
         del self.table["descs"][name]
         self.answer(op, {"woken": woken})
 
@@ -242,6 +252,9 @@ class Server:
         forgot = reset and bool(desc["ready"] or desc["returned"])
         if reset and self.bug != "reset forgets nothing":
             desc["ready"], desc["returned"], desc["coalesced"] = None, [], 0
+            desc["reset_through"] = desc["delivery"]
+            if self.bug == "reset acknowledges what is handed out":
+                desc["pending"] = []
         self.answer(op, {"reset": reset, "forgot": forgot})
 
     def do_get(self, op):
@@ -359,6 +372,9 @@ class Server:
             if one["due"] > self.now():
                 continue
             desc["pending"].remove(one)
+            if (one["delivery"] <= desc["reset_through"]
+                    and self.bug != "handed out comes back after a reset"):
+                continue
             one["attempt"] += self.bug != "attempts do not count"
             desc["returned"].append(one)
             desc["returned"].sort(key=lambda each: each["delivery"])
@@ -367,19 +383,22 @@ class Server:
 
     def do_ack(self, op):
         desc = self.table["descs"].get(op.names[0])
-        known = desc and [each for each in desc["pending"] if each["of"] == op.req["of"]]
-        acked = self.table.setdefault("acked", set())
-        if desc and known:
+        if desc is None:
+            self.answer(op, err="OUTCOME_UNKNOWN")
+            return
+        known = [each for each in desc["pending"] if each["of"] == op.req["of"]]
+        other = desc["gen"] != op.req["generation"] and self.bug != "acks of any life"
+        if other:
+            self.answer(op, err="STALE_GENERATION")
+        elif known:
             if self.bug != "acknowledged and taken back":
                 desc["pending"].remove(known[0])
-            acked.add((desc["gen"], op.req["of"]))
+            desc["acked"][op.req["of"]] = known[0]
             self.answer(op, {})
-        elif desc and (desc["gen"], op.req["of"]) in acked:
+        elif op.req["of"] in desc["acked"]:
             self.answer(op, {})
-        elif desc and desc["gen"] == op.req["was"]:
-            self.answer(op, err="STALE_DELIVERY")
         else:
-            self.answer(op, err="OUTCOME_UNKNOWN")
+            self.answer(op, err="STALE_DELIVERY")
 
     def do_deadline(self, op):
         desc = self.find(op)
@@ -505,7 +524,7 @@ class World:
         self._numbers = itertools.count(1)
         self._waiting, self._running = [], 0
         self.objects = [{"f": FIFO}, {"e": EXCLUSIVE}, {"l": LATCH}, {"c": FIFO}, {"a": FIFO},
-                        {"p/f": FIFO, "p/e": EXCLUSIVE, "p/g": FIFO}, {"d": FIFO}]
+                        {"p/f": FIFO, "p/e": EXCLUSIVE, "p/g": FIFO}, {"d": FIFO}, {"h": FIFO}]
         for which, names in enumerate(self.objects):
             for _ in range(clients):
                 self._start(self._client(which, names, calls))
@@ -626,18 +645,19 @@ class World:
             name = pick(list(names))
             kind, dice, has_id = names[name], chance(), chance() < 0.85
             wait = dict(open=kind, timeout=pick([0, 0, 5, 30, 100, 300]) * MS)
-            if "a" in names and chance() < 0.15:
+            acks = names.keys() & {"a", "h"}
+            if acks and chance() < 0.15:
                 yield self._call("get", [name])
             elif len(names) > 1 and dice < 0.35:
                 some = self.random.sample(sorted(names), pick([2, 3]))
                 yield self._call("poll", some, has_id, need=pick(range(1, len(some) + 1)),
                                  timeout=wait["timeout"])
-            elif dice < 0.45 and "a" in names:
+            elif dice < 0.45 and acks:
                 ack = pick([50, 150]) * MS
                 got = yield self._call("wait", [name], ack_timeout=ack, **wait)
                 if got.ans and got.ans["outcome"] == "READY" and chance() < 0.7:
                     yield self._call("ack", [name], of=got.index, delivery=got.ans["delivery"],
-                                     was=got.ans["gen"])
+                                     generation=got.ans["gen"])
             elif dice < 0.45:
                 got = yield self._call("wait", [name], has_id, **wait)
                 if got.has_id and got.ans and chance() < 0.05:
@@ -646,14 +666,14 @@ class World:
                 condition = pick(["WAITING", "NOT_EXPIRED"]) if chance() < 0.15 else None
                 yield self._call("ready", [name], has_id, open=kind, condition=condition,
                                  data=f"{next(self._numbers)}")
-            elif dice < 0.87 and "c" in names:
+            elif dice < 0.87 and "c" in names or dice < 0.84 and "h" in names:
                 yield self._call("close", [name])
             elif dice < 0.94 and names.keys() & {"c", "d", "l", "p/f"}:
                 timeout = pick([0, 20, 100, 500, None, None])
                 condition = "ARM_OR_EXTEND" if chance() < 0.3 and timeout else None
                 yield self._call("deadline", [name], open=kind, condition=condition,
                                  timeout=None if timeout is None else timeout * MS)
-            elif dice < 0.96:
+            elif dice < 0.96 and "a" not in names:
                 yield self._call("reset", [name])
             elif "c" in names:
                 yield self._call("ready", [name], open=kind, data=f"{next(self._numbers)}",

@@ -20,7 +20,9 @@ SLACK = 25 * MS  # between two readings of clocks, one of which may be a schedul
 GRACE = 5_000 * MS  # by then every timer has run
 LATEST = 1 << 62
 
-PENDING, ACKED, STALE = 0, 1, 2
+# Of a hand-off. PASSED: it waits for its Ack, but a Reset has come, so that it does not come back.
+PENDING, PASSED, ACKED, STALE = 0, 1, 2, 3
+UNACKED = (PENDING, PASSED)
 
 # Data that no answer tells of, so that it need not be told apart: states that are the same but for
 # it are one.
@@ -67,6 +69,11 @@ class Side:
     def forget(self, kind):
         expect(kind == LATCH or self.ready in (None, UNSEEN), "it is handed over later")
         self.ready, self.coalesced, self.opening, self.returned = None, 0, None, ()
+
+    def pass_by(self):
+        """What was handed out until now will not come back."""
+        self.pending = tuple((*each[:-1], PASSED if each[-1] == PENDING else each[-1])
+                             for each in self.pending)
 
     def leave(self, item):
         self.parked = tuple(other for other in self.parked if other != item)
@@ -115,6 +122,8 @@ class Item:
         self.need = max(1, request.get("need") or 0)
         self.attempts = op.attempts or [[op.call, None]]
         self.until = LATEST if self.timeout is None else op.call + max(0, self.timeout)
+        if op.ans and op.ans.get("cause") == "MAX_WAIT":
+            self.until = op.call + op.ans["parked"]  # how long that is, no request tells
         # Of a wait: by target the delivery before its own that an answer tells of, and whose it is.
         self.after = {}
         self.data = [UNSEEN, UNSEEN]  # of a Ready, on each side
@@ -203,11 +212,17 @@ class Step:
         """A hand-off was not acknowledged in time."""
         side = self.side(target)
         delivery, data, attempt, coalesced, wait, *due = side.pending[which]
-        assert due.pop() == PENDING
+        status = due.pop()
+        assert status in UNACKED
         rest = side.pending[:which] + side.pending[which + 1:]
         if self._items[wait].acks.get(target):
             rest += ((delivery, data, attempt, coalesced, wait, *due, STALE),)
         side.pending = rest
+        if status == PASSED:
+            # A poll may be stale for another signal of its.
+            expect(self._items[wait].kind == "poll" or not self._items[wait].stale(),
+                   "nobody else has it: it stays its wait's")
+            return
         side.returned = tuple(sorted(side.returned + ((delivery, data, attempt + 1, coalesced),)))
         self._serve(target, now)
 
@@ -256,7 +271,7 @@ class Step:
         for _, number in sorted(due):
             self.expire((name, number))
         for side in desc.sides:
-            expect(not any(each[6] + GRACE < call and each[7] == PENDING for each in side.pending),
+            expect(not any(each[6] + GRACE < call and each[7] in UNACKED for each in side.pending),
                    "a hand-off that does not come back")
 
     def _unlink(self, item):
@@ -404,6 +419,7 @@ class Step:
                 continue
             forgot = forgot or side.has_ready()
             side.forget(desc.kind)
+            side.pass_by()
         if item.op.ans:
             expect(item.op.ans["reset"] == reset, "reset or not")
             expect(item.op.ans["forgot"] == forgot, "forgot or not")
@@ -571,7 +587,11 @@ class Step:
     def _ack(self, item):
         op, name = item.op, item.names[0]
         target, wait = (name, op.sides()[0]), item.wait
-        side = self.side(target)
+        desc, side = self.desc(name), self.side(target)
+        if desc and desc.generation != op.req["generation"]:
+            # No answer has told this life yet, or another one than that of the delivery.
+            self._refuse(item, "STALE_GENERATION")
+            return
         which = next((number for number, each in enumerate(side.pending)
                       if each[4] == wait and each[0] == op.req["delivery"]), None) if side else None
         if which is None:
@@ -582,11 +602,15 @@ class Step:
             self._refuse(item, "STALE_DELIVERY")
             return
         expect(found[-1] == ACKED or op.call <= found[6] + SLACK, "acknowledged too late")
+        # An earlier attempt may have done it, whose answer was lost, before the name was closed.
+        before_close = (op.err in ("OUTCOME_UNKNOWN", "STALE_GENERATION")
+                        and len(item.attempts) > 1)
         rest = side.pending[:which] + side.pending[which + 1:]
-        if self._items[wait].acks[target] > 1:
+        if self._items[wait].acks[target] > 1 or before_close:
             rest += ((*found[:-1], ACKED),)
         side.pending = rest
-        self._done(item)
+        if not before_close:
+            self._done(item)
 
     def _get(self, item):
         desc = self._resolve(item)
@@ -596,7 +620,7 @@ class Step:
             expect(item.op.ans["kind"] == desc.kind, "another kind")
             desc.learn(item.op.ans["gen"])
             for side, told in zip(desc.sides, item.op.ans["sides"]):
-                pending = sum(each[-1] == PENDING for each in side.pending)
+                pending = sum(each[-1] in UNACKED for each in side.pending)
                 expect(told["unacked"] == pending, f"{pending} hand-offs wait for their Ack")
                 expect(told["returned"] == len(side.returned), f"{len(side.returned)} came back")
                 if not side.parked:

@@ -110,6 +110,7 @@ class Maker:
                         timeout=None if timeout is None else timeout * MS, **more)
 
     def ack(self, call, ret, of, delivery=1, err=None, **more):
+        more.setdefault("generation", of.ans.get("gen"))
         return self.add("ack", call, ret, of=of.index, delivery=delivery, err=err,
                         ans=None if err else {}, **more)
 
@@ -717,7 +718,178 @@ def hand_off_lost_over_a_restart(m):
     m.ack(100, 101, of, err="OUTCOME_UNKNOWN")
 
 
+def of_both(m):
+    """A poll that took both of two names."""
+    two_names(m)
+    m.ready(10, 11, "x", gen=7)
+    m.ready(12, 13, "y", name="b", gen=9)
+    m.generation = 7
+    return m.poll(20, 21, ["a", "b"], {0: m.got("x"), 1: m.got("y", gen=9)}, need=2,
+                  ack_timeout=100 * MS)
+
+
+@good
+def each_of_a_polls_is_acknowledged_by_itself(m):
+    of = of_both(m)
+    m.ack(30, 31, of, generation=7)
+    m.wait(300, 301, "y", name="b", attempt=2, delivery=2, gen=9)
+    m.ack(310, 311, of, name="b", generation=9, err="STALE_DELIVERY")
+    m.ack(320, 321, of, generation=7)
+    m.timed_out(400, 401)
+    m.quiesce(9000)
+
+
+@bad("search", "checks")
+def one_of_a_polls_is_acknowledged_and_back(m):
+    of = of_both(m)
+    m.ack(30, 31, of, name="b", generation=9)
+    m.wait(300, 301, "y", name="b", attempt=2, delivery=2, gen=9)
+
+
+@good
+def close_ends_what_is_handed_out(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.close(30, 31)
+    m.ack(40, 41, of, err="OUTCOME_UNKNOWN")
+    m.open(50, 51, gen=8)
+    m.ack(60, 61, of, err="STALE_GENERATION")
+    m.get(300, 301)
+    m.timed_out(310, 311)
+    m.quiesce(9000)
+
+
+@bad("search")
+def comes_back_to_another_life(m):
+    m.ready(10, 11, "x")
+    m.wait(20, 21, "x", ack_timeout=100)
+    m.close(30, 31)
+    m.open(50, 51, gen=8)
+    m.wait(300, 301, "x", attempt=2, delivery=2)
+
+
+@bad("search")
+def acknowledged_in_another_life(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.close(30, 31)
+    m.open(50, 51, gen=8)
+    m.ack(60, 61, of)
+
+
+@bad("search")
+def acknowledged_after_the_close(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.close(30, 31)
+    m.ack(60, 61, of)
+
+
+@bad("search")
+def a_life_that_is_open_is_not_stale(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.ack(60, 61, of, err="STALE_GENERATION")
+
+
+@good
+def acknowledged_before_the_close_and_answered_after_it(m):
+    """The first attempt did it, its answer was lost in the crash."""
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.ack(30, 320, of, err="OUTCOME_UNKNOWN", attempts=[(30, 41), (315, None)])
+    m.crash(40, 41)
+    m.get(200, 201)
+    m.timed_out(210, 211)
+    m.close(300, 301)
+
+
+@bad("search")
+def acknowledged_before_the_close_by_one_attempt(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.ack(30, 320, of, err="OUTCOME_UNKNOWN", attempts=[(30, None)])
+    m.get(200, 201)
+    m.timed_out(210, 211)
+    m.close(300, 301)
+
+
+@good
+def a_later_reset_lets_nothing_come_back(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.reset(30, 31, forgot=False)
+    m.get(40, 41, unacked=1)
+    m.crash(42, 43)
+    m.get(300, 301)
+    m.ack(310, 311, of, err="STALE_DELIVERY")
+    m.timed_out(320, 321)
+    m.quiesce(9000)
+
+
+@good
+def a_later_reset_lets_it_be_acknowledged(m):
+    m.ready(10, 11, "x")
+    of = m.wait(20, 21, "x", ack_timeout=100)
+    m.reset(30, 31, forgot=False)
+    m.ack(40, 41, of)
+    m.ack(42, 43, of)
+
+
+@good
+def an_earlier_reset_lets_it_come_back(m):
+    m.reset(5, 6, forgot=False)
+    m.ready(10, 11, "x")
+    m.wait(20, 21, "x", ack_timeout=100)
+    m.wait(300, 301, "x", attempt=2, delivery=2)
+
+
+@bad("search")
+def comes_back_after_a_later_reset(m):
+    m.ready(10, 11, "x")
+    m.wait(20, 21, "x", ack_timeout=100)
+    m.reset(30, 31, forgot=False)
+    m.wait(300, 301, "x", attempt=2, delivery=2)
+
+
+@bad("search")
+def a_reset_makes_no_wait_stale(m):
+    m.ready(10, 11, "x")
+    m.wait(20, 400, err="STALE_DELIVERY", ack_timeout=100, attempts=[(20, 31), (390, None)])
+    m.crash(30, 31)
+    m.reset(50, 51, forgot=False)
+    m.get(60, 61, unacked=1)
+    m.get(300, 301)
+    m.timed_out(410, 411)
+
+
+@bad("search")
+def a_reset_that_was_not_made_lets_nothing_be_forgotten(m):
+    """It left the side as it was, for that has expired."""
+    m.ready(10, 11, "x")
+    m.wait(20, 21, "x", ack_timeout=100)
+    m.deadline(22, 23, "EXPIRED", timeout=0)
+    m.reset(30, 31, forgot=False, reset=False)
+    m.deadline(32, 33, "CLEARED")
+    m.get(8000, 8001)
+
+
 # Retries
+
+
+@good
+def max_wait_ends_it_and_the_same_id_waits_anew(m):
+    """Which is another call, as workload.py has it."""
+    m.timed_out(10, 111, cause="MAX_WAIT", timeout=None, parked=100)
+    m.ready(120, 121, "x")
+    m.wait(130, 131, "x")
+
+
+@bad("search")
+def max_wait_ends_who_should_have_been_woken(m):
+    m.timed_out(10, 111, cause="MAX_WAIT", timeout=None, parked=100)
+    m.ready(50, 51, "x")
+    m.wait(130, 131, "x")
 
 
 @bad("checks")

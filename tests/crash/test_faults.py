@@ -77,7 +77,8 @@ class Script:
         do("wait", "l", timeout=0)
         do("ready", "b", data="4")
         op, identity = do("wait", "b", timeout=0, ack_timeout=60 * S)
-        do("ack", "b", of=op.index, wait_id=identity, delivery=op.ans["delivery"])
+        do("ack", "b", of=op.index, wait_id=identity, delivery=op.ans["delivery"],
+           generation=op.ans["gen"])
         do("ready", "a", data="5")
         do("ready", "b", data="6")
         do("poll", ["a", "b"], need=2, timeout=0)

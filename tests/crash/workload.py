@@ -33,6 +33,7 @@ BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCod
 AGAIN = ("DRAINING", "STORE_FAILED", "TAKEN_OVER", "NO_OWNER")
 
 TIMEOUTS_MS = [0, 0, 5, 30, 100, 300, 1000]
+MAX_WAIT_MS = 200  # of waits without a timeout, where the server has it
 ACK_TIMEOUTS_MS = [50, 150, 400]
 DEADLINES_MS = [0, 20, 100, 500, 2000, 20_000]
 
@@ -140,7 +141,7 @@ def _request(op, identity, ids):
         return request
     if op.kind == "ack":
         return pb.AckRequest(name=name, mode=op.mode, wait_id=wants["wait_id"],
-                             delivery=wants["delivery"])
+                             delivery=wants["delivery"], generation=wants["generation"])
     if op.kind == "get":
         return pb.GetPollDescriptorRequest(name=name)
     limits = {key: duration(wants[key] / S) for key in ("timeout", "ack_timeout")
@@ -246,14 +247,15 @@ class Object:
         self.opened = set()  # names that were, and are never closed
 
 
-ROLES = ["fifo", "exclusive", "latch", "acks", "deadlines", "lives", "poll", "poll", "sides"]
+ROLES = ["fifo", "exclusive", "latch", "acks", "ends", "deadlines", "lives", "poll", "poll",
+         "sides"]
 
 
 class Run:
     """What the clients of one run share."""
 
-    def __init__(self, address, offset, seed):
-        self.address, self.offset, self.seed = address, offset, seed
+    def __init__(self, address, offset, seed, max_wait=False):
+        self.address, self.offset, self.seed, self.max_wait = address, offset, seed, max_wait
         self.history = History(seed=seed, offset=offset)
         self.broken = self.anew = 0  # attempts that broke, sessions that began anew
         self.reasons = collections.Counter()  # of refused attempts; None: the connection broke
@@ -371,6 +373,11 @@ class Worker:
         op = run.begin(what, names, mode, **req)
         self._carrier.carry(op, identity, ids)
         has_id = ids and what not in ("ack", "get")
+        if (op.ans or {}).get("cause") == "MAX_WAIT":
+            # It is no outcome: the same id waits anew, as a call of its own.
+            again = run.begin(what, names, mode, **req)
+            self._carrier.carry(again, identity, ids)
+            return again, identity
         if has_id and op.ans is not None and self._random.random() < 0.03:
             again = run.history.begin(what, names, mode, again=op.index, **req)
             again.call = op.call  # its limit counts from there
@@ -386,10 +393,14 @@ class Worker:
 
     # What is done to a name, by its role
 
+    def _timeout(self):
+        if self._run.max_wait and self._random.random() < 0.05:
+            return None
+        return self._random.choice(TIMEOUTS_MS) * MS
+
     def _wait(self, one, name, mode=READ, **req):
-        timeout = self._random.choice(TIMEOUTS_MS) * MS
-        return self._do("wait", [name], mode, self._ids(), timeout=timeout, open=one.names[name],
-                        **req)
+        return self._do("wait", [name], mode, self._ids(), timeout=self._timeout(),
+                        open=one.names[name], **req)
 
     def _ready(self, one, name, mode=READ, **req):
         if self._random.random() < 0.1:
@@ -464,17 +475,37 @@ class Worker:
             return
         ack_timeout = self._random.choice(ACK_TIMEOUTS_MS) * MS
         op, identity = self._do("wait", [name], ack_timeout=ack_timeout, open=one.names[name],
-                                timeout=self._random.choice(TIMEOUTS_MS) * MS)
+                                timeout=self._timeout())
         if op.ans and op.ans["outcome"] == "READY":
-            self._ack(op, identity, name, op.ans["delivery"], ack_timeout)
+            self._ack(op, identity, name, ack_timeout)
 
-    def _ack(self, op, identity, name, delivery, ack_timeout):
+    def _on_ends(self, one, name):
+        """Hand-offs that Reset and Close come after."""
+        which = self._random.random()
+        if which < 0.06:
+            self._do("reset", [name])
+        elif which < 0.09:
+            self._do("close", [name])
+        else:
+            self._on_acks(one, name)
+
+    def _ack(self, op, identity, name, ack_timeout):
         which = self._random.random()
         if which < 0.25:
             return  # it comes back
         if which < 0.35:
             time.sleep(ack_timeout / S * self._random.choice([0.5, 1, 1.5]))
-        self._do("ack", [name], of=op.index, wait_id=identity, delivery=delivery)
+        self._do("ack", [name], of=op.index, wait_id=identity, delivery=op.ans["delivery"],
+                 generation=op.ans["gen"])
+
+    def _poll_and_ack(self, names, need):
+        ack_timeout = self._random.choice(ACK_TIMEOUTS_MS) * MS
+        op, identity = self._do("poll", names, need=need, timeout=self._timeout(),
+                                ack_timeout=ack_timeout)
+        for target, got in op.ans["results"] if op.ans and op.ans["outcome"] == "READY" else ():
+            if self._random.random() < 0.7:
+                self._do("ack", [names[target]], of=op.index, wait_id=identity,
+                         delivery=got["delivery"], generation=got["gen"])
 
     def _on_deadlines(self, one, name):
         which = self._random.random()
@@ -516,8 +547,11 @@ class Worker:
                 if each not in one.opened:
                     self._do("open", [each], kind=one.names[each])
                     one.opened.add(each)
-            self._do("poll", names, ids=self._ids(), need=self._random.randint(1, len(names)),
-                     timeout=self._random.choice(TIMEOUTS_MS) * MS)
+            need = self._random.randint(1, len(names))
+            if self._random.random() < 0.3 and LATCH not in {one.names[each] for each in names}:
+                self._poll_and_ack(names, need)
+            else:
+                self._do("poll", names, ids=self._ids(), need=need, timeout=self._timeout())
         elif which < 0.7:
             self._ready(one, name)
         elif which < 0.85:

@@ -200,7 +200,7 @@ class Load:
         c.ready(name)
         c.wait(name, 5, wait_id=f"{number}/first", ack_timeout=0.02)
         answer = c.wait(name, 5, wait_id=f"{number}/second", ack_timeout=10)
-        c.ack(name, f"{number}/second", answer.delivery)
+        c.ack(name, f"{number}/second", answer)
         c.close(name)
 
 

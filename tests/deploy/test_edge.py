@@ -107,7 +107,7 @@ def test_each_unary_call_passes(pair, client, name):
     assert client.ready(name, b"1").effect == REMEMBERED
     wait = client.wait(name, 0, wait_id="a", ack_timeout=60)
     assert (wait.outcome, wait.signal.data) == (READY, b"1")
-    client.ack(name, "a", wait.delivery)
+    client.ack(name, "a", wait)
     assert client.poll([name], timeout=0).outcome == TIMED_OUT
     client.reset(name)
     assert name in [each.name for each in client.list().poll_descriptors]

@@ -271,7 +271,8 @@ def rewrite(path, old, new):
 
 
 def a_newer_version(data):
-    rewrite(marker(data), "format 1", "format 2")
+    known = re.search(r"format ([0-9]+)", marker(data).read_text())
+    rewrite(marker(data), known[0], f"format {int(known[1]) + 1}")
 
 
 def a_bad_marker(data):
@@ -340,7 +341,7 @@ def refuses(data, *flags, binary=BIN / "waitd", before=(), **options):
 
 def test_a_good_store_is_said_to_be_good(ended):
     code, said = check(ended)
-    assert (code, said) == (0, f"{ended}: good: 100 descriptors, 0 ids, "
+    assert (code, said) == (0, f"{ended}: good: 100 descriptors, 0 ids, 0 deliveries, "
                                f"{re.search(r'([0-9]+) payloads', said)[1]} payloads\n")
     assert check(ended) == (code, said)
 

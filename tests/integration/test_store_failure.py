@@ -174,7 +174,8 @@ def test_without_room_from_the_start(waitd, tmp_path):
     assert refuses_effects(server)
     assert names(server).keys() == {"old", "gone", "handed"} and server.get("old")
     assert metric(server, 'waitd_refusals_total{reason="LIMIT_DISK"}') >= 6
-    server.stub.Ack(pb.AckRequest(name="handed", wait_id="a", delivery=handed.delivery))
+    server.stub.Ack(pb.AckRequest(name="handed", wait_id="a", delivery=handed.delivery,
+                                  generation=handed.generation))
     server.stub.ClosePollDescriptor(pb.ClosePollDescriptorRequest(name="gone"))
     assert health(server) and "nearly full" in server.log.read_text()
     end(server)
@@ -252,7 +253,8 @@ def test_a_disk_that_fills_and_empties_while_waitd_runs(disk, waitd):
     assert refuses_effects(server)
     assert names(server).keys() == {"old", "gone", "handed"} and health(server)
     assert [call.result().outcome for call in parked] == [pb.OUTCOME_TIMED_OUT] * 3
-    server.stub.Ack(pb.AckRequest(name="handed", wait_id="a", delivery=handed.delivery))
+    server.stub.Ack(pb.AckRequest(name="handed", wait_id="a", delivery=handed.delivery,
+                                  generation=handed.generation))
     server.stub.ClosePollDescriptor(pb.ClosePollDescriptorRequest(name="gone"))
     assert forever.result().outcome == pb.OUTCOME_CLOSED
     assert refuses_effects(server)

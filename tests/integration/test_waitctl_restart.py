@@ -88,8 +88,9 @@ def test_a_hand_off_is_acknowledged_after_the_crash(lives):
                        "json"))
     server = lives.again()
     assert server.get("a").read.unacked == 1
-    end(start(server, "ack", "a", "--wait-id", "mine", "--delivery",
-              str(json.loads(out)["delivery"])))
+    handed = json.loads(out)
+    end(start(server, "ack", "a", "--wait-id", "mine", "--delivery", str(handed["delivery"]),
+              "--generation", str(handed["generation"])))
     assert server.get("a").read.unacked == 0
 
 

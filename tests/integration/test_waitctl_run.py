@@ -229,7 +229,7 @@ def test_without_a_command_the_way_to_acknowledge_is_said(ctl, server, name):
     words = done.err.split("waitctl ack ")[1].split()
     assert "acknowledged" in ctl("ack", *words).out
     assert server.get(name).read.unacked == 0
-    error = json.loads(ctl("ack", *words[:-3], "999", "-o", "json", code=7).err)["error"]
+    error = json.loads(ctl("ack", *words[:-3], "999", *words[-2:], "-o", "json", code=7).err)["error"]
     assert error["reason"] in ("STALE_DELIVERY", "OUTCOME_UNKNOWN")
 
 
@@ -366,6 +366,8 @@ def test_exec_without_a_server_runs_nothing(tmp_path):
     (["wait", "x", "--"], "give a command"), (["wait", "x", "--wait-id="], "--wait-id"),
     (["wait", "x", "--ack-timeout", "soon"], "10s"), (["ack", "x"], "--"),
     (["ack", "x", "--wait-id", "a", "--delivery", "-1"], "the wait was told"),
+    (["ack", "x", "--wait-id", "a", "--delivery", "1"], "--generation"),
+    (["ack", "x", "--wait-id", "a", "--delivery", "1", "--generation", "0"], "the wait was told"),
     (["wait", "x", "--kind", "latch", "--ack-timeout", "1s"], "latch"),
 ])
 def test_typed_wrong(ctl, words, hint):
