@@ -51,6 +51,7 @@ void Poller::Keep(const std::shared_ptr<Remembered>& answer, Instant until) {
 // The name of one of its signals was closed: nobody waits for that any more. Under its home's lock.
 void Poller::AgeKept(Step& step, Remembered& answer) {
   if (answer.record == nullptr || answer.record->weight > 0) return;
+  shard(answer.shard).env.unsaved.Touch(*answer.record);  // since when it can be forgotten is saved
   Age(step.now().mono, shard(answer.shard).env, *answer.record, SizeOf(answer.value));
 }
 
