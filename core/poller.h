@@ -153,6 +153,7 @@ class Poller {
   PollDesc* Do(Step& step, Shard& home, PollDesc* found, const ReadyArgs& args, ReadyCall& call);
   PollDesc* Do(Step& step, Shard& home, PollDesc* found, const SetDeadlineArgs& args,
                SetDeadlineCall& call);
+  bool BeginPoll(Step& step, const PollArgs& args, bool slots, PollWaiter& poll, PollCall& call);
   void DoPoll(Step& step, const PollArgs& args, PollCall& call);
 
   PollDesc* FindFor(Step& step, Shard& home, std::string_view name, Mode mode, bool all);
@@ -162,7 +163,6 @@ class Poller {
                    Nanos default_idle_ttl);
   bool ReserveDescriptors(uint64_t more, Refusal& refusal);
   void Remove(Shard& shard, PollDesc& desc);
-  // Waits.
   bool ReserveWaiters(size_t more);
   void ReleaseWaiters(size_t less) { waiters_.fetch_sub(less, std::memory_order_relaxed); }
   bool MayDeliver(const PollDesc* desc, Side side, uint64_t more, Refusal& refusal) const;

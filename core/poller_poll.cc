@@ -133,6 +133,27 @@ void Poller::Poll(Instant received, const PollArgs& args, PollCall& call) {
   DoPoll(step, args, call);
 }
 
+// Parks the poll: true. Or ends it at once: then the call has its result. `slots`: it may park.
+bool Poller::BeginPoll(Step& step, const PollArgs& args, bool slots, PollWaiter& poll,
+                       PollCall& call) {
+  MakeTargets(args, poll);
+  const bool park = poll.until() > step.now().mono;
+  Refusal refusal;
+  if (!CheckTargets(step, args, slots || !park, poll, refusal)) {
+    call.result() = std::move(refusal);
+    return false;
+  }
+  OpenTargets(step, args, poll);
+  PollResult result;
+  if (PollDesc::BlockAll(step, poll, slots, &result) == PollDesc::Blocked::kParked) return true;
+  if (park && !slots && ByItsOwnBound(result)) {
+    call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+  } else {
+    call.result() = std::move(result);
+  }
+  return false;
+}
+
 void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   Refusal refusal;
   const bool well_formed = WellFormed(args, refusal);
@@ -157,23 +178,9 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   // MO[draining]: acquire; as in Wait.
   const bool draining = draining_.load(std::memory_order_acquire);
   if (draining) refusal.reason = Reason::kDraining;
-  auto blocked = PollDesc::Blocked::kEnded;
-  if (well_formed) MakeTargets(args, poll);
-  if (!well_formed || draining || !CheckTargets(step, args, slots || !park, poll, refusal)) {
-    call.result() = std::move(refusal);
-  } else {
-    OpenTargets(step, args, poll);
-    PollResult result;
-    blocked = PollDesc::BlockAll(step, poll, slots, &result);
-    if (blocked == PollDesc::Blocked::kEnded) {
-      if (park && !slots && ByItsOwnBound(result)) {
-        call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
-      } else {
-        call.result() = std::move(result);
-      }
-    }
-  }
-  const bool parked = blocked == PollDesc::Blocked::kParked;
+  const bool begins = well_formed && !draining;
+  if (!begins) call.result() = std::move(refusal);
+  const bool parked = begins && BeginPoll(step, args, slots, poll, call);
   if (has_id && (parked || std::holds_alternative<PollResult>(call.result()))) {
     poll.record =
         &home.ids.Insert(KeyOf(IdUse::kWait, args.targets.front().name, args.retry), content);
@@ -200,7 +207,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     call.shard_ = static_cast<uint8_t>(home.index());
     number = RememberEnd(step, home, poll, true, call.result(), &call.answer_);
   }
-  if (well_formed) number = std::max(number, step.Link(poll, home));
+  if (begins) number = std::max(number, step.Link(poll, home));
   poll.Recycle();
   home.polls.Put(poll);
   step.Answer(home, call, number);
