@@ -188,8 +188,9 @@ class Poller {
   bool Forgotten(const Step& step, Shard& home, Nanos sent_ago) const;
   bool Recall(const Step& step, Shard& home, IdRecord* known, uint64_t content, const Retry& retry,
               Refusal& refusal) const;
-  bool RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content, WaitCall& call);
-  bool RecallPoll(Step& step, Shard& home, const PollArgs& args, uint64_t content, PollCall& call);
+  template <class W, class C>
+  bool RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
+                     const Retry& retry, C& call);
   template <class W, class C>
   void Adopt(Step& step, Shard& home, IdRecord& record, W& waiter, C& call);
   template <class C>
@@ -224,7 +225,6 @@ class Poller {
   void FireAbsent(Step& step, Absent& absent, uint32_t sequence);
   void FireDelivery(Step& step, Delivery& delivery, uint32_t sequence);
   void RunWork(Shard& home);
-
   DescriptorInfo Describe(const Now& now, const PollDesc& desc, bool with_waiters) const;
   const Options options_;
   const Clock& clock_;

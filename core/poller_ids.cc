@@ -47,14 +47,15 @@ bool Poller::Recall(const Step& step, Shard& home, IdRecord* known, uint64_t con
   return true;
 }
 
-// True: the call is answered, or has adopted the wait that had its id before.
-bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t content,
-                        WaitCall& call) {
+// True: the call is answered, or has adopted the wait that had its id before. Of a poll, under the
+// locks of all its targets.
+template <class W, class C>
+bool Poller::RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
+                           const Retry& retry, C& call) {
   home.mutex().AssertHeld();
-  const IdKey key = KeyOf(IdUse::kWait, args.name, args.retry);
   IdRecord* known = home.ids.Find(key);
   if (known != nullptr && known->content == content && known->parked()) {
-    auto& waiter = static_cast<SingleWaiter&>(*known->waiter);
+    auto& waiter = static_cast<W&>(*known->waiter);
     if (StillWaits(step, waiter)) {
       Adopt(step, home, *known, waiter, call);
       return true;
@@ -65,45 +66,23 @@ bool Poller::RecallWait(Step& step, Shard& home, const WaitArgs& args, uint64_t 
     known = home.ids.Find(key);  // locks may have been let go
   }
   Refusal refusal;
-  if (!Recall(step, home, known, content, args.retry, refusal)) {
+  if (!Recall(step, home, known, content, retry, refusal)) {
     call.result() = std::move(refusal);
     step.Answer(home, call, Step::NumberFor(home, nullptr));
     return true;
   }
   if (known == nullptr) return false;
-  if (known->parked()) return RecallWait(step, home, args, content, call);  // a new one meanwhile
+  if (known->parked()) {  // a new one meanwhile
+    return RecallParking<W>(step, home, key, content, retry, call);
+  }
   Repeat(step, home, *known, call);
   return true;
 }
 
-// The same for a poll, under the locks of all its targets.
-bool Poller::RecallPoll(Step& step, Shard& home, const PollArgs& args, uint64_t content,
-                        PollCall& call) {
-  home.mutex().AssertHeld();
-  const IdKey key = KeyOf(IdUse::kWait, args.targets.front().name, args.retry);
-  IdRecord* known = home.ids.Find(key);
-  if (known != nullptr && known->content == content && known->parked()) {
-    auto& poll = static_cast<PollWaiter&>(*known->waiter);
-    if (SettlePoll(step, poll, poll.life())) {
-      Adopt(step, home, *known, poll, call);
-      return true;
-    }
-    known = home.ids.Find(key);
-  } else if (known != nullptr && known->content == content && known->answer->acks) {
-    ExpireOverdue(step, SignalsOf(known->answer->value));
-    known = home.ids.Find(key);
-  }
-  Refusal refusal;
-  if (!Recall(step, home, known, content, args.retry, refusal)) {
-    call.result() = std::move(refusal);
-    step.Answer(home, call, Step::NumberFor(home, nullptr));
-    return true;
-  }
-  if (known == nullptr) return false;
-  if (known->parked()) return RecallPoll(step, home, args, content, call);
-  Repeat(step, home, *known, call);
-  return true;
-}
+template bool Poller::RecallParking<SingleWaiter>(Step&, Shard&, const IdKey&, uint64_t,
+                                                  const Retry&, WaitCall&);
+template bool Poller::RecallParking<PollWaiter>(Step&, Shard&, const IdKey&, uint64_t, const Retry&,
+                                                PollCall&);
 
 // The waiter, its place and its instant stay; only who is told of the end changes.
 template <class W, class C>

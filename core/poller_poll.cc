@@ -166,8 +166,9 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = well_formed && !args.retry.id.empty();
+  const IdKey key = has_id ? KeyOf(IdUse::kWait, args.targets.front().name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallPoll(step, home, args, content, call)) return;
+  if (has_id && RecallParking<PollWaiter>(step, home, key, content, args.retry, call)) return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   PollWaiter& poll = home.polls.Get();
   Bound(step, args.timeout, args.retry.sent_ago, poll);
@@ -182,8 +183,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   if (!begins) call.result() = std::move(refusal);
   const bool parked = begins && BeginPoll(step, args, slots, poll, call);
   if (has_id && (parked || std::holds_alternative<PollResult>(call.result()))) {
-    poll.record =
-        &home.ids.Insert(KeyOf(IdUse::kWait, args.targets.front().name, args.retry), content);
+    poll.record = &home.ids.Insert(key, content);
     poll.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
     poll.record->waiter = &poll;
   }

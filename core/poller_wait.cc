@@ -96,8 +96,9 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   home.mutex().AssertHeld();
   if (Refuses(false, call)) return step.Answer(home, call, 0);
   const bool has_id = !args.retry.id.empty();
+  const IdKey key = has_id ? KeyOf(IdUse::kWait, args.name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallWait(step, home, args, content, call)) return;
+  if (has_id && RecallParking<SingleWaiter>(step, home, key, content, args.retry, call)) return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   SingleWaiter& waiter = home.waits.Get();
   Bound(step, args.timeout, args.retry.sent_ago, waiter);
@@ -128,7 +129,7 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   }
   const bool parked = blocked == PollDesc::Blocked::kParked;
   if (has_id && (parked || std::holds_alternative<WaitResult>(call.result()))) {
-    waiter.record = &home.ids.Insert(KeyOf(IdUse::kWait, args.name, args.retry), content);
+    waiter.record = &home.ids.Insert(key, content);
     waiter.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
     waiter.record->waiter = &waiter;
   }

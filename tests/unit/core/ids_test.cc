@@ -22,15 +22,20 @@ bool Knows(Table& t, std::string_view id, std::string_view name, Nanos sent_ago)
   return std::holds_alternative<ReadyResult>(t.Ready(ReadyAs(id, name, sent_ago)));
 }
 
+// The ids x0 to x3 of a name.
+void RememberFour(Table& t, std::string_view name) {
+  for (int i = 0; i < 4; ++i) {
+    const std::string id = "x" + std::to_string(i);
+    Ok(t.Ready(ReadyAs(id, name)));
+  }
+}
+
 TEST(Outcomes, TheOldestOfAllShardsGoesFirst) {
   Table t({.max_outcomes = 4});
   const auto [x, y] = Apart();
   Ok(t.Open(x));
   Ok(t.Open(y));
-  for (int i = 0; i < 4; ++i) {
-    const std::string id = "x" + std::to_string(i);
-    Ok(t.Ready(ReadyAs(id, x)));
-  }
+  RememberFour(t, x);
   t.Advance(minutes(5));
   Ok(t.Ready(ReadyAs("y", y)));
   t.Advance(milliseconds(1));
@@ -46,10 +51,7 @@ TEST(Outcomes, ABusyNameRefusesNoRetryOfAnother) {
   const auto [x, y] = Apart();
   Ok(t.Open(x));
   Ok(t.Open(y));
-  for (int i = 0; i < 4; ++i) {
-    const std::string id = "x" + std::to_string(i);
-    Ok(t.Ready(ReadyAs(id, x)));
-  }
+  RememberFour(t, x);
   t.Advance(minutes(1));
   for (int i = 0; i < 2; ++i) {
     const std::string id = "a" + std::to_string(i);

@@ -33,7 +33,7 @@ struct ModelKey {
   auto operator<=>(const ModelKey&) const = default;
 };
 
-/// An answer, shared by the calls that get the same one, and by what is remembered of their id.
+/// An answer, with what is shared by the calls that get the same one.
 struct Expected {
   /// Which step of the model must be stored of a shard before anybody may see the answer.
   struct Need {
@@ -49,7 +49,7 @@ struct Expected {
   // Of a wait's: who has its signals.
   bool has_id = false;
   bool acks = false;
-  uint32_t holders = 1;
+  std::shared_ptr<uint32_t> holders = std::make_shared<uint32_t>(1);
   ModelKey key;         ///< under which it is remembered
   uint64_t record = 0;  ///< the serial number of what remembers it; 0: nothing does
 
@@ -113,6 +113,7 @@ class Model {
     Side side = Side::kRead;
     uint64_t generation = 0;
     bool lost = false;
+    bool left = false;  ///< its poll's time is over, and it stands here no more; its timer ends it
     WaitResult end;
   };
   struct Waiting {
@@ -261,6 +262,7 @@ class Model {
   bool IsBoundByItself(const Waiting& waiting);
   bool OwnBoundDue(const Waiting& waiting);
   void EndOwnBound(const WaitingRef& waiting);
+  void LeaveOrEnd(const WaitingRef& waiting, const std::string& name, Side side);
   void TimeOut(const WaitingRef& waiting, TimeoutCause cause, Instant due);
   void LimitFrom(Instant received, std::optional<Nanos> timeout, Nanos sent_ago,
                  Waiting& waiting) const;

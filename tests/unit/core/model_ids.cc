@@ -77,7 +77,8 @@ bool Model::RecallRequest(const Key& key, const std::string& content, Instant re
 
 bool Model::RecallWait(const Key& key, const std::string& content, Instant received,
                        const Retry& retry, CallId call) {
-  if (const auto known = records_.find(key); known != records_.end()) {
+  if (const auto known = records_.find(key);
+      known != records_.end() && known->second.content == content) {
     if (const WaitingRef parked = known->second.parked) {
       StillWaits(parked);
     } else {
@@ -113,11 +114,11 @@ void Model::Adopt(Waiting& parked, CallId call) {
 
 void Model::Repeat(const Key& key, Record& record, CallId call) {
   ++seen_[kRepeated];
-  ++record.answer->holders;
+  ++*record.answer->holders;
   if (record.kept) {
     record.kept = false;
     record.step = step_;
-    Age(record);
+    if (record.age == 0) Age(record);
     for (const WaitResult& taken : SignalsIn(record.answer->answer)) {
       Desc* const desc = DescOf(taken.generation);
       if (desc == nullptr) continue;
@@ -128,8 +129,9 @@ void Model::Repeat(const Key& key, Record& record, CallId call) {
       desc->idle_since = std::max(desc->idle_since, now_);
     }
   }
-  record.answer->needs.push_back({ShardOf(key.name), record.step});
-  Answer(call, record.answer);
+  const auto again = std::make_shared<Expected>(*record.answer);
+  again->needs.push_back({ShardOf(key.name), record.step});
+  Answer(call, again);
 }
 
 Model::Desc* Model::DescOf(uint64_t generation) {
@@ -185,7 +187,7 @@ void Model::RememberWait(const Waiting& waiting, const ExpectedRef& answer, bool
   }
   const std::vector<WaitResult> taken = SignalsIn(answer->answer);
   answer->acks = waiting.ack_timeout.has_value();
-  answer->holders = absent ? 0 : 1;
+  *answer->holders = absent ? 0 : 1;
   const uint64_t serial = records_.contains(key) ? records_.at(key).serial : ++serial_;
   Record& record = records_[key];
   record = {.serial = serial,
@@ -241,9 +243,10 @@ bool Model::AddOut(const Key& key, const std::vector<WaitResult>& taken, Deliver
 void Model::EndKept(const Out& out) {
   const auto known = records_.find(out.key);
   if (known == records_.end() || known->second.serial != out.record) return;
-  if (!std::exchange(known->second.kept, false)) return;
-  known->second.step = step_;
+  // The others of the answer are kept as before.
+  if (known->second.age > 0) return;
   Age(known->second);
+  known->second.step = step_;
 }
 
 // The record can be forgotten from now on.
@@ -351,7 +354,7 @@ void Model::FireDelivery(const std::string& name, Side s, uint64_t number) {
   if (kept && returned) {
     records_.erase(known);
   } else {
-    if (known->second.kept) Age(known->second);
+    if (known->second.kept && known->second.age == 0) Age(known->second);
     known->second.kept = false;
     known->second.stale = known->second.stale || returned;
     known->second.step = step_;
@@ -400,7 +403,7 @@ void Model::Unwritten(Expected& answer, Nanos linger) {
   ShardSet shards = answer.has_id ? SetOf(ShardOf(answer.key.name)) : 0;
   for (const WaitResult& each : taken) shards |= SetOf(each.generation % kShards);
   Begin(shards);
-  if (answer.has_id && (--answer.holders > 0 || answer.acks)) return;
+  if (answer.has_id && (--*answer.holders > 0 || answer.acks)) return;
   for (const WaitResult& each : taken) {
     if (const std::string name = NameOf(each.generation); !name.empty()) Settle(name);
   }
@@ -426,12 +429,12 @@ void Model::Ack(const AckArgs& args, CallId call) {
     return Answer(call,
                   Refusal{.reason = other ? Reason::kStaleGeneration : Reason::kOutcomeUnknown});
   }
-  ReturnIfOverdue(name, args.side, args.delivery);
   auto& all = desc->side[Index(args.side)].out;
   const auto found = all.find(args.delivery);
   const bool known = found != all.end() && found->second.acknowledgeable &&
                      found->second.id == args.wait_id && found->second.caller == args.caller;
   if (!known) return Answer(call, Refusal{.reason = Reason::kOutcomeUnknown});
+  ReturnIfOverdue(name, args.side, args.delivery);
   Out& out = found->second;
   if (out.state == Delivery::State::kReturned || out.state == Delivery::State::kStale) {
     ++seen_[kStale];
@@ -515,7 +518,7 @@ void Model::RestoreDesc(const std::string& name, Desc desc) {
 void Model::RestoreRecord(const Key& key, Record record) {
   auto answer = std::make_shared<Expected>(*record.answer);
   answer->needs.clear();
-  answer->holders = record.kept ? 0 : 1;
+  answer->holders = std::make_shared<uint32_t>(record.kept ? 0 : 1);
   record.answer = std::move(answer);
   record.step = 0;
   serial_ = std::max(serial_, record.serial);

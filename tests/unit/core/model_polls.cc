@@ -98,7 +98,7 @@ bool Model::BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why
   size_t opens = 0;
   if (!CheckPoll(args, slots || !park, opens, why)) return false;
   for (const PollTarget& target : args.targets) {
-    poll->targets.push_back({std::string(target.name), target.side, 0, false, {}});
+    poll->targets.push_back({std::string(target.name), target.side, 0, false, false, {}});
     Desc* const desc = Find(target.name);
     if (desc == nullptr) continue;
     poll->targets.back().generation = desc->generation;

@@ -35,7 +35,8 @@ std::vector<Model::WaitingRef> Model::Standing(const std::string& name, Side sid
   std::vector<WaitingRef> standing;
   for (const WaitingRef& each : waits_) {
     for (const Target& target : each->targets) {
-      if (!target.lost && target.name == name && target.side == side) standing.push_back(each);
+      if (target.lost || target.left || target.name != name || target.side != side) continue;
+      standing.push_back(each);
     }
   }
   return standing;
@@ -150,7 +151,7 @@ uint32_t Model::EndSide(const std::string& name, Side s, Outcome outcome, Instan
   }
   std::stable_sort(own.begin(), own.end(),
                    [](const auto& a, const auto& b) { return a->until < b->until; });
-  for (const WaitingRef& each : own) EndOwnBound(each);
+  for (const WaitingRef& each : own) LeaveOrEnd(each, name, s);
   uint32_t ended = 0;
   for (const WaitingRef& each : rest) {
     for (Target& target : each->targets) {
@@ -198,19 +199,27 @@ bool Model::Lose(const WaitingRef& waiting, Target& target, Outcome outcome, Ins
   return true;
 }
 
+// Of a wait whose own bound is due: a poll only leaves the side.
+void Model::LeaveOrEnd(const WaitingRef& waiting, const std::string& name, Side s) {
+  if (!waiting->poll) return EndOwnBound(waiting);
+  for (Target& target : waiting->targets) {
+    target.left = target.left || (target.name == name && target.side == s);
+  }
+}
+
 // Who stands on an exclusive side; those whose time is over leave first.
 bool Model::Occupied(const std::string& name, Side s) {
   if (descs_.at(name).kind != Kind::kExclusive) return false;
   for (const WaitingRef& each : Standing(name, s)) {
     if (!OwnBoundDue(*each)) return true;
-    if (!each->poll) EndOwnBound(each);
+    LeaveOrEnd(each, name, s);
   }
   return false;
 }
 
 // Whether a poll can take the signal of this target.
 bool Model::Available(const Target& target) {
-  if (target.lost || !IsThere(target)) return false;
+  if (target.lost || target.left || !IsThere(target)) return false;
   const SideOf& side = At(target);
   const bool open = descs_.at(target.name).kind == Kind::kLatch;
   return HasReady(side) && (open || side.deadline.state != Deadline::State::kExpired);
@@ -347,7 +356,7 @@ bool Model::EndsByMany(const Waiting& poll) const {
 void Model::End(const WaitingRef& waiting, AnyAnswer answer, std::vector<Expected::Need> needs) {
   waiting->over = true;
   for (const Target& target : waiting->targets) {
-    if (target.lost || !IsThere(target)) continue;
+    if (target.lost || target.left || !IsThere(target)) continue;
     Desc& desc = descs_.at(target.name);
     desc.idle_since = std::max(desc.idle_since, now_);
   }
@@ -411,7 +420,7 @@ bool Model::BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& 
   }
   Desc* const desc = Resolve(name, args.generation, args.open_if_missing, why);
   if (desc == nullptr) return false;
-  waiting->targets = {{name, args.side, desc->generation, false, {}}};
+  waiting->targets = {{name, args.side, desc->generation, false, false, {}}};
   const SideOf& side = desc->side[Index(args.side)];
   const bool ready = HasReady(side);
   const bool ready_first = desc->kind == Kind::kLatch || args.ignore_deadline;

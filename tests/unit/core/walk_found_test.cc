@@ -97,5 +97,25 @@ TEST(Found, ASignalThatCameBackIsInTheBatchThatHasItsNameOpen) {
   EXPECT_EQ(disk.descs.size(), disk.deliveries.size());
 }
 
+// Since when an answer can be forgotten is in its row: it is changed after Touch, like the rest.
+TEST(Found, SinceWhenAKeptAnswerCanBeForgottenIsSavedWhenItsNameIsClosed) {
+  Dirty journal;
+  Disk disk;
+  Table t({}, &journal);
+  Answered<OpenCall> open;
+  t.poller().Open(t.now().mono, {.name = "a"}, open);
+  const auto gone = t.Wait(WaitAs("w1"));
+  t.poller().Abandon(*gone);
+  Answered<ReadyCall> ready;
+  t.poller().Ready(t.now().mono, {.name = "a"}, ready);
+  disk.Save(t.poller(), journal);
+  t.Advance(seconds(10));
+  Answered<CloseCall> close;
+  t.poller().Close(t.now().mono, {.name = "a"}, close);
+  disk.Save(t.poller(), journal);
+  ASSERT_EQ(disk.ids.size(), 1U);
+  EXPECT_EQ(disk.ids.begin()->second.recorded, t.now().mono);
+}
+
 }  // namespace
 }  // namespace waitd::core

@@ -96,7 +96,7 @@ TEST(Walk, AgreesWithTheModel) {
 #ifdef WAITD_UNDER_TSAN
   constexpr uint64_t kSteps = 20'000;  // one thread: there is nothing for ThreadSanitizer to see
 #else
-  constexpr uint64_t kSteps = 800'000;
+  constexpr uint64_t kSteps = 1'000'000;
 #endif
   const uint64_t only = FromEnvironment("WAITD_SEED", 0);
   const uint64_t histories = FromEnvironment("WAITD_WALK_STEPS", kSteps) / kStepsOfHistory;
