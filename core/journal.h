@@ -24,8 +24,8 @@ constexpr size_t First(ShardSet set) { return static_cast<size_t>(std::countr_ze
 /// Poller::Saved when what that returned is safe. A poller without a journal saves nothing, and
 /// nothing waits.
 ///
-/// Threads: any thread calls Changed, under the locks of these shards: it must be quick, and must
-///          not call the poller. It is called once for each shard between two cuts.
+/// Threads: any thread calls Changed, under the lock of one of these shards: it must be quick, and
+///          must not call the poller. It is called for each shard between two cuts, once as a rule.
 class Journal {
  public:
   virtual ~Journal() = default;

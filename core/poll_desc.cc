@@ -87,11 +87,18 @@ bool PollDesc::idle() const {
   });
 }
 
-bool PollDesc::busy() const {
+bool PollDesc::releasing() const {
   return std::any_of(kSides.begin(), kSides.end(), [this](Side each) {
     const auto& extra = side(each).extra;
-    return extra != nullptr && (extra->recounting || extra->rebinding || !extra->releases.empty());
+    return extra != nullptr && !extra->releases.empty();
   });
+}
+
+bool PollDesc::busy() const {
+  return releasing() || std::any_of(kSides.begin(), kSides.end(), [this](Side each) {
+           const auto& extra = side(each).extra;
+           return extra != nullptr && (extra->recounting || extra->rebinding);
+         });
 }
 
 void PollDesc::Settle(Step& step) {
@@ -499,11 +506,6 @@ Release* PollDesc::ReleaseOf(const Place& place) const {
   const auto found = std::find_if(extra->releases.begin(), extra->releases.end(),
                                   [&](const Release* each) { return each->Has(place); });
   return found == extra->releases.end() ? nullptr : *found;
-}
-
-void PollDesc::ReleaseEnded(Side s, Release& release) {
-  const auto& extra = side(s).extra;
-  if (extra != nullptr) std::erase(extra->releases, &release);
 }
 
 }  // namespace waitd::core

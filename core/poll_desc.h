@@ -119,8 +119,7 @@ class PollDesc {
   static bool SettleTargets(Step& step, PollWaiter& poll);
 
   // Deliveries (deliveries.cc).
-  /// The delivery of this number, or null.
-  Delivery* FindDelivery(Side side, uint64_t number) const;
+  Delivery* FindDelivery(Side side, uint64_t number) const;  ///< null: there is none
   /// A signal that a wait took from here waits for its Ack, or for somebody who asks for its
   /// answer.
   Delivery& Deliver(const WaitResult& taken, Delivery::State state, Instant alarm);
@@ -141,7 +140,6 @@ class PollDesc {
   void Unlink(Place& place);
   /// The release in which the place waits for its turn, or null.
   Release* ReleaseOf(const Place& place) const;
-  void ReleaseEnded(Side side, Release& release);
   /// Work has to do with it: its slot is not handed out.
   bool busy() const;
   /// Counts the side's signal in the polls that stand on it, or no more; as many as a hold allows,
@@ -153,13 +151,16 @@ class PollDesc {
   Delivery& Restore(SavedDelivery saved);
   /// What is saved of it is about to change, and an answer waits for that.
   void Touch() {
-    env_.unsaved.Touch(*this);
+    TouchUnwaited();
     changed = env_.unsaved.Changed();
   }
-  void TouchUnwaited() { env_.unsaved.Touch(*this); }
+  void TouchUnwaited() {
+    env_.unsaved.Touch(*this);
+    if (env_.releases > 0 && releasing()) env_.unsaved.Hold();
+  }
 
-  /// Nothing stands on it: no wait, signal, delivery or deadline.
-  bool idle() const;
+  bool releasing() const;  ///< a release of its waits goes on
+  bool idle() const;  ///< nothing stands on it: no wait, signal, delivery or deadline
   /// Somebody has to do with it, which puts idle_ttl off.
   void NoteUse(Instant now) { idle_since = std::max(idle_since, now); }
 
@@ -174,8 +175,7 @@ class PollDesc {
     return write_ == nullptr ? kUntouched : *write_;
   }
 
-  /// The number of a side's timer: one that fired with another is stale.
-  uint32_t sequence(Side side) const;
+  uint32_t sequence(Side side) const;  ///< of a side's timer: one that fired with another is stale
   /// After how long without a call it is closed; kForever: never. Its timer is not armed.
   void ArmIdle(Nanos ttl, Instant since);
   Nanos idle_ttl() const { return idle_ == nullptr ? kForever : idle_->ttl; }

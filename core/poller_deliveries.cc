@@ -45,14 +45,19 @@ void Poller::Keep(const std::shared_ptr<Remembered>& answer, Instant until) {
     each.desc->Deliver(each, DeliveryState::kKept, until).answer = answer;
     answer->kept = true;
   }
-  if (answer->kept) Unage(shard(answer->shard).env, *answer->record);
+  if (!answer->kept) return;
+  Shard& home = shard(answer->shard);
+  home.mutex().AssertHeld();
+  Unage(home.env, *answer->record);
 }
 
 // The name of one of its signals was closed: nobody waits for that any more. Under its home's lock.
 void Poller::AgeKept(Step& step, Remembered& answer) {
   if (answer.record == nullptr || answer.record->weight > 0) return;
-  shard(answer.shard).env.unsaved.Touch(*answer.record);  // since when it can be forgotten is saved
-  Age(step.now().mono, shard(answer.shard).env, *answer.record, SizeOf(answer.value));
+  Shard& home = shard(answer.shard);
+  home.mutex().AssertHeld();
+  home.env.unsaved.Touch(*answer.record);  // since when it can be forgotten is saved
+  Age(step.now().mono, home.env, *answer.record, SizeOf(answer.value));
 }
 
 // Somebody has come. Under the same locks.

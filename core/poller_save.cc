@@ -41,6 +41,14 @@ bool Poller::Collect(ShardSet& dirty, Changes& to, Cut& cut) {
   for (ShardSet held = step.held(); held != 0; held &= held - 1) {
     Shard& each = shard(First(held));
     each.mutex().AssertHeld();
+    if (!each.env.unsaved.held()) continue;
+    each.env.unsaved.PutOff(step.held());
+    dirty &= ~step.held();
+    return true;
+  }
+  for (ShardSet held = step.held(); held != 0; held &= held - 1) {
+    Shard& each = shard(First(held));
+    each.mutex().AssertHeld();
     cut.number_[each.index()] = each.env.unsaved.Cut(each.Save());
   }
   cut.shards_ |= step.held();

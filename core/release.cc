@@ -10,6 +10,7 @@ namespace waitd::core {
 
 void Release::Begin(Step& step, bool all) {
   SideState& side = desc_.at(side_);
+  Count(1);
   all_ = all;
   upto_ = side.tickets;
   waits_ = std::exchange(side.waits, {});
@@ -28,6 +29,13 @@ void Release::Begin(Step& step, bool all) {
   count_ = waits;
   step.Uncount(desc_.env_, side_, waits);
   if (waits <= step.units_left()) EndOwnBounds(step);
+}
+
+void Release::Count(int by) {
+  desc_.env_.releases += static_cast<uint32_t>(by);
+  if (decision_.result.outcome == Outcome::kClosed) {
+    desc_.env_.closing_releases += static_cast<uint32_t>(by);
+  }
 }
 
 bool Release::OwnBoundFirst(const Waiter& waiter) const {
@@ -109,7 +117,9 @@ bool Release::Run(Step& step) {
       return false;
     }
   }
-  desc_.ReleaseEnded(side_, *this);
+  if (SideExtra* const extra = desc_.at(side_).extra.get()) std::erase(extra->releases, this);
+  Count(-1);
+  if (desc_.env_.releases == 0) desc_.env_.unsaved.LetGo();
   if (conclusion_ != nullptr) conclusion_->Ended(step, woken_);
   return true;
 }

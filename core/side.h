@@ -42,6 +42,8 @@ struct DescEnv {
   TimerWheel timers;
   Counters counters;
   Unsaved unsaved;
+  uint32_t releases = 0;          ///< under way
+  uint32_t closing_releases = 0;  ///< of these: of names that were closed
   AgingList aging;
   PollCache<Delivery> deliveries;
   WorkList work;

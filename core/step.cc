@@ -137,7 +137,9 @@ uint64_t Step::Link(const PollWaiter& poll, Shard& home) {
   }
   if (!unsaved) return 0;
   for (ShardSet left = poll.shards; left != 0; left &= left - 1) {
-    shard(First(left)).env.unsaved.Link(poll.shards);
+    Shard& each = shard(First(left));
+    each.mutex().AssertHeld();
+    each.env.unsaved.Link(poll.shards);
   }
   return home.env.unsaved.Changed();
 }

@@ -58,7 +58,9 @@ class DirtyList {
 ///
 /// Threads:    none of its own; the shard's lock guards it.
 /// Invariants: 1. What differs from what is stored, or was cut, is in a dirty list or an erasure.
-///             2. `number()` grows with each change that somebody waits for, and an answer that
+///             2. No cut has what came on a name during a release of its waits, and lacks an outcome
+///                of that release: from the first such change to the end of the release it is held.
+///             3. `number()` grows with each change that somebody waits for, and an answer that
 ///                tells of it leaves when `saved()` has reached it.
 class Unsaved {
  public:
@@ -105,6 +107,13 @@ class Unsaved {
   void Link(ShardSet shards) { linked_ |= shards; }
   ShardSet linked() const { return linked_; }
 
+  /// No cut until LetGo, for what has changed last may not be saved before what changes until then.
+  void Hold() { held_ = journal_ != nullptr; }
+  void LetGo();
+  bool held() const { return held_; }
+  /// These shards were to be cut with this one, which is held: LetGo tells of them again.
+  void PutOff(ShardSet shards) { put_off_ |= shards; }
+
   /// What has changed so far is to be saved. `state`: the shard's row, if it has moved. Returns the
   /// number up to which the cut reaches. O(1).
   uint64_t Cut(SavedShard state);
@@ -148,6 +157,8 @@ class Unsaved {
   Changes cut_;     // of the cut, copied and not collected yet
   bool shard_moved_ = false;
   bool told_ = false;
+  bool held_ = false;
+  ShardSet put_off_ = 0;
   ShardSet linked_ = 0;  // with which it was changed in one step since the last cut
   uint64_t number_ = 0;
   uint64_t saved_ = 0;

@@ -269,7 +269,7 @@ rocksdb::Status ConvertFormat1(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* ch
   const std::string payload(1, static_cast<char>(RowKind::kPayload));
   for (const auto& [begin, end] :
        {std::pair<std::string_view, std::string_view>{meta, payload}, {{}, meta}, {payload, {}}}) {
-    const auto status = ForEachRow(db, nullptr, begin, end, convert);
+    auto status = ForEachRow(db, nullptr, begin, end, convert);
     if (!status.ok()) return status;
     if (!fault.empty()) return rocksdb::Status::Corruption(fault);
   }

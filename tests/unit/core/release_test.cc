@@ -398,6 +398,81 @@ class ReleaseCrash : public testing::Test {
   Waits again;
 };
 
+// What comes on the name while the release goes on is not saved before the last of its outcomes.
+TEST_F(ReleaseCrash, ALatchThatIsResetMeanwhileForgetsNoWait) {
+  Answered<ReadyCall> ready;
+  w.poller().Ready(w.t().now().mono, {.name = "a", .retry = {.id = "r"}}, ready);
+  w.Save();
+  ASSERT_GT(DoneOf(waits), 0U) << "some are told while it goes on";
+  ASSERT_LT(DoneOf(waits), kWaits) << "the release goes on";
+  Answered<ResetCall> reset;
+  w.poller().Reset(w.t().now().mono, {.name = "a"}, reset);
+  w.Save();
+  EXPECT_FALSE(reset.done()) << "it is answered after the release";
+  Return();
+  for (size_t i = 0; i < kWaits; ++i) ASSERT_EQ(OutcomeOf(again[i]), Outcome::kReady) << i;
+}
+
+TEST_F(ReleaseCrash, ADeadlineThatIsSetAnewMeanwhileForgetsNoExpiry) {
+  Answered<SetDeadlineCall> expire;
+  w.poller().SetDeadline(w.t().now().mono,
+                         {.name = "a", .what = SetDeadlineArgs::What::kTimeout}, expire);
+  w.Save();
+  ASSERT_LT(DoneOf(waits), kWaits) << "the release goes on";
+  Answered<SetDeadlineCall> clear;
+  w.poller().SetDeadline(w.t().now().mono, {.name = "a"}, clear);
+  Answered<ReadyCall> ready;
+  w.poller().Ready(w.t().now().mono, {.name = "a"}, ready);
+  w.Save();
+  EXPECT_FALSE(clear.done() || ready.done()) << "they are answered after the release";
+  Return();
+  for (size_t i = 0; i < kWaits; ++i) ASSERT_EQ(OutcomeOf(again[i]), Outcome::kTimedOut) << i;
+}
+
+TEST_F(ReleaseCrash, AWaitOfAClosedNameIsNoneOfTheNextLife) {
+  Answered<CloseCall> close;
+  w.poller().Close(w.t().now().mono, {.name = "a", .retry = {.id = "c"}}, close);
+  w.Save();
+  ASSERT_LT(DoneOf(waits), kWaits) << "the release goes on";
+  Answered<OpenCall> open;
+  w.poller().Open(w.t().now().mono, {.name = "a"}, open);
+  w.Save();
+  EXPECT_FALSE(open.done()) << "it is answered after the release";
+  Return();
+  size_t closed = 0;
+  for (const auto& wait : again) {
+    ASSERT_TRUE(wait->done());
+    if (std::holds_alternative<WaitResult>(wait->result())) {
+      ASSERT_EQ(OutcomeOf(wait), Outcome::kClosed);
+      ++closed;
+    } else {
+      ASSERT_EQ(RefusedAs(wait), Reason::kNoDescriptor);
+    }
+  }
+  EXPECT_GT(closed, 0U);
+}
+
+// Shards that were changed with one that is held are put off with it, and told of again.
+TEST_F(ReleaseCrash, WhatWasPutOffIsSavedAtTheEnd) {
+  const auto [a, x] = Apart();
+  SavedOpen(w, x);
+  Answered<ReadyCall> ready;
+  w.poller().Ready(w.t().now().mono, {.name = a}, ready);
+  w.Save();
+  Answered<ResetCall> reset;
+  w.poller().Reset(w.t().now().mono, {.name = a}, reset);
+  Answered<ReadyCall> of_x;
+  w.poller().Ready(w.t().now().mono, {.name = x}, of_x);
+  const auto poll = w.t().Poll({.targets = {{x}, {a}}, .retry = {.id = "p"}});
+  w.Save();
+  EXPECT_EQ(w.dirty(), 0U) << "nobody looks again and again";
+  EXPECT_FALSE(poll->done() || of_x.done() || reset.done());
+  w.t().RunTimers();
+  w.Save();
+  EXPECT_TRUE(poll->done() && of_x.done() && reset.done() && ready.done());
+  EXPECT_EQ(DoneOf(waits), kWaits);
+}
+
 TEST_F(ReleaseCrash, ARepeatedReadyCountsAllThatItWoke) {
   Answered<ReadyCall> ready;
   w.poller().Ready(w.t().now().mono, {.name = "a", .retry = {.id = "r"}}, ready);
