@@ -225,8 +225,7 @@ bool PollDesc::LosePoll(Step& step, Target& target, const WaitResult& end) {
   return true;
 }
 
-bool PollDesc::Recount(Step& step, Side s) {
-  if (side(s).extra == nullptr) return true;
+bool PollDesc::RecountPolls(Step& step, Side s) {
   SideExtra& counts = *at(s).extra;
   const bool open = CheckErr(s, false) == Check::kReady;
   const bool changes = std::exchange(counts.open, open) != open;

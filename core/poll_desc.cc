@@ -72,12 +72,6 @@ PollDesc::Check PollDesc::CheckErr(Side s, bool ignore_deadline) const {
   return ready ? Check::kReady : Check::kPark;
 }
 
-void PollDesc::RestartScan() {
-  for (const Side s : kSides) {
-    if (side(s).extra != nullptr) side(s).extra->scan = nullptr;
-  }
-}
-
 bool PollDesc::idle() const {
   return std::all_of(kSides.begin(), kSides.end(), [this](Side each) {
     const SideState& s = side(each);
@@ -101,7 +95,7 @@ bool PollDesc::busy() const {
          });
 }
 
-void PollDesc::Settle(Step& step) {
+void PollDesc::SettleArmed(Step& step) {
   if (closing_) return;
   const Instant now = step.now().mono;
   const auto due = [&](Side s) {
@@ -161,6 +155,10 @@ PollDesc::Blocked PollDesc::Block(Step& step, SingleWaiter& waiter, bool park, W
 bool PollDesc::FindTaker(Step& step, Side s, Place** taker) {
   SideState& side = at(s);
   const Instant now = step.now().mono;
+  if (side.NeedsNoMore(now)) {
+    *taker = side.waits.first();
+    return true;
+  }
   *taker = nullptr;
   for (PlaceList* const list : {&side.waits, side.extra ? &side.extra->ignoring : nullptr}) {
     if (list == nullptr) continue;
@@ -191,9 +189,10 @@ bool PollDesc::FindTaker(Step& step, Side s, Place** taker) {
   return true;
 }
 
-bool PollDesc::NeededFor(Step& step, Mode mode, bool all, ShardSet* needed) {
+bool PollDesc::NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* needed) {
   for (const Side s : kSides) {
     if (!Includes(mode, s) || side(s).waiters() == 0) continue;
+    if (anew && side(s).extra != nullptr) side(s).extra->scan = nullptr;
     if (all || kind_ == Kind::kLatch || mode == Mode::kReadWrite) {
       if (side(s).polls() == 0) continue;
       const PlaceList& polls = at(s).extra->polls;
@@ -500,7 +499,7 @@ uint32_t PollDesc::ReleaseAll(Step& step, Side s, Outcome outcome, Instant own_b
   return 0;
 }
 
-Release* PollDesc::ReleaseOf(const Place& place) const {
+Release* PollDesc::FindRelease(const Place& place) const {
   const auto& extra = side(place.side).extra;
   if (extra == nullptr) return nullptr;
   const auto found = std::find_if(extra->releases.begin(), extra->releases.end(),

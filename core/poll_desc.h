@@ -37,7 +37,7 @@ class Step;
 ///                the read side's.
 ///             4. A target's `counted` says whether the side's signal is counted in its poll, but
 ///                while Work is there that counts.
-///             5. Whatever is saved of it is changed after Touch, or TouchUnwaited.
+///             5. Whatever is saved of it is changed after Touch.
 /// Source:     the Go runtime's netpoll.go.
 class PollDesc {
  public:
@@ -56,7 +56,9 @@ class PollDesc {
 
   /// Lets happen what is due on both sides by its own instant. Every operation begins with it.
   /// A wait's own bound is judged wherever a waiter is met, by its instant, with the same result.
-  void Settle(Step& step);
+  void Settle(Step& step) {
+    if (read_.deadline.state == Deadline::State::kArmed || write_ != nullptr) SettleArmed(step);
+  }
 
   /// Parks the waiter on its place's side, or ends it at once (netpollblock). Without `park` it
   /// only tries. kEnded: it is in `result`; kDoubleWait: `holder` waits there.
@@ -72,11 +74,15 @@ class PollDesc {
   const Waiter* Occupant(Step& step, Side side);
 
   /// Adds the locks of the polls on these sides that a signal may end at once, or `all`: that
-  /// anything may. False: this hold has done enough; the next one goes on from there.
-  [[nodiscard]] bool NeededFor(Step& step, Mode mode, bool all, ShardSet* needed);
+  /// anything may. False: this hold has done enough; the next one goes on from there, not `anew`.
+  [[nodiscard]] bool NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* needed);
 
-  /// An operation begins to look for takers.
-  void RestartScan();
+  /// Whether nothing but single waits stands on these sides, and the first is not over: then
+  /// NeededFor has nothing to add.
+  bool NeedsNoMore(Mode mode, Instant now) const {
+    return (!Includes(mode, Side::kRead) || read_.NeedsNoMore(now)) &&
+           (!Includes(mode, Side::kWrite) || write_ == nullptr || write_->NeedsNoMore(now));
+  }
 
   /// A Ready (netpollunblock with ioready): wakes, or remembers. After NeededFor.
   Unblocked Unblock(Step& step, Side side, const Payload& signal, ReadyCondition condition);
@@ -139,28 +145,25 @@ class PollDesc {
   /// Takes the place out of its list.
   void Unlink(Place& place);
   /// The release in which the place waits for its turn, or null.
-  Release* ReleaseOf(const Place& place) const;
+  Release* ReleaseOf(const Place& place) const {
+    return env_.releases == 0 ? nullptr : FindRelease(place);
+  }
   /// Work has to do with it: its slot is not handed out.
   bool busy() const;
   /// Counts the side's signal in the polls that stand on it, or no more; as many as a hold allows,
   /// the rest as Work. True: all are.
-  bool Recount(Step& step, Side side);
+  bool Recount(Step& step, Side s) { return side(s).extra == nullptr || RecountPolls(step, s); }
   /// What is to be saved of it; and the same again, after Init, but for idle_ttl.
   SavedDesc Save() const;
   void Restore(const SavedDesc& saved);
   Delivery& Restore(SavedDelivery saved);
-  /// What is saved of it is about to change, and an answer waits for that.
-  void Touch() {
-    TouchUnwaited();
-    changed = env_.unsaved.Changed();
-  }
-  void TouchUnwaited() {
-    env_.unsaved.Touch(*this);
-    if (env_.releases > 0 && releasing()) env_.unsaved.Hold();
+  /// What is saved of it is about to change. `waited`: an answer waits for that.
+  void Touch(bool waited = true) {
+    if (env_.unsaved.kept()) Note(waited);
   }
 
   bool releasing() const;  ///< a release of its waits goes on
-  bool idle() const;  ///< nothing stands on it: no wait, signal, delivery or deadline
+  bool idle() const;       ///< nothing stands on it: no wait, signal, delivery or deadline
   /// Somebody has to do with it, which puts idle_ttl off.
   void NoteUse(Instant now) { idle_since = std::max(idle_since, now); }
 
@@ -204,6 +207,10 @@ class PollDesc {
   PlaceList& ListOf(const Place& place);
   bool OwnBoundDue(const Waiter& waiter, Instant now) const;
   void TimeOut(Step& step, SingleWaiter& waiter);
+  void Note(bool waited);
+  Release* FindRelease(const Place& place) const;
+  void SettleArmed(Step& step);
+  bool RecountPolls(Step& step, Side side);
   void Link(Place& place);
   bool OpenTo(const PollWaiter::Target& target) const;
   void TakeReady(Step& step, Side side, WaitResult& result);

@@ -45,7 +45,7 @@ void PollDesc::RebindMaxWaits(Side s, Instant now) {
 // The state first, then the timers, then those who wait: whoever looks in between finds the side
 // expired.
 void PollDesc::ExpireSides(Step& step, bool read, bool write) {
-  TouchUnwaited();
+  Touch(/*waited=*/false);
   const std::pair<Side, bool> both[] = {{Side::kRead, read}, {Side::kWrite, write}};
   for (const auto& [s, expires] : both) {
     if (expires) at(s).deadline.state = Deadline::State::kExpired;
@@ -86,12 +86,12 @@ void PollDesc::SetDeadline(Step& step, Mode mode, const NewDeadline& asked,
   for (const Side s : kSides) {
     const SideState& side = this->side(s);
     result.deadline[Index(s)] = side.deadline;
+    if (!Includes(mode, s)) continue;
     // An open latch is open: what stands there are polls that lack others, and they keep it.
     if (expires[Index(s)] && !(kind_ == Kind::kLatch && side.ready)) {
       result.woken +=
           ReleaseAll(step, s, Outcome::kTimedOut, side.deadline.at, was_armed[Index(s)]);
     }
-    if (!Includes(mode, s)) continue;
     if (was_armed[Index(s)] && !CanExpire(side.deadline)) RebindMaxWaits(s, step.now().mono);
     Recount(step, s);
   }

@@ -20,6 +20,12 @@ void Copy(const From& from, To& to) {
 
 }  // namespace
 
+void PollDesc::Note(bool waited) {
+  env_.unsaved.Touch(*this);
+  if (env_.releases > 0 && releasing()) env_.unsaved.Hold();
+  if (waited) changed = env_.unsaved.Changed();
+}
+
 SavedDesc PollDesc::Save() const {
   SavedDesc saved;
   saved.name = name();

@@ -100,10 +100,10 @@ PollDesc* Poller::FindFor(Step& step, Shard& home, std::string_view name, Mode m
     home.mutex().AssertHeld();
     PollDesc* const found = home.Find(name);
     if (found == nullptr) return nullptr;
-    if (first) found->RestartScan();
     found->Settle(step);
+    if (found->NeedsNoMore(mode, step.now().mono)) return found;
     ShardSet needed = 0;
-    if (!found->NeededFor(step, mode, all, &needed)) {
+    if (!found->NeededFor(step, mode, all, first, &needed)) {
       step.Again();
     } else if (step.Widen(needed)) {
       return found;

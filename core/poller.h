@@ -30,8 +30,7 @@ inline constexpr Instant kWhenCarriedOut = Instant::min();
 /// there. What is due is judged by the time of the hold: each hold of a lock reads the clock.
 ///
 /// Work:     no operation does more than Options::units_max units of work in one hold of a lock.
-/// What is
-///           left, for a latch or a Close with many waits, RunTimers does, hold by hold; the
+///           What is left, of a latch or a Close with many waits, RunTimers does, hold by hold; the
 ///           caller is answered after the last.
 /// Threads:  any method by anyone at any time, but RunTimers by one thread at a time, and so
 ///           Collect and Saved.
@@ -204,6 +203,9 @@ class Poller {
   void Age(Instant now, DescEnv& env, Aging& item, size_t weight);
   void Unage(DescEnv& env, Aging& item);
   void ForgetOldest(Shard& home);
+  bool TooManyOutcomes() const {
+    return outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes;
+  }
   void DropOutcomes();
   bool DropFrom(size_t victim, Instant until);
   // Deliveries (poller_deliveries.cc).

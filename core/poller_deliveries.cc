@@ -24,7 +24,7 @@ void Poller::WidenFor(Step& step, const std::vector<WaitResult>& signals, ShardS
       each.desc->Settle(step);
       const Mode mode = each.side == Side::kRead ? Mode::kRead : Mode::kWrite;
       // What this does not find, the count will.
-      static_cast<void>(each.desc->NeededFor(step, mode, false, &needed));
+      static_cast<void>(each.desc->NeededFor(step, mode, false, true, &needed));
     }
   } while (!step.Holds(needed));
 }

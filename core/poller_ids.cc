@@ -222,15 +222,9 @@ void Poller::ForgetOldest(Shard& home) {
 // While there are more outcomes than may be, the oldest of all shards goes. Which shard has it was
 // looked for a moment ago: that serves as long as none of another is older by a second.
 void Poller::DropOutcomes() {
-  const auto too_many = [this] {
-    return outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes;
-  };
-  if (!too_many()) return;
-  if (!DropFrom(victim_.load(std::memory_order_relaxed),
-                Instant(Nanos(victim_until_.load(std::memory_order_relaxed)))) ||
-      !too_many()) {
-    return;
-  }
+  const bool none_left = DropFrom(victim_.load(std::memory_order_relaxed),
+                                  Instant(Nanos(victim_until_.load(std::memory_order_relaxed))));
+  if (!none_left) return;
   size_t victim = 0;
   Instant first = kNever;
   Instant second = kNever;
@@ -254,7 +248,7 @@ bool Poller::DropFrom(size_t victim, Instant until) {
   Shard& home = shard(victim);
   const MutexLock lock(home.mutex());
   for (uint32_t i = 0; i < options_.units_max; ++i) {
-    if (outcomes_.load(std::memory_order_relaxed) <= options_.max_outcomes) return false;
+    if (!TooManyOutcomes()) return false;
     const Aging* const oldest = home.env.aging.oldest();
     if (oldest == nullptr || oldest->recorded > until) return true;
     ++home.env.counters.outcomes_dropped;

@@ -27,7 +27,7 @@ namespace waitd::core {
 /// Invariants: 1. A name is in both indexes while it is open, and in none afterwards.
 ///             2. The list from `oldest` to `newest` holds every waiter that is parked here, or for
 ///                a poll at home here, in the order in which they parked.
-class Shard {
+class alignas(64) Shard {  // a cache line
  public:
   Shard(size_t index, Nanos unwritten_for, std::atomic<uint64_t>& deliveries, Journal* journal)
       : env(index, unwritten_for, deliveries, journal) {}
@@ -94,24 +94,26 @@ class Shard {
   void CountEndOf(WaitMode mode, const Result<R>& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
-  HashIndex<PollDesc, ByName> by_name_ ABSL_GUARDED_BY(mutex_);
 
  public:
-  // The rest is used by the poller's operations, each under the lock.
-  absl::btree_set<PollDesc*, EarlierName> ordered ABSL_GUARDED_BY(mutex_);
+  // The rest is used by the poller's operations, each under the lock; first what each looks at.
+  /// The time of the last hold: none is before it.
+  Instant latest ABSL_GUARDED_BY(mutex_) = Instant::min();
+  Instant announced ABSL_GUARDED_BY(mutex_) = kNever;  ///< what the timer thread was told
   DescEnv env ABSL_GUARDED_BY(mutex_);
+  absl::btree_set<PollDesc*, EarlierName> ordered ABSL_GUARDED_BY(mutex_);
   PollCache<PollDesc> descs ABSL_GUARDED_BY(mutex_);
   PollCache<SingleWaiter> waits ABSL_GUARDED_BY(mutex_);
   PollCache<PollWaiter> polls ABSL_GUARDED_BY(mutex_);
   IdTable ids ABSL_GUARDED_BY(mutex_);
-  /// The time of the last hold: none is before it.
-  Instant latest ABSL_GUARDED_BY(mutex_) = Instant::min();
   /// How many generations were given out here, each `lives * kShards + index`.
   uint64_t lives ABSL_GUARDED_BY(mutex_) = 0;
   Waiter* oldest ABSL_GUARDED_BY(mutex_) = nullptr;
   Waiter* newest ABSL_GUARDED_BY(mutex_) = nullptr;
   EffectList line ABSL_GUARDED_BY(mutex_);  ///< waiting for what they tell of to be saved
-  Instant announced ABSL_GUARDED_BY(mutex_) = kNever;  ///< what the timer thread was told
+
+ private:
+  HashIndex<PollDesc, ByName> by_name_ ABSL_GUARDED_BY(mutex_);
 };
 
 /// Which shard a name belongs to: by its hash, or of a name with braces, as in job/{42}/done, by

@@ -27,26 +27,27 @@ struct DescTimer : Timer {
   PollDesc& desc;
 };
 
-/// What the names of one shard share. Guarded by the shard's lock.
+/// What the names of one shard share, with what each operation looks at first. Guarded by the
+/// shard's lock.
 struct DescEnv {
   DescEnv(size_t index, Nanos unwritten, std::atomic<uint64_t>& deliveries_of_all, Journal* journal)
       : shard(index),
         unwritten_for(unwritten),
-        held_deliveries(deliveries_of_all),
-        unsaved(journal, index) {}
+        unsaved(journal, index),
+        held_deliveries(deliveries_of_all) {}
 
   const size_t shard;
-  const Nanos unwritten_for;               ///< see Poller::Options
-  std::atomic<uint64_t>& held_deliveries;  ///< of all shards: see PollDesc::deliveries_held
-  Timer retention{TimerUse::kRetention};
-  TimerWheel timers;
-  Counters counters;
-  Unsaved unsaved;
+  const Nanos unwritten_for;      ///< see Poller::Options
   uint32_t releases = 0;          ///< under way
   uint32_t closing_releases = 0;  ///< of these: of names that were closed
-  AgingList aging;
-  PollCache<Delivery> deliveries;
   WorkList work;
+  TimerWheel timers;
+  Unsaved unsaved;
+  Counters counters;
+  Timer retention{TimerUse::kRetention};
+  AgingList aging;
+  std::atomic<uint64_t>& held_deliveries;  ///< of all shards: see PollDesc::deliveries_held
+  PollCache<Delivery> deliveries;
 };
 
 /// What few sides need, from their first use on.
@@ -116,6 +117,10 @@ struct SideState {
   /// Whether a wait finds a signal here: one that is remembered, or one that came back.
   bool HasReady() const {
     return ready || (deliveries() != nullptr && !deliveries()->returned.empty());
+  }
+  /// Whether nobody stands here but waits that the deadline can end, and the first is not over.
+  bool NeedsNoMore(Instant now) const {
+    return extra == nullptr && (waits.empty() || waits.first()->waiter().until() > now);
   }
   uint32_t waiters() const { return waiting + polls(); }
   /// So many of those who stand here, in the order of arrival.

@@ -16,19 +16,11 @@ bool TellsOfTargets(const PollResult& result) {
 
 }  // namespace
 
-Step::Step(Poller& poller, Instant received) : poller_(poller), received_(received) {}
-
 Step::~Step() {
   Unlock();
-  poller_.DropOutcomes();
+  if (poller_.TooManyOutcomes()) poller_.DropOutcomes();
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
   while (Effect* const effect = free_.Pop(UINT64_MAX)) effect->Done();
-}
-
-void Step::Lock(ShardSet set) {
-  WAITD_CHECK(held_ == 0, "a step takes locks while it holds some");
-  held_ = set;
-  TakeLocks();
 }
 
 bool Step::Widen(ShardSet more) {
@@ -37,12 +29,6 @@ bool Step::Widen(ShardSet more) {
   Unlock();
   Lock(set);
   return false;
-}
-
-void Step::Unlock() {
-  if (held_ == 0) return;
-  LeaveLocks();
-  held_ = 0;
 }
 
 void Step::TakeLocks() {
@@ -59,8 +45,8 @@ void Step::TakeLocks() {
 }
 
 void Step::LeaveLocks() {
-  for (ShardSet left = held_; left != 0; left &= left - 1) {
-    Shard& each = shard(First(left));
+  for (; held_ != 0; held_ &= held_ - 1) {
+    Shard& each = shard(First(held_));
     const Instant soonest = each.Soonest();
     if (soonest < each.announced) {
       each.announced = soonest;

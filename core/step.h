@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/call.h"
+#include "core/check.h"
 #include "core/poll_desc.h"
 #include "core/poller.h"
 #include "core/release.h"
@@ -24,13 +25,18 @@ namespace waitd::core {
 ///                before the latest of any of these shards.
 class Step {
  public:
-  explicit Step(Poller& poller, Instant received = kWhenCarriedOut);
+  explicit Step(Poller& poller, Instant received = kWhenCarriedOut)
+      : poller_(poller), received_(received) {}
   ~Step();
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
 
   /// Takes these locks; a hold begins. None is held.
-  void Lock(ShardSet set);
+  void Lock(ShardSet set) {
+    WAITD_CHECK(held_ == 0, "a step takes locks while it holds some");
+    held_ = set;
+    TakeLocks();
+  }
 
   /// Holds these as well. When that needs more locks, all are let go first: what was seen under
   /// them may have changed, a new hold begins, and false is returned.
@@ -44,7 +50,9 @@ class Step {
   }
 
   /// Lets the locks go. Timers and work that came under them are announced when the step goes.
-  void Unlock();
+  void Unlock() {
+    if (held_ != 0) LeaveLocks();
+  }
 
   ShardSet held() const { return held_; }
   bool Holds(ShardSet set) const { return (set & ~held_) == 0; }

@@ -58,7 +58,8 @@ class DirtyList {
 ///
 /// Threads:    none of its own; the shard's lock guards it.
 /// Invariants: 1. What differs from what is stored, or was cut, is in a dirty list or an erasure.
-///             2. No cut has what came on a name during a release of its waits, and lacks an outcome
+///             2. No cut has what came on a name during a release of its waits, and lacks an
+///             outcome
 ///                of that release: from the first such change to the end of the release it is held.
 ///             3. `number()` grows with each change that somebody waits for, and an answer that
 ///                tells of it leaves when `saved()` has reached it.
@@ -66,6 +67,7 @@ class Unsaved {
  public:
   Unsaved(Journal* journal, size_t shard) : journal_(journal), shard_(shard) {}
 
+  bool kept() const { return journal_ != nullptr; }  ///< it is, for there is a journal
   uint64_t number() const { return number_; }
   uint64_t saved() const { return saved_; }
 
@@ -76,7 +78,7 @@ class Unsaved {
 
   /// What was touched has changed: the number that an answer which tells of it waits for.
   uint64_t Changed() {
-    if (journal_ == nullptr) return 0;
+    if (!kept()) return 0;
     Tell();
     return ++number_;
   }
@@ -98,7 +100,7 @@ class Unsaved {
 
   /// The horizon or the number of lives has moved.
   void TouchShard() {
-    if (journal_ == nullptr) return;
+    if (!kept()) return;
     Tell();
     shard_moved_ = true;
   }
@@ -108,7 +110,7 @@ class Unsaved {
   ShardSet linked() const { return linked_; }
 
   /// No cut until LetGo, for what has changed last may not be saved before what changes until then.
-  void Hold() { held_ = journal_ != nullptr; }
+  void Hold() { held_ = kept(); }
   void LetGo();
   bool held() const { return held_; }
   /// These shards were to be cut with this one, which is held: LetGo tells of them again.
@@ -127,7 +129,7 @@ class Unsaved {
  private:
   template <class T>
   void TouchIn(DirtyList<T>& list, T& item) {
-    if (journal_ == nullptr) return;
+    if (!kept()) return;
     Tell();
     if (list.InCut(item)) CopyRow(list, item);
     list.Add(item);
@@ -144,24 +146,24 @@ class Unsaved {
 
   /// Once between two cuts.
   void Tell() {
-    if (journal_ == nullptr || std::exchange(told_, true)) return;
+    if (!kept() || std::exchange(told_, true)) return;
     journal_->Changed(SetOf(shard_));
   }
 
   Journal* const journal_;  // null: nothing is saved
   const size_t shard_;
-  DirtyList<PollDesc> descs_;
-  DirtyList<IdRecord> ids_;
-  DirtyList<Delivery> deliveries_;
-  Changes erased_;  // since the last cut
-  Changes cut_;     // of the cut, copied and not collected yet
+  uint64_t number_ = 0;
+  uint64_t saved_ = 0;
   bool shard_moved_ = false;
   bool told_ = false;
   bool held_ = false;
   ShardSet put_off_ = 0;
   ShardSet linked_ = 0;  // with which it was changed in one step since the last cut
-  uint64_t number_ = 0;
-  uint64_t saved_ = 0;
+  DirtyList<PollDesc> descs_;
+  DirtyList<IdRecord> ids_;
+  DirtyList<Delivery> deliveries_;
+  Changes erased_;  // since the last cut
+  Changes cut_;     // of the cut, copied and not collected yet
 };
 
 }  // namespace waitd::core

@@ -161,8 +161,7 @@ class Descriptors {
 
   void Set(PollDesc& desc, bool arm) {
     const MutexLock lock(mutex);
-    Step step(poller);
-    step.Lock(0);  // that of no shard
+    step.Lock(0);  // that of no shard, but the time is read
     NewDeadline to;
     if (arm) {
       to.state = Deadline::State::kArmed;
@@ -176,6 +175,7 @@ class Descriptors {
 
   RealClock clock;
   Poller poller{ManyOptions(), clock, nullptr, nullptr};
+  Step step{poller};  // one for many, as a message with many operations has it
   Mutex mutex;
   std::atomic<uint64_t> deliveries{0};
   DescEnv env{0, std::chrono::seconds(90), deliveries, nullptr};
