@@ -28,8 +28,8 @@ inline constexpr Instant kNever = Instant::max();
 /// A duration without an end, such as the idle_ttl of a descriptor that stays for ever.
 inline constexpr Nanos kForever = Nanos::max();
 
-/// Both clocks, read together. Read once for a message, and handed to every operation in it, so
-/// that the operations of one message happen at one instant.
+/// Both clocks, read together: once for each hold of a shard's lock, so that what happens in a hold
+/// happens at one instant.
 struct Now {
   Instant mono;
   WallTime wall;

@@ -64,6 +64,7 @@ Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, In
     HoldDeliveries(env_, 1);
   } else if (state == DeliveryState::kKept) {
     ++owner.kept;
+    HoldDeliveries(env_, 1);
   } else if (state == DeliveryState::kReturned) {
     owner.returned.emplace(delivery.number, &delivery);
     ++env_.counters.returned;
@@ -82,6 +83,7 @@ void PollDesc::LeaveState(Delivery& delivery) {
   switch (delivery.state) {
     case DeliveryState::kKept:
       --owner.kept;
+      HoldDeliveries(env_, -1);
       break;
     case DeliveryState::kPending:
       --owner.pending;
@@ -163,7 +165,8 @@ void PollDesc::HandOut(Step& step, Side s) {
 uint64_t PollDesc::deliveries_held(Side s) const {
   const auto& extra = side(s).extra;
   if (extra == nullptr) return 0;
-  return extra->reserved + (extra->deliveries == nullptr ? 0 : extra->deliveries->pending);
+  const Deliveries* const all = extra->deliveries.get();
+  return extra->reserved + (all == nullptr ? 0 : all->pending + all->kept);
 }
 
 void PollDesc::ReserveDelivery(Side s, int by) {
@@ -251,7 +254,7 @@ void PollDesc::Dispose(Step& step, Side s) {
   gone->desc = nullptr;
   env_.counters.unacked -= gone->pending;
   env_.counters.returned -= gone->returned.size();
-  HoldDeliveries(env_, -static_cast<int64_t>(gone->pending));
+  HoldDeliveries(env_, -static_cast<int64_t>(gone->pending + gone->kept));
   auto work = std::make_unique<DisposeWork>(env_, std::move(gone));
   if (!work->Run(step)) env_.work.Push(std::move(work));
 }

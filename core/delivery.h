@@ -25,7 +25,7 @@ struct Remembered;
 /// | -         | its answer reached nobody, has an id    | kKept                              |
 /// | -         | its answer reached nobody, has no id    | kReturned                          |
 /// | kKept     | a call with the same id gets the answer | gone                               |
-/// | kKept     | linger is over                          | kReturned; its id is forgotten     |
+/// | kKept     | linger is over, or too many are held    | kReturned; its id is forgotten     |
 /// | kPending  | Ack                                     | kAcked                             |
 /// | kPending  | ack_timeout is over                     | kReturned, acknowledgeable         |
 /// | kReturned | a wait takes the signal, or Reset       | kStale if acknowledgeable; or gone |

@@ -138,7 +138,7 @@ class PollDesc {
   bool Return(Step& step, const WaitResult& taken);
   /// Whether a Reset came after this signal was handed out.
   bool WasReset(Side side, uint64_t number) const;
-  /// How many deliveries of the side wait for their Ack, or may: one for each wait with an
+  /// How many deliveries of the side are held for somebody, or may be: one for each wait with an
   /// ack_timeout. ReserveDelivery: one more of these waits, or one less.
   uint64_t deliveries_held(Side side) const;
   void ReserveDelivery(Side side, int by);

@@ -164,7 +164,7 @@ class Poller {
   void Remove(Shard& shard, PollDesc& desc);
   bool ReserveWaiters(size_t more);
   void ReleaseWaiters(size_t less) { waiters_.fetch_sub(less, std::memory_order_relaxed); }
-  bool MayDeliver(const PollDesc* desc, Side side, uint64_t more, Refusal& refusal) const;
+  uint64_t DeliveryLimit(const PollDesc* desc, Side side, uint64_t more) const;
   void Bound(const Step& step, std::optional<Nanos> timeout, Nanos sent_ago, Waiter& waiter) const;
   PollDesc* ResolveWait(Step& step, Shard& home, PollDesc* found, const WaitArgs& args,
                         bool may_park, Refusal& refusal);
@@ -210,13 +210,13 @@ class Poller {
   bool DropFrom(size_t victim, Instant until);
   // Deliveries (poller_deliveries.cc).
   void AgeKept(Step& step, Remembered& answer);
-  void Keep(const std::shared_ptr<Remembered>& answer, Instant until);
+  void Keep(Step& step, const std::shared_ptr<Remembered>& answer, Instant until);
   void Unkeep(Step& step, Shard& home, Remembered& answer);
   void WidenFor(Step& step, const std::vector<WaitResult>& signals, ShardSet more = 0);
   void Expire(Step& step, Delivery& delivery);
   void ExpireOverdue(Step& step, const std::vector<WaitResult>& signals);
   void LinkAll(Step& step);
-  void GiveBack(Step& step, const std::vector<WaitResult>& signals);
+  bool GiveBack(Step& step, const std::vector<WaitResult>& signals);
   template <class R>
   void UnwrittenSignals(const Parkable& call, Nanos linger, const Result<R>& result);
   // Timers (poller_timers.cc).

@@ -29,20 +29,25 @@ void Poller::WidenFor(Step& step, const std::vector<WaitResult>& signals, ShardS
   } while (!step.Holds(needed));
 }
 
-// After WidenFor: signals that reached nobody come back.
-void Poller::GiveBack(Step& step, const std::vector<WaitResult>& signals) {
+// After WidenFor: signals that reached nobody come back. False: none did.
+bool Poller::GiveBack(Step& step, const std::vector<WaitResult>& signals) {
+  bool any = false;
   for (const WaitResult& each : signals) {
     if (!Lives(each.desc, each.generation)) continue;  // it went with its life
     if (each.desc->kind() == Kind::kLatch) continue;   // it was not used up
-    each.desc->Return(step, each);
+    any |= each.desc->Return(step, each);
   }
+  return any;
 }
 
-// Nobody has the answer: until then somebody may come for it. Under the locks of its signals.
-void Poller::Keep(const std::shared_ptr<Remembered>& answer, Instant until) {
+// Nobody has the answer: until then somebody may come for it; where too many wait for that, the
+// time is over at once. Under the locks of its signals.
+void Poller::Keep(Step& step, const std::shared_ptr<Remembered>& answer, Instant until) {
   for (const WaitResult& each : SignalsOf(answer->value)) {
     if (!Lives(each.desc, each.generation) || each.desc->kind() == Kind::kLatch) continue;
-    each.desc->Deliver(each, DeliveryState::kKept, until).answer = answer;
+    const bool full = DeliveryLimit(each.desc, each.side, 1) > 0;
+    const Instant alarm = full ? step.now().mono : until;
+    each.desc->Deliver(each, DeliveryState::kKept, alarm).answer = answer;
     answer->kept = true;
   }
   if (!answer->kept) return;
@@ -85,7 +90,7 @@ void Poller::Unwritten(const PollCall& call, Nanos linger) {
 }
 
 // By its id somebody may come for them yet, or who came already has them. Else they come back, and
-// the id is forgotten in the same step.
+// the id is forgotten in the same step, unless a Reset or a Close has forgotten the signals.
 template <class R>
 void Poller::UnwrittenSignals(const Parkable& call, Nanos linger, const Result<R>& result) {
   const R* const told = std::get_if<R>(&result);
@@ -111,11 +116,10 @@ void Poller::UnwrittenSignals(const Parkable& call, Nanos linger, const Result<R
   if (answer->record != nullptr && linger > Nanos(0)) {
     home.env.unsaved.Touch(*answer->record);
     home.env.unsaved.Changed();
-    Keep(call.answer_, SaturatingAdd(step.now().mono, linger));
+    Keep(step, call.answer_, SaturatingAdd(step.now().mono, linger));
     return;
   }
-  if (answer->record != nullptr) Forget(home, *answer->record);
-  GiveBack(step, signals);
+  if (GiveBack(step, signals) && answer->record != nullptr) Forget(home, *answer->record);
   LinkAll(step);
 }
 

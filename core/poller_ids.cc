@@ -161,7 +161,7 @@ uint64_t Poller::RememberEnd(Step& step, Shard& home, Waiter& waiter, bool heard
       delivery.caller = record.caller;
     }
   } else if (!heard) {
-    Keep(answer, gone_until);
+    Keep(step, answer, gone_until);
   }
   if (heard) *to = answer;
   return number;

@@ -65,9 +65,10 @@ bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollW
       refusal.reason = Reason::kKindMismatch;
       return false;
     }
-    if (args.ack_timeout.has_value() &&
-        !MayDeliver(desc, target.side, args.targets.size(), refusal)) {
-      refusal.target = i;
+    if (!args.ack_timeout.has_value()) continue;
+    refusal.limit = DeliveryLimit(desc, target.side, args.targets.size());
+    if (refusal.limit > 0) {
+      refusal.reason = Reason::kLimitDeliveries;
       return false;
     }
   }

@@ -44,17 +44,12 @@ Refusal Poller::DoubleWait(const Now& now, const Waiter& holder, uint64_t genera
           .waiter_connected = call != nullptr && call->connected()};
 }
 
-// Whether a wait with an ack_timeout may begin on this side: its signal would be held for the Ack.
-bool Poller::MayDeliver(const PollDesc* desc, Side side, uint64_t more, Refusal& refusal) const {
+// Which limit keeps so many more signals of this side from being held for somebody; 0: none.
+uint64_t Poller::DeliveryLimit(const PollDesc* desc, Side side, uint64_t more) const {
   const uint64_t of_side = desc == nullptr ? 0 : desc->deliveries_held(side);
-  const bool side_full = of_side >= options_.max_deliveries_of_side;
-  if (!side_full && deliveries_.load(std::memory_order_relaxed) + more <= options_.max_deliveries) {
-    return true;
-  }
-  refusal = {.reason = Reason::kLimitDeliveries,
-             .generation = desc == nullptr ? 0 : desc->generation(),
-             .limit = side_full ? options_.max_deliveries_of_side : options_.max_deliveries};
-  return false;
+  if (of_side >= options_.max_deliveries_of_side) return options_.max_deliveries_of_side;
+  const uint64_t of_all = deliveries_.load(std::memory_order_relaxed);
+  return of_all + more > options_.max_deliveries ? options_.max_deliveries : 0;
 }
 
 // Before the wait is anywhere. Null: refused, with no effect.
@@ -71,7 +66,12 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
       refusal.reason = Reason::kBadOptions;
       return nullptr;
     }
-    if (!MayDeliver(found, args.side, 1, refusal)) return nullptr;
+    if (const uint64_t limit = DeliveryLimit(found, args.side, 1); limit > 0) {
+      refusal = {.reason = Reason::kLimitDeliveries,
+                 .generation = found == nullptr ? 0 : found->generation(),
+                 .limit = limit};
+      return nullptr;
+    }
   }
   if (found == nullptr && !may_park && args.generation == 0 && args.open_if_missing != nullptr) {
     refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};

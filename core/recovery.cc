@@ -72,7 +72,7 @@ bool Recovery::Restore(SavedId saved) {
   // from now on, for the restart may have taken up what was left of it.
   record.answer->holders = saved.kept ? 0 : 1;
   if (saved.kept) {
-    poller_.Keep(record.answer, SaturatingAdd(now_.mono, poller_.options_.linger));
+    poller_.Keep(step, record.answer, SaturatingAdd(now_.mono, poller_.options_.linger));
   }
   if (!record.answer->kept)
     aged_.push_back({saved.recorded, &record, saved.shard,

@@ -49,7 +49,7 @@ struct Place {
 /// | -      | Wait, Poll find nothing to take    | parked      | of all its places         |
 /// | parked | READY, deadline, Close, own bound, | outcome     | of all its places, and of |
 /// |        | cancel, drain, the store fails     |             | its home, the first of it |
-/// | parked | its call is adopted, or goes       | parked      | of its home               |
+/// | parked | its call is adopted, or goes       | parked      | the same                  |
 ///
 /// Threads:    the locks above.
 /// Lifetime:   in a slab and reused; `life` tells one wait from the next.

@@ -319,8 +319,10 @@ class Model {
   void ReturnIfOverdue(const std::string& name, Side side, uint64_t number);
   void FireDelivery(const std::string& name, Side side, uint64_t number);
   bool Return(const std::string& name, Side side, uint64_t number);
-  void ReturnAll(const std::vector<WaitResult>& taken);
+  bool ReturnAll(const std::vector<WaitResult>& taken);
   uint64_t CountOut(Delivery::State state) const;
+  uint64_t HeldOn(const std::string& name, Side side) const;
+  bool DeliveriesFull(const std::string& name, Side side, uint64_t more) const;
   void RestoreAges();
   void RestoreDesc(const std::string& name, Desc desc);
   void RestoreRecord(const Key& key, Record record);

@@ -209,7 +209,8 @@ void Model::RememberWait(const Waiting& waiting, const ExpectedRef& answer, bool
 // Nobody has the answer: somebody may come for it yet.
 void Model::Keep(const Key& key, Record& record, Instant until) {
   record.step = step_;
-  if (!AddOut(key, SignalsIn(record.answer->answer), Delivery::State::kKept, until)) return;
+  const std::vector<WaitResult> taken = SignalsIn(record.answer->answer);
+  if (!AddOut(key, taken, Delivery::State::kKept, until)) return;
   record.kept = true;
   record.age = 0;
   ++seen_[kKept];
@@ -223,6 +224,8 @@ bool Model::AddOut(const Key& key, const std::vector<WaitResult>& taken, Deliver
     Desc* const desc = DescOf(each.generation);
     if (desc == nullptr || (desc->kind == Kind::kLatch)) continue;
     any = true;
+    const bool full =
+        state == Delivery::State::kKept && DeliveriesFull(NameOf(each.generation), each.side, 1);
     Out& out = desc->side[Index(each.side)].out[each.delivery];
     out.state = state;
     out.acknowledgeable = state == Delivery::State::kPending;
@@ -230,7 +233,7 @@ bool Model::AddOut(const Key& key, const std::vector<WaitResult>& taken, Deliver
     out.signal = {*each.signal, each.ready_time, each.coalesced};
     out.id = key.id;
     out.caller = key.caller;
-    out.alarm = alarm;
+    out.alarm = full ? now_ : alarm;
     out.key = key;
     out.record = records_.at(key).serial;
     out.signals = taken;
@@ -385,7 +388,8 @@ bool Model::Return(const std::string& name, Side s, uint64_t number) {
 }
 
 // Signals that reached nobody come back, but those of a life that is over.
-void Model::ReturnAll(const std::vector<WaitResult>& taken) {
+bool Model::ReturnAll(const std::vector<WaitResult>& taken) {
+  bool any = false;
   for (const WaitResult& each : taken) {
     const std::string name = NameOf(each.generation);
     if (name.empty() || descs_.at(name).kind == Kind::kLatch) continue;
@@ -393,8 +397,9 @@ void Model::ReturnAll(const std::vector<WaitResult>& taken) {
     out.acknowledgeable = false;
     out.attempt = each.attempt;
     out.signal = {*each.signal, each.ready_time, each.coalesced};
-    Return(name, each.side, each.delivery);
+    any = Return(name, each.side, each.delivery) || any;
   }
+  return any;
 }
 
 void Model::Unwritten(Expected& answer, Nanos linger) {
@@ -413,7 +418,8 @@ void Model::Unwritten(Expected& answer, Nanos linger) {
       if (linger > Nanos(0)) {
         return Keep(answer.key, known->second, SaturatingAdd(now_, linger));
       }
-      records_.erase(known);
+      if (ReturnAll(taken)) records_.erase(known);
+      return;
     }
   }
   ReturnAll(taken);
@@ -451,6 +457,33 @@ void Model::Ack(const AckArgs& args, CallId call) {
 
 uint64_t Model::unacked() const { return CountOut(Delivery::State::kPending); }
 uint64_t Model::returned() const { return CountOut(Delivery::State::kReturned); }
+
+// Signals that are held for somebody, or may be.
+uint64_t Model::HeldOn(const std::string& name, Side side) const {
+  uint64_t held = 0;
+  if (const auto found = descs_.find(name); found != descs_.end()) {
+    for (const auto& [number, out] : found->second.side[Index(side)].out) {
+      const bool is = out.state == Delivery::State::kPending || out.state == Delivery::State::kKept;
+      held += is ? 1 : 0;
+    }
+  }
+  for (const WaitingRef& waiting : waits_) {
+    if (!waiting->ack_timeout.has_value()) continue;
+    for (const Target& target : waiting->targets) {
+      held += !target.lost && target.name == name && target.side == side ? 1 : 0;
+    }
+  }
+  return held;
+}
+
+bool Model::DeliveriesFull(const std::string& name, Side side, uint64_t more) const {
+  if (HeldOn(name, side) >= options_.max_deliveries_of_side) return true;
+  uint64_t all = more;
+  for (const auto& [each, desc] : descs_) {
+    for (const Side s : kSides) all += HeldOn(each, s);
+  }
+  return all > options_.max_deliveries;
+}
 
 uint64_t Model::CountOut(Delivery::State state) const {
   uint64_t count = 0;

@@ -77,6 +77,11 @@ bool Model::CheckPoll(const PollArgs& args, bool may_park, size_t& opens, Refusa
       why.reason = Reason::kKindMismatch;
       return false;
     }
+    if (args.ack_timeout.has_value() &&
+        DeliveriesFull(std::string(target.name), target.side, args.targets.size())) {
+      why.reason = Reason::kLimitDeliveries;
+      return false;
+    }
   }
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());

@@ -414,6 +414,10 @@ bool Model::BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& 
     why.reason = Reason::kBadOptions;
     return false;
   }
+  if (args.ack_timeout.has_value() && DeliveriesFull(name, args.side, 1)) {
+    why.reason = Reason::kLimitDeliveries;
+    return false;
+  }
   if (found == nullptr && park && !slot && args.generation == 0 && args.open_if_missing) {
     why.reason = Reason::kLimitWaiters;
     return false;

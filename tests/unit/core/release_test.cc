@@ -415,8 +415,8 @@ TEST_F(ReleaseCrash, ALatchThatIsResetMeanwhileForgetsNoWait) {
 
 TEST_F(ReleaseCrash, ADeadlineThatIsSetAnewMeanwhileForgetsNoExpiry) {
   Answered<SetDeadlineCall> expire;
-  w.poller().SetDeadline(w.t().now().mono,
-                         {.name = "a", .what = SetDeadlineArgs::What::kTimeout}, expire);
+  w.poller().SetDeadline(w.t().now().mono, {.name = "a", .what = SetDeadlineArgs::What::kTimeout},
+                         expire);
   w.Save();
   ASSERT_LT(DoneOf(waits), kWaits) << "the release goes on";
   Answered<SetDeadlineCall> clear;

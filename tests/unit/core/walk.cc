@@ -28,15 +28,21 @@ void Limit(std::deque<T>& list) {
 }  // namespace
 
 Walk::World::World(uint32_t seed)
-    : one_shard(seed % 2 == 0), journal(seed / 2 % 2 == 0), fails(seed / 8 % 2 == 0) {
+    : one_shard(seed % 2 == 0),
+      journal(seed / 2 % 2 == 0),
+      fails(seed / 8 % 2 == 0),
+      pieces(seed / 16 % 2 == 0) {
   options.max_wait = seconds(15);
   options.default_idle_ttl = seed % 3 == 0 ? kForever : seconds(9);
   options.linger = seconds(3);
   options.retention = seconds(20);
   options.unwritten_for = seconds(5);
+  if (pieces) options.units_max = 5;  // as many as a poll has targets
   if (seed / 4 % 2 != 0) return;
   options.max_waiters = 7;
   options.max_descriptors = 4;
+  options.max_deliveries = 6;
+  options.max_deliveries_of_side = 2;
   if (one_shard) options.max_outcomes = 12;
 }
 
@@ -70,8 +76,8 @@ std::string Walk::Step(const WalkOp& op) {
   Do(op);
   model_->MakeRoom();
   TakeAnswers();
-  // In one shard nothing is left for other holds, so that the timers may come later.
-  if (!world_.one_shard || op.n[5] % 4 != 0) {
+  // In one shard nothing is left for other holds, unless in pieces: the timers may come later.
+  if (!world_.one_shard || world_.pieces || op.n[5] % 4 != 0) {
     if (op.what != WalkOp::kPass || op.n[5] % 2 == 0) RunTimers();
   }
   return wrong_.str();
@@ -90,7 +96,9 @@ void Walk::Do(const WalkOp& op) {
     case WalkOp::kTimers:
       return RunTimers();
     case WalkOp::kRun:
-      return DoRun(op);
+      // In pieces, which of two releases ends a poll depends on whose turn comes first.
+      if (!world_.pieces) DoRun(op);
+      return;
     case WalkOp::kRetry:
       return DoRetry(op);
     case WalkOp::kCancel:

@@ -33,7 +33,8 @@ class Walk {
     Poller::Options options;
     bool one_shard = false;  ///< all names are in one, and nothing is left for other holds
     bool journal = false;
-    bool fails = false;  ///< it ends with a failed store, else drained
+    bool fails = false;   ///< it ends with a failed store, else drained
+    bool pieces = false;  ///< a hold does little, and the rest follows before the next step
   };
 
   Walk(const World& world, Model::Seen& seen);
