@@ -486,6 +486,7 @@ Counters Poller::Count() const {
     if (any && each->oldest != nullptr) counters.oldest_waiter = now - each->oldest->begin;
     sum.Add(counters);
   }
+  sum.deliveries = deliveries_.load(std::memory_order_relaxed);
   return sum;
 }
 

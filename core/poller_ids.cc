@@ -177,7 +177,7 @@ void Poller::Age(Instant now, DescEnv& env, Aging& item, size_t bytes) {
   constexpr size_t kUnit = 1024;
   const auto weight = static_cast<uint32_t>((bytes + kUnit - 1) / kUnit);
   outcomes_.fetch_add(weight, std::memory_order_relaxed);
-  ++env.counters.outcomes;
+  env.counters.outcomes += weight;
   env.aging.Add(item, now, weight);
   if (env.retention.armed()) return;
   const Instant at = SaturatingAdd(now, SaturatingAdd(options_.retention, kDelayMax));
@@ -187,7 +187,7 @@ void Poller::Age(Instant now, DescEnv& env, Aging& item, size_t bytes) {
 void Poller::Unage(DescEnv& env, Aging& item) {
   if (item.weight == 0) return;
   outcomes_.fetch_sub(item.weight, std::memory_order_relaxed);
-  --env.counters.outcomes;
+  env.counters.outcomes -= item.weight;
   env.aging.Remove(item);
 }
 

@@ -198,7 +198,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     }
     Parked(home, poll, call);
     home.Park(poll);
-    ++home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)];
+    home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)] += poll.targets().size();
     return;
   }
   if (slots) ReleaseWaiters(args.targets.size());

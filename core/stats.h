@@ -55,7 +55,7 @@ inline constexpr std::array<Nanos, 10> kLatenessBounds = {
     std::chrono::milliseconds(10),  std::chrono::milliseconds(50),   std::chrono::milliseconds(250),
     std::chrono::seconds(1)};
 
-/// Who waited, as a label: a poll counts once, whatever it waits for.
+/// Who waited, as a label.
 enum class WaitMode : uint8_t { kRead, kWrite, kPoll };
 inline constexpr size_t kWaitModes = 3;
 constexpr WaitMode WaitModeOf(Side side) {
@@ -74,11 +74,12 @@ struct Counters {
   uint64_t double_waits = 0;
   uint64_t idle_closed = 0;
   std::array<uint64_t, kKinds> descriptors{};  ///< open now
-  std::array<uint64_t, kWaitModes> waiters{};  ///< parked now
+  std::array<uint64_t, kWaitModes> waiters{};  ///< parked now; a poll counts by its targets
   uint64_t timers = 0;                         ///< armed now
-  uint64_t outcomes = 0;                       ///< answers remembered now
-  uint64_t unacked = 0;                        ///< hand-offs that wait for their Ack now
-  uint64_t returned = 0;                       ///< hand-offs taken back that stand now
+  uint64_t outcomes = 0;                       ///< KiB of answers remembered now, each begun one
+  uint64_t deliveries = 0;                     ///< held for somebody now, or may be
+  uint64_t unacked = 0;                        ///< of these: wait for their Ack now
+  uint64_t returned = 0;                       ///< came back, and stand now
   uint64_t outcomes_dropped = 0;               ///< forgotten for want of room
   uint64_t redeliveries = 0;                   ///< READYs handed over again
   Nanos oldest_waiter{0};                      ///< parked for this long

@@ -91,7 +91,7 @@ void Step::End(PollWaiter& poll, Result<PollResult>&& result) {
   Shard& home = shard(poll.targets().front().desc->shard());
   home.mutex().AssertHeld();
   home.Unpark(poll);
-  --home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)];
+  home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)] -= poll.targets().size();
   home.CountEnd(result);
   poller_.ReleaseWaiters(poll.targets().size());
   uint64_t number = 0;

@@ -1,3 +1,4 @@
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <memory>
@@ -139,6 +140,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   if (!format.ok()) return format.status();
   if (*format < kStoreFormat) {
     if (auto status = Convert(**db, dir); !status.ok()) return status;
+    spdlog::info("the store is converted: an older waitd does not read it any more from={} to={}",
+                 *format, kStoreFormat);
   }
   absl::StatusOr<Epoch> epoch = is_new ? Epoch() : ReadEpoch(**db, dir.path());
   if (epoch.ok()) epoch = EnterEpoch(**db, dir.path(), options.clock, *std::move(epoch));

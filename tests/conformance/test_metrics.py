@@ -53,8 +53,9 @@ ZERO_AT_START = {
     "waitd_stale_timers_total": [{}],
     "waitd_double_waits_total": [{}],
     "waitd_idle_closed_total": [{}],
-    **dict.fromkeys(["waitd_sessions", "waitd_unacked", "waitd_returned", "waitd_outcomes",
-                     "waitd_outcomes_dropped_total", "waitd_redeliveries_total"], [{}]),
+    **dict.fromkeys(["waitd_sessions", "waitd_deliveries", "waitd_unacked", "waitd_returned",
+                     "waitd_outcomes", "waitd_outcomes_dropped_total",
+                     "waitd_redeliveries_total"], [{}]),
     "waitd_refusals_total": product(reason=REASONS),
     "waitd_draining": [{}],
     "waitd_store_errors_total": [{}],
@@ -250,7 +251,7 @@ def test_waits_are_counted_by_side_and_outcome(quiet, name):
         double_waits_total={(): 1}, refusals_total={("DOUBLE_WAIT",): 1})
 
 
-def test_a_poll_counts_once(quiet, name):
+def test_a_poll_counts_by_its_targets_while_it_is_parked(quiet, name):
     server, c = quiet
     names = [f"{name}/{i}" for i in range(3)]
     for one in names:
@@ -259,7 +260,7 @@ def test_a_poll_counts_once(quiet, name):
     def act():
         call = c.park_poll(names)
         metrics = server.metrics()
-        assert [metrics("waitd_waiters", mode=mode) for mode in MODES] == [0, 0, 1]
+        assert [metrics("waitd_waiters", mode=mode) for mode in MODES] == [0, 0, 3]
         c.ready(names[1])
         call.result()
         assert timed_out(c.poll(names, timeout=0), BY_WAIT)

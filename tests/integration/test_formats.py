@@ -386,6 +386,7 @@ def test_an_older_store_becomes_one_of_this_format(waitd, data):
     server = waitd(*on(data, *FLAGS))
     assert format_of_the_marker(data) == FORMAT
     assert format_of_the_rows(data) in (FORMAT, None), "None: it is in a table by now"
+    assert "an older waitd does not read it any more" in server.log.read_text()
     end(server)
     assert check(data)[0] == 0
 

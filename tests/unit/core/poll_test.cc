@@ -78,7 +78,7 @@ TEST(PollLimit, APollCountsByItsTargets) {
   const auto poll = t.Poll({{"a"}, {"b"}, {"c"}});
   EXPECT_FALSE(poll->done());
   EXPECT_EQ(t.poller().waiters(), 3U);
-  EXPECT_EQ(Count(t).waiters[static_cast<size_t>(WaitMode::kPoll)], 1U);
+  EXPECT_EQ(Count(t).waiters[static_cast<size_t>(WaitMode::kPoll)], 3U);
   EXPECT_EQ(RefusedAs(t.Wait("d")), Reason::kLimitWaiters);
   Ok(t.Ready("b"));
   EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);

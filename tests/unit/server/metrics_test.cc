@@ -71,6 +71,7 @@ TEST_F(CoreMetricsTest, EveryLabelSetIsThereFromTheStart) {
   const Families families = Collect(metrics_);
   const std::map<std::string, size_t> sizes = {{"waitd_descriptors", 3},
                                                {"waitd_waiters", 3},
+                                               {"waitd_deliveries", 1},
                                                {"waitd_waits_total", 3 * 5},
                                                {"waitd_ready_total", 2 * 4},
                                                {"waitd_timeouts_total", 3 * 3},
