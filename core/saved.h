@@ -2,6 +2,8 @@
 #define WAITD_CORE_SAVED_H_
 
 #include <cstdint>
+#include <deque>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,7 +11,6 @@
 #include "core/call.h"
 #include "core/delivery.h"
 #include "core/ids.h"
-#include "core/rows.h"
 
 namespace waitd::core {
 
@@ -93,17 +94,18 @@ struct SavedShard {
   uint64_t lives = 0;                ///< how many generations it has given out; never falls
 };
 
-/// What changed in some shards, of each as it was at one instant, to be stored in one batch.
+/// What changed in some shards, of each as it was at one instant, to be stored in one batch. Deques,
+/// for they grow under a lock, and move nothing when they do.
 struct Changes {
   // What is erased, before the rest is put.
-  Rows<ClosedDesc> closed;
-  Rows<SavedIdKey> forgotten;
-  Rows<SavedDeliveryKey> ended;
+  std::deque<ClosedDesc> closed;
+  std::deque<SavedIdKey> forgotten;
+  std::deque<SavedDeliveryKey> ended;
 
-  Rows<SavedDesc> descs;
-  Rows<SavedId> ids;
-  Rows<SavedDelivery> deliveries;
-  Rows<SavedShard> shards;
+  std::deque<SavedDesc> descs;
+  std::deque<SavedId> ids;
+  std::deque<SavedDelivery> deliveries;
+  std::deque<SavedShard> shards;
 
   bool empty() const { return rows() == 0; }
 
@@ -114,13 +116,17 @@ struct Changes {
   }
 
   void Append(Changes&& other) {
-    closed.Append(std::move(other.closed));
-    forgotten.Append(std::move(other.forgotten));
-    ended.Append(std::move(other.ended));
-    descs.Append(std::move(other.descs));
-    ids.Append(std::move(other.ids));
-    deliveries.Append(std::move(other.deliveries));
-    shards.Append(std::move(other.shards));
+    const auto join = [](auto& to, auto&& from) {
+      to.insert(to.end(), std::make_move_iterator(from.begin()),
+                std::make_move_iterator(from.end()));
+    };
+    join(closed, other.closed);
+    join(forgotten, other.forgotten);
+    join(ended, other.ended);
+    join(descs, other.descs);
+    join(ids, other.ids);
+    join(deliveries, other.deliveries);
+    join(shards, other.shards);
   }
 };
 

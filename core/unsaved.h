@@ -2,10 +2,10 @@
 #define WAITD_CORE_UNSAVED_H_
 
 #include <cstdint>
+#include <deque>
 #include <utility>
 
 #include "core/journal.h"
-#include "core/rows.h"
 #include "core/saved.h"
 
 namespace waitd::core {
@@ -23,7 +23,7 @@ class DirtyList {
 
   void Remove(T& item) {
     if (item.dirty_at == 0) return;
-    Rows<T*>& list = lists_[item.dirty_at & 1U];
+    std::deque<T*>& list = lists_[item.dirty_at & 1U];
     T& last = *list.back();
     last.dirty_at = item.dirty_at;
     list[(item.dirty_at >> 1U) - 1] = &last;
@@ -39,14 +39,14 @@ class DirtyList {
 
   /// One that is in the cut; null: all are copied.
   T* FirstOfCut() {
-    Rows<T*>& cut = lists_[parity_ ^ 1U];
+    std::deque<T*>& cut = lists_[parity_ ^ 1U];
     return cut.empty() ? nullptr : cut.back();
   }
 
  private:
-  Rows<T*>& now() { return lists_[parity_]; }
+  std::deque<T*>& now() { return lists_[parity_]; }
 
-  Rows<T*> lists_[2];
+  std::deque<T*> lists_[2];
   uint32_t parity_ = 0;
 };
 

@@ -161,25 +161,25 @@ class Shown {
 
 /// For parts of core::Changes.
 template <class T>
-core::Rows<T> RowsOf(std::vector<T> items) {
-  core::Rows<T> rows;
+std::deque<T> RowsOf(std::vector<T> items) {
+  std::deque<T> rows;
   for (T& item : items) rows.push_back(std::move(item));
   return rows;
 }
-inline core::Rows<core::SavedDesc> Descs(std::vector<core::SavedDesc> items) {
+inline std::deque<core::SavedDesc> Descs(std::vector<core::SavedDesc> items) {
   return RowsOf(std::move(items));
 }
-inline core::Rows<core::SavedId> Ids(std::vector<core::SavedId> items) {
+inline std::deque<core::SavedId> Ids(std::vector<core::SavedId> items) {
   return RowsOf(std::move(items));
 }
-inline core::Rows<core::SavedDelivery> Deliveries(std::vector<core::SavedDelivery> items) {
+inline std::deque<core::SavedDelivery> Deliveries(std::vector<core::SavedDelivery> items) {
   return RowsOf(std::move(items));
 }
-inline core::Rows<core::ClosedDesc> Closed(std::vector<core::ClosedDesc> items) {
+inline std::deque<core::ClosedDesc> Closed(std::vector<core::ClosedDesc> items) {
   return RowsOf(std::move(items));
 }
 /// One shard that has given out enough generations for a test.
-inline core::Rows<core::SavedShard> Lives(uint64_t lives = 100) {
+inline std::deque<core::SavedShard> Lives(uint64_t lives = 100) {
   return RowsOf<core::SavedShard>({{.shard = 0, .lives = lives}});
 }
 

@@ -304,7 +304,7 @@ TEST_F(StoreTest, NamesAndPayloadsMayBeAnything) {
 
 TEST_F(StoreTest, ANameMayBeClosedAndOpenedInOneBatch) {
   Reopen();
-  const core::Rows<core::SavedId> id = Ids({{.key = {core::IdUse::kWait, 1, 0, "x"}}});
+  const std::deque<core::SavedId> id = Ids({{.key = {core::IdUse::kWait, 1, 0, "x"}}});
   Commit(*store_, {.descs = Descs({{.name = "a", .generation = 1}, {.name = "b", .generation = 2}}),
                    .shards = Lives()});
   Commit(*store_, {.closed = Closed({{"a", 1}, {"b", 2}}),
