@@ -77,13 +77,6 @@ class PollDesc {
   /// anything may. False: this hold has done enough; the next one goes on from there, not `anew`.
   [[nodiscard]] bool NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* needed);
 
-  /// Whether nothing but single waits stands on these sides, and the first is not over: then
-  /// NeededFor has nothing to add.
-  bool NeedsNoMore(Mode mode, Instant now) const {
-    return (!Includes(mode, Side::kRead) || read_.NeedsNoMore(now)) &&
-           (!Includes(mode, Side::kWrite) || write_ == nullptr || write_->NeedsNoMore(now));
-  }
-
   /// A Ready (netpollunblock with ioready): wakes, or remembers. After NeededFor.
   Unblocked Unblock(Step& step, Side side, const Payload& signal, ReadyCondition condition);
 

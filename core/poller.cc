@@ -101,7 +101,10 @@ PollDesc* Poller::FindFor(Step& step, Shard& home, std::string_view name, Mode m
     PollDesc* const found = home.Find(name);
     if (found == nullptr) return nullptr;
     found->Settle(step);
-    if (found->NeedsNoMore(mode, step.now().mono)) return found;
+    const auto alone = [&](Side side) {
+      return !Includes(mode, side) || found->side(side).NeedsNoMore(step.now().mono);
+    };
+    if (alone(Side::kRead) && alone(Side::kWrite)) return found;
     ShardSet needed = 0;
     if (!found->NeededFor(step, mode, all, first, &needed)) {
       step.Again();

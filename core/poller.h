@@ -30,8 +30,7 @@ inline constexpr Instant kWhenCarriedOut = Instant::min();
 /// there. What is due is judged by the time of the hold: each hold of a lock reads the clock.
 ///
 /// Work:     no operation does more than Options::units_max units of work in one hold of a lock.
-///           What is left, of a latch or a Close with many waits, RunTimers does, hold by hold; the
-///           caller is answered after the last.
+///           What is left RunTimers does, hold by hold; the caller is answered after the last.
 /// Threads:  any method by anyone at any time, but RunTimers by one thread at a time, and so
 ///           Collect and Saved.
 /// Lifetime: a call passed in stays valid until its Done, which may run before the operation
@@ -43,6 +42,7 @@ inline constexpr Instant kWhenCarriedOut = Instant::min();
 class Poller {
  public:
   using Options = PollerOptions;
+  using Cut = PollerCut;
 
   /// How many operations Run takes.
   static constexpr size_t kRunMax = 1000;
@@ -95,8 +95,6 @@ class Poller {
   void RefuseWaits();
   /// After RefuseWaits: ends parked waits with kDraining, a bounded number. True: call it again.
   bool EndWaits() { return EndWaits(Reason::kDraining); }
-
-  using Cut = PollerCut;
 
   /// Takes from `dirty` the shards that it cuts, and copies what is to be saved of them, a bounded
   /// part of it in one hold. True: call it again with the same three. A shard that stays in `dirty`
@@ -219,7 +217,7 @@ class Poller {
   bool GiveBack(Step& step, const std::vector<WaitResult>& signals);
   template <class R>
   void UnwrittenSignals(const Parkable& call, Nanos linger, const Result<R>& result);
-  // Timers (poller_timers.cc).
+  // Timers.
   void Fire(Shard& shard, const FiredTimer& fired);
   void FireIdle(Step& step, Shard& shard, DescTimer& timer, uint32_t sequence);
   void FireWait(Step& step, Shard& shard, SingleWaiter& waiter, uint32_t sequence);

@@ -94,8 +94,8 @@ struct SavedShard {
   uint64_t lives = 0;                ///< how many generations it has given out; never falls
 };
 
-/// What changed in some shards, of each as it was at one instant, to be stored in one batch. Deques,
-/// for they grow under a lock, and move nothing when they do.
+/// What changed in some shards, of each as it was at one instant, to be stored in one batch.
+/// Deques, for they grow under a lock, and move nothing when they do.
 struct Changes {
   // What is erased, before the rest is put.
   std::deque<ClosedDesc> closed;

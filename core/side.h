@@ -118,7 +118,8 @@ struct SideState {
   bool HasReady() const {
     return ready || (deliveries() != nullptr && !deliveries()->returned.empty());
   }
-  /// Whether nobody stands here but waits that the deadline can end, and the first is not over.
+  /// Whether nobody stands here but waits that the deadline can end, and the first is not over:
+  /// then a signal needs no other shard's lock.
   bool NeedsNoMore(Instant now) const {
     return extra == nullptr && (waits.empty() || waits.first()->waiter().until() > now);
   }

@@ -1,10 +1,14 @@
 // What the core costs, without gRPC: one thread, the real clock, which each operation reads under
 // its lock.
 #include <benchmark/benchmark.h>
+#include <sys/prctl.h>
 
+#include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/mutex.h"
@@ -218,6 +222,93 @@ void BM_LookUp(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_LookUp)->Arg(1)->Arg(1'000'000);
+
+// The machine's clock, moved so that it shows a multiple of 2^36 ns in six seconds.
+class ClockBeforeABoundary final : public Clock {
+ public:
+  ClockBeforeABoundary() {
+    const Instant start = clock_.Read().mono;
+    const Nanos then = start.time_since_epoch() + std::chrono::seconds(6);
+    ahead_ = kApart - then % kApart;
+    boundary_ = Instant(then + ahead_);
+  }
+  Now Read() const override {
+    const Now now = clock_.Read();
+    return {now.mono + ahead_, now.wall + ahead_};
+  }
+  Instant boundary() const { return boundary_; }
+  /// What the machine's clock shows then.
+  Instant Machine(Instant at) const { return at - ahead_; }
+
+ private:
+  static constexpr Nanos kApart{int64_t{1} << 36};
+  RealClock clock_;
+  Nanos ahead_{0};
+  Instant boundary_;
+};
+
+void SleepUntil(Instant machine) {
+  const int64_t at = machine.time_since_epoch().count();
+  const timespec until{.tv_sec = at / 1'000'000'000, .tv_nsec = at % 1'000'000'000};
+  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+}
+
+// The greatest of the late, and the one that 99 % do not exceed.
+void Report(benchmark::State& state, const std::string& who, std::vector<Nanos> late) {
+  std::sort(late.begin(), late.end());
+  state.counters[who + "_p99_us"] = static_cast<double>(late[late.size() * 99 / 100].count()) / 1e3;
+  state.counters[who + "_max_us"] = static_cast<double>(late.back().count()) / 1e3;
+}
+
+// How late waits time out while a million deadlines are armed, from just after these were armed on,
+// and while the clock passes a boundary; and how late a thread is that only sleeps until then.
+void BM_Lateness(benchmark::State& state) {
+  constexpr int64_t kArmed = 1'000'000;
+  constexpr int kWaits = 2000;
+  for (auto _ : state) {
+    std::vector<std::string> names;
+    for (int64_t i = 0; i < kArmed; ++i) names.push_back("late/" + std::to_string(i));
+    const ClockBeforeABoundary clock;
+    Poller poller(ManyOptions(), clock, nullptr, nullptr);
+    const OpenOptions open;
+    for (const std::string& name : names) {
+      Call<SetDeadlineCall> call;
+      poller.SetDeadline(kWhenCarriedOut,
+                         {.name = name,
+                          .what = SetDeadlineArgs::What::kTimeout,
+                          .timeout = std::chrono::hours(1),
+                          .open_if_missing = &open},
+                         call);
+    }
+    std::vector<Wait> waits(kWaits);
+    const Instant begin = clock.Read().mono;
+    const Nanos apart = (clock.boundary() + std::chrono::seconds(1) - begin) / kWaits;
+    const auto due = [&](int i) { return begin + apart * (i + 1); };
+    for (int i = 0; i < kWaits; ++i) {
+      poller.Wait(begin, {.name = names[static_cast<size_t>(i)], .timeout = due(i) - begin},
+                  waits[static_cast<size_t>(i)]);
+    }
+    std::vector<Nanos> bare;
+    std::thread sleeper([&] {
+      prctl(PR_SET_TIMERSLACK, 1);
+      for (int i = 0; i < kWaits; ++i) {
+        SleepUntil(clock.Machine(due(i)));
+        bare.push_back(clock.Read().mono - due(i));
+      }
+    });
+    prctl(PR_SET_TIMERSLACK, 1);
+    while (poller.waiters() > 0) {
+      const Instant next = poller.RunTimers();
+      if (poller.waiters() > 0) SleepUntil(clock.Machine(next));
+    }
+    sleeper.join();
+    std::vector<Nanos> late;
+    for (Wait& wait : waits) late.push_back(std::get<WaitResult>(wait.result()).late);
+    Report(state, "late", late);
+    Report(state, "bare", bare);
+  }
+}
+BENCHMARK(BM_Lateness)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 // What the clock alone costs: it is read in each of the above.
 void BM_ReadClock(benchmark::State& state) {

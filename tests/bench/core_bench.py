@@ -31,6 +31,9 @@ ROWS = [
      "<= 150 ns"),
     ("the same, 4096 parked", "BM_Wake/4096", 1, None, 1, ""),
     ("the same, 100k parked", "BM_Wake/100000", 1, None, 1, ""),
+    *((f"a poll of {targets} parks, and ends by {ends}", f"BM_Poll/{need}/{targets}", 1, None, 1, "")
+      for need, ends in (("one", "one Ready"), ("all", "a Ready for each"))
+      for targets in (2, 64, 1000)),
     ("block and unblock by name", "BM_BlockUnblock/1", 1, None, 1, ""),
     ("block and unblock by name, 1M names", "BM_BlockUnblock/1000000", 1, None, 1, ""),
     ("a name looked up", "BM_LookUp/1", 1, None, 1, ""),
@@ -61,6 +64,9 @@ def measure(core_bench, rounds):
                                   "--benchmark_format=json"))
             for each in ours["benchmarks"]:
                 figures.setdefault(each["name"], []).append(each["real_time"])
+                for key, value in each.items():
+                    if key.endswith("_us"):
+                        figures.setdefault(key, []).append(value)
     return figures
 
 
@@ -80,6 +86,12 @@ def main():
             pairs = zip(figures[ours], figures[peer])
             ratio = f"{statistics.median((a / our_share) / (b / peer_share) for a, b in pairs):.2f}"
         print(f"| {what} | {shown(figures[ours], our_share)} | {peer_shown} | {ratio} | {target} |")
+    print("\n| lateness among 1M armed, µs | waits | a bare thread | above it | target |\n"
+          "|---|---|---|---|---|")
+    for what, target in (("p99", "<= 1000"), ("max", "<= 5000")):
+        late, bare = figures[f"late_{what}_us"], figures[f"bare_{what}_us"]
+        above = [a - b for a, b in zip(late, bare)]
+        print(f"| {what} | {shown(late, 1)} | {shown(bare, 1)} | {shown(above, 1)} | {target} |")
 
 
 if __name__ == "__main__":
