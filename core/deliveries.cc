@@ -17,6 +17,12 @@ void HoldDeliveries(DescEnv& env, int64_t by) {
   env.held_deliveries.fetch_add(static_cast<uint64_t>(by), std::memory_order_relaxed);
 }
 
+void AddReturned(DescEnv& env, Delivery& delivery) {
+  delivery.owner->returned.emplace(delivery.number, &delivery);
+  ++env.counters.returned;
+  HoldDeliveries(env, 1);
+}
+
 }  // namespace
 
 Deliveries& PollDesc::deliveries(Side s) {
@@ -66,8 +72,7 @@ Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, In
     ++owner.kept;
     HoldDeliveries(env_, 1);
   } else if (state == DeliveryState::kReturned) {
-    owner.returned.emplace(delivery.number, &delivery);
-    ++env_.counters.returned;
+    AddReturned(env_, delivery);
   }
   delivery.set_when(alarm);
   if (alarm != kNever) env_.timers.Arm(delivery, alarm);
@@ -91,7 +96,10 @@ void PollDesc::LeaveState(Delivery& delivery) {
       HoldDeliveries(env_, -1);
       break;
     case DeliveryState::kReturned:
-      if (owner.returned.erase(delivery.number) > 0) --env_.counters.returned;
+      if (owner.returned.erase(delivery.number) > 0) {  // else a Reset has forgotten it
+        --env_.counters.returned;
+        HoldDeliveries(env_, -1);
+      }
       break;
     case DeliveryState::kAcked:
     case DeliveryState::kStale:
@@ -139,8 +147,7 @@ bool PollDesc::Return(Step& step, Delivery& delivery) {
   }
   LeaveState(delivery);
   delivery.state = DeliveryState::kReturned;
-  delivery.owner->returned.emplace(delivery.number, &delivery);
-  ++env_.counters.returned;
+  AddReturned(env_, delivery);
   Touch();
   env_.unsaved.Touch(delivery);
   HandOut(step, delivery.side);
@@ -158,7 +165,11 @@ bool PollDesc::Return(Step& step, const WaitResult& taken) {
 void PollDesc::HandOut(Step& step, Side s) {
   NoteUse(step.now().mono);
   uint32_t woken = 0;
-  Serve(step, s, &woken);
+  if (step.units_left() > 0) {
+    Serve(step, s, &woken);
+  } else {
+    RecountLater(s, true);
+  }
   Recount(step, s);
 }
 
@@ -166,7 +177,7 @@ uint64_t PollDesc::deliveries_held(Side s) const {
   const auto& extra = side(s).extra;
   if (extra == nullptr) return 0;
   const Deliveries* const all = extra->deliveries.get();
-  return extra->reserved + (all == nullptr ? 0 : all->pending + all->kept);
+  return extra->reserved + (all == nullptr ? 0 : all->held());
 }
 
 void PollDesc::ReserveDelivery(Side s, int by) {
@@ -177,18 +188,15 @@ void PollDesc::ReserveDelivery(Side s, int by) {
 /// Retires signals that had come back, and that a Reset has forgotten.
 class PollDesc::RetireWork final : public Work {
  public:
-  RetireWork(PollDesc& desc, Side side)
-      : desc_(desc), generation_(desc.generation()), side_(side) {}
+  RetireWork(PollDesc& desc, absl::btree_map<uint64_t, Delivery*> forgotten)
+      : desc_(desc), generation_(desc.generation()), forgotten_(std::move(forgotten)) {}
 
   bool Run(Step& step) override {
     if (!Lives(&desc_, generation_)) return true;
-    auto& forgotten = desc_.deliveries(side_).forgotten;
-    while (!forgotten.empty()) {
+    while (!forgotten_.empty()) {
       if (!step.Spend(1)) return false;
-      const auto first = forgotten.begin();
-      Delivery& delivery = *first->second;
-      forgotten.erase(first);
-      desc_.Retire(step, delivery, DeliveryState::kStale);
+      desc_.Retire(step, *forgotten_.begin()->second, DeliveryState::kStale);
+      forgotten_.erase(forgotten_.begin());
     }
     return true;
   }
@@ -196,19 +204,14 @@ class PollDesc::RetireWork final : public Work {
  private:
   PollDesc& desc_;
   const uint64_t generation_;
-  const Side side_;
+  absl::btree_map<uint64_t, Delivery*> forgotten_;
 };
 
 void PollDesc::ForgetReturned(Step& step, Side s) {
-  Deliveries& all = deliveries(s);
-  env_.counters.returned -= all.returned.size();
-  if (all.forgotten.empty()) {
-    all.forgotten = std::exchange(all.returned, {});
-  } else {
-    all.forgotten.insert(all.returned.begin(), all.returned.end());
-    all.returned.clear();
-  }
-  auto work = std::make_unique<RetireWork>(*this, s);
+  auto& returned = deliveries(s).returned;
+  env_.counters.returned -= returned.size();
+  HoldDeliveries(env_, -static_cast<int64_t>(returned.size()));
+  auto work = std::make_unique<RetireWork>(*this, std::exchange(returned, {}));
   if (!work->Run(step)) env_.work.Push(std::move(work));
 }
 
@@ -254,7 +257,7 @@ void PollDesc::Dispose(Step& step, Side s) {
   gone->desc = nullptr;
   env_.counters.unacked -= gone->pending;
   env_.counters.returned -= gone->returned.size();
-  HoldDeliveries(env_, -static_cast<int64_t>(gone->pending + gone->kept));
+  HoldDeliveries(env_, -static_cast<int64_t>(gone->held()));
   auto work = std::make_unique<DisposeWork>(env_, std::move(gone));
   if (!work->Run(step)) env_.work.Push(std::move(work));
 }

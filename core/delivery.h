@@ -66,10 +66,11 @@ struct Deliveries {
   PollDesc* desc = nullptr;  ///< null: the name was closed, and these are on their way out
   absl::btree_map<uint64_t, Delivery*> all;       ///< by number
   absl::btree_map<uint64_t, Delivery*> returned;  ///< the oldest number first
-  absl::btree_map<uint64_t, Delivery*>
-      forgotten;  ///< had come back, and a Reset has forgotten them
   uint32_t pending = 0;
   uint32_t kept = 0;
+
+  /// How many count in the limits; those that a Reset has forgotten are on their way out.
+  uint64_t held() const { return pending + kept + returned.size(); }
 };
 
 }  // namespace waitd::core

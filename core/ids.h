@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -16,11 +17,11 @@
 #include "core/hash_index.h"
 #include "core/poll_cache.h"
 #include "core/timer_wheel.h"
+#include "core/waiter.h"
 
 namespace waitd::core {
 
 class Conclusion;
-class Waiter;
 
 /// What an id is of. Ids of different use never meet.
 enum class IdUse : uint8_t {
@@ -106,6 +107,14 @@ struct IdRecord : Aging {
 
   IdKey key() const { return {use, name, caller, id}; }
   bool parked() const { return waiter != nullptr; }
+  /// Whether it is of a call that answers R and asks for this. Two calls that ask for the same
+  /// number can be made, so that more than the number has to fit.
+  template <class R>
+  bool IsOf(uint64_t asked) const {
+    if (content != asked) return false;
+    if (parked()) return waiter->poll == std::is_same_v<R, PollResult>;
+    return std::holds_alternative<R>(answer->value);
+  }
 
   IdUse use = IdUse::kWait;
   bool stored = false;    ///< it was collected to be saved

@@ -59,6 +59,7 @@ class PollDesc::RecountWork final : public Work {
       uint32_t woken = 0;
       if (std::exchange(counts.serve, false) && desc_.side(side_).HasReady()) {
         desc_.Serve(step, side_, &woken);
+        counts.serve |= woken > 0;  // there may be more signals than one
       }
       if (!desc_.Recount(step, side_) || counts.serve) return false;
     }

@@ -202,10 +202,15 @@ bool PollDesc::NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* n
       }
       continue;
     }
-    Place* taker = nullptr;
-    if (!FindTaker(step, s, &taker)) return false;
-    if (taker != nullptr && taker->target) {
-      *needed |= static_cast<PollWaiter::Target*>(taker)->poll->shards;
+    for (;;) {
+      Place* taker = nullptr;
+      if (!FindTaker(step, s, &taker)) return false;
+      if (taker == nullptr || !taker->target) break;
+      PollWaiter& poll = *static_cast<PollWaiter::Target*>(taker)->poll;
+      *needed |= poll.shards;
+      if (!step.Holds(poll.shards)) break;
+      // What is due on its other targets happens first: then it may be somebody else's signal.
+      if (CompletePoll(step, poll) == Completed::kNot && poll.missing() <= 1) break;
     }
   }
   return true;
@@ -233,7 +238,7 @@ Unblocked PollDesc::Unblock(Step& step, Side s, const Payload& signal, ReadyCond
   if (kind_ == Kind::kLatch) {
     ++side.delivery;
     const Instant own_before = SaturatingAdd(step.now().mono, Nanos(1));
-    unblocked.woken = ReleaseAll(step, s, Outcome::kReady, own_before, false);
+    unblocked.woken = ReleaseAll(step, s, Outcome::kReady, own_before, CanExpire(side.deadline));
   } else {
     Serve(step, s, &unblocked.woken);
   }
@@ -244,6 +249,7 @@ Unblocked PollDesc::Unblock(Step& step, Side s, const Payload& signal, ReadyCond
     unblocked.effect = ReadyEffect::kRemembered;
   }
   if (only_waiting) {
+    Touch();  // the latch is closed again, and does not tell the rest of the release what opened it
     if (kind_ == Kind::kLatch && !woke) --side.delivery;
     side.ready = false;
     side.signal = nullptr;
@@ -271,7 +277,7 @@ void PollDesc::Serve(Step& step, Side s, uint32_t* woken) {
       served = true;
     } else {
       PollWaiter& poll = *static_cast<PollWaiter::Target*>(taker)->poll;
-      if (!step.Holds(poll.shards)) break;
+      if (!step.Holds(poll.shards)) return RecountLater(s, true);
       // When it cannot take it after all, it is counted, and somebody else gets it.
       served = CompletePoll(step, poll) == Completed::kTook;
     }
@@ -464,6 +470,7 @@ uint32_t PollDesc::Evict(Step& step) {
     if (side.extra != nullptr) side.extra->reset_through = 0;
   }
   options.reset();
+  Touch();  // the close is saved with the last of their outcomes
   return woken;
 }
 

@@ -43,12 +43,16 @@ bool EndsAll(const Step& step, const SetDeadlineArgs& args) {
 template <class Args, class C>
 class Poller::LateAnswer final : public Conclusion {
  public:
-  LateAnswer(const Step& step, size_t home, C& call, std::shared_ptr<Remembered> answer)
+  LateAnswer(const Step& step, size_t home, const Args& args, C& call,
+             std::shared_ptr<Remembered> answer)
       : Conclusion(static_cast<uint32_t>(step.unfinished.size()),
                    std::get<typename C::Answer>(call.result()).woken),
         home_(home),
         calls_{&call},
         answer_(std::move(answer)) {
+    if constexpr (std::is_same_v<Args, ReadyArgs>) {
+      remembers_ = args.condition != ReadyCondition::kWaiting;
+    }
     if (answer_ != nullptr) answer_->late = this;
   }
 
@@ -63,7 +67,9 @@ class Poller::LateAnswer final : public Conclusion {
     T result = std::get<T>(calls_.front()->result());
     result.woken = woken;
     if constexpr (std::is_same_v<T, ReadyResult>) {
-      if (woken == 0) result.effect = ReadyEffect::kRemembered;  // polls that lack others
+      if (woken == 0) {  // polls that lack others
+        result.effect = remembers_ ? ReadyEffect::kRemembered : ReadyEffect::kRefused;
+      }
     }
     if (answer_ != nullptr) {
       answer_->late = nullptr;
@@ -78,6 +84,7 @@ class Poller::LateAnswer final : public Conclusion {
   }
 
   const size_t home_;
+  bool remembers_ = true;
   std::vector<C*> calls_;
   const std::shared_ptr<Remembered> answer_;
 };
@@ -297,7 +304,8 @@ void Poller::Once(Step& step, Shard& home, const Args& args, C& call) {
   }
   if constexpr (requires(T result) { result.woken; }) {
     if (!step.unfinished.empty()) {
-      const auto late = std::make_shared<LateAnswer<Args, C>>(step, home.index(), call, answer);
+      const auto late =
+          std::make_shared<LateAnswer<Args, C>>(step, home.index(), args, call, answer);
       for (Release* const each : step.unfinished) each->set_conclusion(late);
       step.unfinished.clear();
       return;
@@ -312,7 +320,8 @@ bool Poller::RecallRequest(Step& step, Shard& home, const Args& args, uint64_t c
   home.mutex().AssertHeld();
   IdRecord* const known = home.ids.Find(KeyOf(IdUse::kRequest, args.name, args.retry));
   Refusal refusal;
-  if (!Recall(step, home, known, content, args.retry, refusal)) {
+  const bool same = known != nullptr && known->IsOf<typename C::Answer>(content);
+  if (!Recall(step, home, known, same, args.retry, refusal)) {
     call.result() = std::move(refusal);
   } else if (known == nullptr) {
     return false;

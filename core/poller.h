@@ -183,7 +183,7 @@ class Poller {
   bool SettlePoll(Step& step, PollWaiter& poll, uint32_t life);
   // Ids and what becomes of their signals (poller_ids.cc).
   bool Forgotten(const Step& step, Shard& home, Nanos sent_ago) const;
-  bool Recall(const Step& step, Shard& home, IdRecord* known, uint64_t content, const Retry& retry,
+  bool Recall(const Step& step, Shard& home, const IdRecord* known, bool same, const Retry& retry,
               Refusal& refusal) const;
   template <class W, class C>
   bool RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
@@ -212,7 +212,7 @@ class Poller {
   void Unkeep(Step& step, Shard& home, Remembered& answer);
   void WidenFor(Step& step, const std::vector<WaitResult>& signals, ShardSet more = 0);
   void Expire(Step& step, Delivery& delivery);
-  void ExpireOverdue(Step& step, const std::vector<WaitResult>& signals);
+  bool ExpireOverdue(Step& step, const std::vector<WaitResult>& signals);
   void LinkAll(Step& step);
   bool GiveBack(Step& step, const std::vector<WaitResult>& signals);
   template <class R>

@@ -21,9 +21,9 @@ void Poller::WidenFor(Step& step, const std::vector<WaitResult>& signals, ShardS
     static_cast<void>(step.Widen(needed));  // what it shows is looked at now, anew if need be
     for (const WaitResult& each : signals) {
       if (!Lives(each.desc, each.generation)) continue;
+      if (step.units_left() == 0) break;  // what this does not find, the count will
       each.desc->Settle(step);
       const Mode mode = each.side == Side::kRead ? Mode::kRead : Mode::kWrite;
-      // What this does not find, the count will.
       static_cast<void>(each.desc->NeededFor(step, mode, false, true, &needed));
     }
   } while (!step.Holds(needed));
@@ -169,14 +169,19 @@ void Poller::Expire(Step& step, Delivery& delivery) {
   }
 }
 
-// Before anybody is told of them: those whose time is over come back now. Lets locks go.
-void Poller::ExpireOverdue(Step& step, const std::vector<WaitResult>& signals) {
+// Before anybody is told of them: those whose time is over come back now. True: there were some,
+// and locks may have been let go.
+bool Poller::ExpireOverdue(Step& step, const std::vector<WaitResult>& signals) {
+  bool any = false;
   for (const WaitResult& each : signals) {
     if (!Lives(each.desc, each.generation)) continue;
     Delivery* const delivery = each.desc->FindDelivery(each.side, each.delivery);
     if (delivery == nullptr || delivery->state != DeliveryState::kPending) continue;
-    if (delivery->when() <= step.now().mono) Expire(step, *delivery);
+    if (delivery->when() > step.now().mono) continue;
+    Expire(step, *delivery);
+    any = true;
   }
+  return any;
 }
 
 void Poller::FireDelivery(Step& step, Delivery& delivery, uint32_t sequence) {

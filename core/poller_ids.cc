@@ -33,10 +33,11 @@ bool Poller::Forgotten(const Step& step, Shard& home, Nanos sent_ago) const {
   return first < home.ids.horizon() || sent_ago > options_.retention;
 }
 
-// Whether the call may be carried out, or answered by what is known. False: refused.
-bool Poller::Recall(const Step& step, Shard& home, IdRecord* known, uint64_t content,
+// Whether the call may be carried out, or answered by what is known, which is the `same` call's.
+// False: refused.
+bool Poller::Recall(const Step& step, Shard& home, const IdRecord* known, bool same,
                     const Retry& retry, Refusal& refusal) const {
-  if (known != nullptr && known->content != content) {
+  if (known != nullptr && !same) {
     refusal.reason = Reason::kIdReused;
     return false;
   }
@@ -48,35 +49,35 @@ bool Poller::Recall(const Step& step, Shard& home, IdRecord* known, uint64_t con
 }
 
 // True: the call is answered, or has adopted the wait that had its id before. Of a poll, under the
-// locks of all its targets.
+// locks of all its targets. Whenever locks may have been let go, it is looked up anew.
 template <class W, class C>
 bool Poller::RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
                            const Retry& retry, C& call) {
-  home.mutex().AssertHeld();
-  IdRecord* known = home.ids.Find(key);
-  if (known != nullptr && known->content == content && known->parked()) {
-    auto& waiter = static_cast<W&>(*known->waiter);
-    if (StillWaits(step, waiter)) {
+  for (;;) {
+    home.mutex().AssertHeld();
+    IdRecord* const known = home.ids.Find(key);
+    const bool same = known != nullptr && known->IsOf<typename C::Answer>(content);
+    Refusal refusal;
+    if (!Recall(step, home, known, same, retry, refusal)) {
+      call.result() = std::move(refusal);
+      step.Answer(home, call, Step::NumberFor(home, nullptr));
+      return true;
+    }
+    if (known == nullptr) return false;
+    if (known->parked()) {
+      auto& waiter = static_cast<W&>(*known->waiter);
+      if (!StillWaits(step, waiter)) continue;
       Adopt(step, home, *known, waiter, call);
       return true;
     }
-    known = home.ids.Find(key);
-  } else if (known != nullptr && known->content == content && known->answer->acks) {
-    ExpireOverdue(step, SignalsOf(known->answer->value));
-    known = home.ids.Find(key);  // locks may have been let go
-  }
-  Refusal refusal;
-  if (!Recall(step, home, known, content, retry, refusal)) {
-    call.result() = std::move(refusal);
-    step.Answer(home, call, Step::NumberFor(home, nullptr));
+    const std::vector<WaitResult> signals = SignalsOf(known->answer->value);
+    ShardSet shards = 0;
+    for (const WaitResult& each : signals) shards |= SetOf(each.desc->shard());
+    if (!step.Widen(shards)) continue;
+    if (known->answer->acks && ExpireOverdue(step, signals)) continue;
+    Repeat(step, home, *known, call);
     return true;
   }
-  if (known == nullptr) return false;
-  if (known->parked()) {  // a new one meanwhile
-    return RecallParking<W>(step, home, key, content, retry, call);
-  }
-  Repeat(step, home, *known, call);
-  return true;
 }
 
 template bool Poller::RecallParking<SingleWaiter>(Step&, Shard&, const IdKey&, uint64_t,

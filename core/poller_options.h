@@ -20,7 +20,7 @@ struct PollerOptions {
   Nanos linger = std::chrono::seconds(30);     ///< for how long a wait with an id outlives its call
   Nanos retention = std::chrono::minutes(10);  ///< for how long ids are remembered
   uint64_t max_outcomes = uint64_t{1} << 20;   ///< and how many KiB of answers, each begun one
-  /// That wait for their Ack or for somebody who asks for their answer, or may.
+  /// That wait for their Ack or for somebody who asks for their answer, or may; or have come back.
   uint64_t max_deliveries = uint64_t{1} << 20;
   uint64_t max_deliveries_of_side = uint64_t{1} << 16;
   /// How long after its hand-out an answer may still be found unwritten: idle_ttl counts from

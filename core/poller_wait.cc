@@ -66,7 +66,10 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
       refusal.reason = Reason::kBadOptions;
       return nullptr;
     }
-    if (const uint64_t limit = DeliveryLimit(found, args.side, 1); limit > 0) {
+    const Deliveries* const all = found == nullptr ? nullptr : found->side(args.side).deliveries();
+    const bool takes_one = all != nullptr && !all->returned.empty();  // so that no more are held
+    const uint64_t limit = takes_one ? 0 : DeliveryLimit(found, args.side, 1);
+    if (limit > 0) {
       refusal = {.reason = Reason::kLimitDeliveries,
                  .generation = found == nullptr ? 0 : found->generation(),
                  .limit = limit};

@@ -10,7 +10,7 @@ namespace waitd::core {
 
 void Release::Begin(Step& step, bool all) {
   SideState& side = desc_.at(side_);
-  Count(1);
+  ++desc_.env_.releases;
   all_ = all;
   upto_ = side.tickets;
   waits_ = std::exchange(side.waits, {});
@@ -29,13 +29,6 @@ void Release::Begin(Step& step, bool all) {
   count_ = waits;
   step.Uncount(desc_.env_, side_, waits);
   if (waits <= step.units_left()) EndOwnBounds(step);
-}
-
-void Release::Count(int by) {
-  desc_.env_.releases += static_cast<uint32_t>(by);
-  if (decision_.result.outcome == Outcome::kClosed) {
-    desc_.env_.closing_releases += static_cast<uint32_t>(by);
-  }
 }
 
 bool Release::OwnBoundFirst(const Waiter& waiter) const {
@@ -118,8 +111,7 @@ bool Release::Run(Step& step) {
     }
   }
   if (SideExtra* const extra = desc_.at(side_).extra.get()) std::erase(extra->releases, this);
-  Count(-1);
-  if (desc_.env_.releases == 0) desc_.env_.unsaved.LetGo();
+  if (--desc_.env_.releases == 0) desc_.env_.unsaved.LetGo();
   if (conclusion_ != nullptr) conclusion_->Ended(step, woken_);
   return true;
 }

@@ -88,7 +88,6 @@ class Release final : public Work {
   uint32_t waits() const { return count_; }
 
  private:
-  void Count(int by);
   Place* First() const;
   PlaceList& ListOf(const Place& place);
   void EndOwnBounds(Step& step);

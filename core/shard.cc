@@ -40,8 +40,6 @@ PollDesc& Shard::Create(std::string_view name, Kind kind, const Now& now) {
   PollDesc& desc = Insert(name, kind, ++lives * kShards + env.shard, now);
   env.unsaved.TouchShard();
   desc.Touch();
-  // It may have the name of one that was closed, whose waits have not all their outcome.
-  if (env.closing_releases > 0) env.unsaved.Hold();
   return desc;
 }
 

@@ -37,9 +37,8 @@ struct DescEnv {
         held_deliveries(deliveries_of_all) {}
 
   const size_t shard;
-  const Nanos unwritten_for;      ///< see Poller::Options
-  uint32_t releases = 0;          ///< under way
-  uint32_t closing_releases = 0;  ///< of these: of names that were closed
+  const Nanos unwritten_for;  ///< see Poller::Options
+  uint32_t releases = 0;      ///< under way
   WorkList work;
   TimerWheel timers;
   Unsaved unsaved;

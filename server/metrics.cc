@@ -62,7 +62,7 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
             One(Seconds(counted.oldest_waiter))),
       Gauge("waitd_timers", "Timers that are armed.", One(static_cast<double>(counted.timers))),
       Gauge("waitd_deliveries",
-            "Deliveries that are held for their Ack or for a repeated call, or may be.",
+            "Deliveries that are held for their Ack, a repeated call or the next wait, or may be.",
             One(static_cast<double>(counted.deliveries))),
       Gauge("waitd_unacked", "Deliveries that wait for their Ack.",
             One(static_cast<double>(counted.unacked))),

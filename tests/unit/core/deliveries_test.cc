@@ -339,5 +339,30 @@ TEST(DeliveryHold, FiveThousandOverdueComeBackInTheirOrderAndInPieces) {
   }
 }
 
+// Whoever lets them run out, on however many names, holds no more than the limit allows.
+TEST(DeliveryLimit, WhatHasComeBackCounts) {
+  Table t({.max_deliveries = 10});
+  const auto lets_go = [&](const std::string& name, const std::string& id) {
+    Ok(t.Ready(name));
+    const auto wait = t.Wait({.name = name, .ack_timeout = seconds(1), .retry = {.id = id}});
+    t.Advance(seconds(1));
+    return std::holds_alternative<WaitResult>(wait->result());
+  };
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = "n" + std::to_string(i);
+    Ok(t.Open(name, Kind::kFifo));
+    EXPECT_EQ(lets_go(name, "w"), i < 10) << i;
+  }
+  EXPECT_EQ(Count(t).returned, 10U);
+  EXPECT_EQ(Count(t).deliveries, 10U);
+  EXPECT_TRUE(lets_go("n0", "v")) << "who takes one of these holds no more";
+  EXPECT_EQ(Count(t).deliveries, 10U);
+  EXPECT_EQ(OutcomeOf(t.Wait("n0")), Outcome::kReady);
+  EXPECT_EQ(Count(t).deliveries, 9U);
+  Ok(t.Reset("n1"));
+  Ok(t.Close("n2"));
+  EXPECT_EQ(Count(t).deliveries, 7U);
+}
+
 }  // namespace
 }  // namespace waitd::core

@@ -3,10 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdio>
+#include <cstring>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "core/fingerprint.h"
 #include "tests/unit/core/fixture.h"
 
 namespace waitd::core {
@@ -215,6 +221,77 @@ TEST(Content, TellsAllThatACallAsksFor) {
                           ContentOf(PollArgs{.targets = {{"a", Side::kRead, 1}}}),
                           ContentOf(PollArgs{.targets = {{"a"}}, .open_if_missing = &any}),
                           ContentOf(PollArgs{.targets = {{"a"}}, .ack_timeout = seconds(1)})}));
+}
+
+// Calls that ask for something else and have the same number: whoever knows the fingerprint can
+// make them. Their ids are reused, and nothing else comes of it.
+class SameNumber : public testing::Test {
+ protected:
+  // Sixteen letters and figures that bring the fingerprint from `before` to 0.
+  template <class Fits>
+  static std::string NameToZero(const Fingerprint& before, Fits fits) {
+    for (uint64_t i = 0;; ++i) {
+      std::array<char, 9> begin{};
+      std::snprintf(begin.data(), begin.size(), "%08llx", static_cast<unsigned long long>(i));
+      uint64_t word = 0;
+      std::memcpy(&word, begin.data(), sizeof word);
+      constexpr uint64_t kBehindSize = 16 + 0xD1B54A32D192ED03U;
+      const uint64_t state = Fingerprint(before).Add(kBehindSize).Add(word).value();
+      std::string end(sizeof state, ' ');
+      std::memcpy(end.data(), &state, sizeof state);
+      const std::string name = begin.data() + end;
+      const bool readable =
+          std::all_of(end.begin(), end.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
+      if (readable && fits(name)) return name;
+    }
+  }
+  static Fingerprint Begin(uint64_t what, std::string_view name, uint64_t generation) {
+    Fingerprint content;
+    content.Add(what).Add(name).Add(generation);
+    return content;
+  }
+  static constexpr uint64_t kWait = 3;
+  static constexpr uint64_t kPoll = 6;
+
+  Table t;
+};
+
+TEST_F(SameNumber, AnIdOfAWaitIsNotAPolls) {
+  const std::string name =
+      NameToZero(Fingerprint().Add(kWait), [](const std::string&) { return true; });
+  const uint64_t generation = Begin(kPoll, {}, 1).Add(name).Add(uint64_t{0}).value();
+  const WaitArgs wait{.name = name, .retry = {.id = "w"}};
+  const PollArgs poll{.targets = {{.name = name, .generation = generation}}, .retry = {.id = "w"}};
+  ASSERT_EQ(ContentOf(wait), ContentOf({.targets = poll.targets, .need = 1}));
+  Ok(t.Open(name));
+  const auto parked = t.Wait(wait);
+  EXPECT_EQ(ReasonOf(t.Poll(poll)->result()), Reason::kIdReused);
+  Ok(t.Ready(name));
+  EXPECT_EQ(OutcomeOf(parked), Outcome::kReady);
+  EXPECT_EQ(ReasonOf(t.Poll(poll)->result()), Reason::kIdReused);
+}
+
+TEST_F(SameNumber, ARepeatedPollTakesTheLocksOfItsAnswer) {
+  const auto [x, z] = Apart();
+  const Fingerprint before = Begin(kPoll, {}, 2).Add(x).Add(uint64_t{0}).Add(uint64_t{0});
+  const std::string y = NameToZero(before, [&x = x, &z = z](const std::string& name) {
+    return ShardOf(name) != ShardOf(x) && ShardOf(name) != ShardOf(z);
+  });
+  const uint64_t generation = Fingerprint(before).Add(z).Add(uint64_t{0}).value();
+  const PollArgs one{.targets = {{x}, {y}}, .need = 2, .retry = {.id = "w"}};
+  const PollArgs other{
+      .targets = {{x}, {.name = z, .generation = generation}}, .need = 2, .retry = {.id = "w"}};
+  ASSERT_EQ(ContentOf(one), ContentOf(other));
+  for (const std::string& name : {x, y, z}) Ok(t.Open(name));
+  const auto first = t.Poll(one);
+  t.poller().Abandon(*first);
+  Ok(t.Ready(x));
+  Ok(t.Ready(y));
+  ASSERT_EQ(Count(t).deliveries, 2U) << "they are kept";
+  const uint64_t holds = t.clock().reads;
+  const auto second = t.Poll(other);
+  EXPECT_EQ(t.clock().reads - holds, 2U) << "under its own locks, and then y's as well";
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady) << "it has the answer of its number";
 }
 
 }  // namespace

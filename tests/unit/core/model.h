@@ -254,6 +254,7 @@ class Model {
   // Waits (model_waits.cc).
   SideOf& At(const Target& target);
   bool IsThere(const Target& target) const;
+  static bool HasReturned(const SideOf& side);
   static bool HasReady(const SideOf& side);
   std::vector<WaitingRef> Standing(const std::string& name, Side side) const;
   void Settle(const std::string& name);

@@ -463,8 +463,9 @@ uint64_t Model::HeldOn(const std::string& name, Side side) const {
   uint64_t held = 0;
   if (const auto found = descs_.find(name); found != descs_.end()) {
     for (const auto& [number, out] : found->second.side[Index(side)].out) {
-      const bool is = out.state == Delivery::State::kPending || out.state == Delivery::State::kKept;
-      held += is ? 1 : 0;
+      const bool over =
+          out.state == Delivery::State::kAcked || out.state == Delivery::State::kStale;
+      held += over ? 0 : 1;
     }
   }
   for (const WaitingRef& waiting : waits_) {

@@ -15,11 +15,13 @@ std::string ContentOfWait(const WaitArgs& args) {
 
 }  // namespace
 
-bool Model::HasReady(const SideOf& side) {
-  return side.ready || std::any_of(side.out.begin(), side.out.end(), [](const auto& each) {
-           return each.second.state == Delivery::State::kReturned;
-         });
+bool Model::HasReturned(const SideOf& side) {
+  return std::any_of(side.out.begin(), side.out.end(), [](const auto& each) {
+    return each.second.state == Delivery::State::kReturned;
+  });
 }
+
+bool Model::HasReady(const SideOf& side) { return side.ready || HasReturned(side); }
 
 Model::SideOf& Model::At(const Target& target) {
   return descs_.at(target.name).side[Index(target.side)];
@@ -414,7 +416,8 @@ bool Model::BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& 
     why.reason = Reason::kBadOptions;
     return false;
   }
-  if (args.ack_timeout.has_value() && DeliveriesFull(name, args.side, 1)) {
+  const bool takes_one = found != nullptr && HasReturned(found->side[Index(args.side)]);
+  if (args.ack_timeout.has_value() && !takes_one && DeliveriesFull(name, args.side, 1)) {
     why.reason = Reason::kLimitDeliveries;
     return false;
   }

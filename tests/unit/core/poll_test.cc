@@ -299,5 +299,98 @@ TEST(PollAnswer, ARepeatedOneIsEqualFieldByField) {
   }
 }
 
+// Three names of three shards: x is needed by the first poll, z by the second, y by both.
+class Takers : public testing::Test {
+ protected:
+  Takers() {
+    const size_t of_y = ShardOf(y);
+    for (int i = 0; ShardOf(x) == of_y; ++i) x = "x" + std::to_string(i);
+    for (int i = 0; ShardOf(z) == of_y || ShardOf(z) == ShardOf(x); ++i) {
+      z = "z" + std::to_string(i);
+    }
+    for (const std::string& name : {x, y, z}) Ok(t.Open(name, Kind::kFifo));
+    first = t.Poll({{x}, {y}}, 2);
+    second = t.Poll({{z}, {y}}, 2);
+    Ok(t.Ready(x));
+    Ok(t.Ready(z));
+    Ok(t.In(x, seconds(1)));
+  }
+
+  Table t;
+  std::string x = "y", y = "y", z = "y";
+  std::unique_ptr<TestPoll> first, second;
+};
+
+// Its other target is due, and nobody has looked: the signal is the next one's.
+TEST_F(Takers, AReadyFindsWhoTakesItBehindAPollThatIsOver) {
+  t.Pass(seconds(1));
+  const auto ready = Ok(t.Ready({.name = y, .condition = ReadyCondition::kWaiting}));
+  EXPECT_EQ(ready.effect, ReadyEffect::kWoke);
+  EXPECT_EQ(OutcomeOf(first), Outcome::kTimedOut);
+  EXPECT_EQ(OutcomeOf(second), Outcome::kReady);
+}
+
+TEST_F(Takers, AReadyFindsWhoTakesItBehindAllPollsThatAreOver) {
+  const auto wait = t.Wait(y);
+  Ok(t.In(z, seconds(1)));
+  t.Pass(seconds(1));
+  EXPECT_EQ(Ok(t.Ready(y)).effect, ReadyEffect::kWoke);
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
+}
+
+// Two signals come back behind more polls than a hold looks at.
+TEST(Poll, TwoSignalsThatComeBackAtOnceWakeTwo) {
+  Table t({.units_max = 4});
+  Ok(t.Open("y", Kind::kFifo));
+  for (const char* id : {"1", "2"}) {
+    Ok(t.Ready("y"));
+    EXPECT_EQ(OutcomeOf(t.Wait({.name = "y", .ack_timeout = seconds(1), .retry = {.id = id}})),
+              Outcome::kReady);
+  }
+  std::vector<std::unique_ptr<TestPoll>> polls;
+  for (int i = 0; i < 10; ++i) {
+    const std::string other = "o" + std::to_string(i);
+    Ok(t.Open(other, Kind::kFifo));
+    polls.push_back(t.Poll({{"y"}, {other}}, 2));
+  }
+  const auto one = t.Wait("y");
+  const auto two = t.Wait("y");
+  t.Advance(seconds(1));
+  EXPECT_EQ(OutcomeOf(one), Outcome::kReady);
+  EXPECT_EQ(OutcomeOf(two), Outcome::kReady);
+}
+
+// Signals that come back to names where large polls stand: one hold completes few of these.
+TEST(Poll, SignalsOfAPollComeBackInPieces) {
+  constexpr size_t kMany = 20;
+  Table t;
+  std::vector<std::string> names;
+  std::vector<PollTarget> all;
+  for (size_t i = 0; i < kMany; ++i) names.push_back("n" + std::to_string(i));
+  std::vector<std::string> others;
+  for (int i = 0; i < 999; ++i) others.push_back("o" + std::to_string(i));
+  for (const std::string& name : names) {
+    Ok(t.Open(name, Kind::kFifo));
+    Ok(t.Ready(name));
+    all.push_back({name});
+  }
+  for (const std::string& other : others) Ok(t.Open(other, Kind::kFifo));
+  const auto taken = t.Poll(all, kMany);
+  ASSERT_EQ(OutcomeOf(taken), Outcome::kReady);
+  std::vector<std::unique_ptr<TestPoll>> polls;
+  for (const std::string& name : names) {
+    std::vector<PollTarget> targets{{name}};
+    for (const std::string& other : others) targets.push_back({other});
+    polls.push_back(t.Poll(targets));
+  }
+  t.poller().Unwritten(*taken, Nanos(0));
+  const auto done = [&] {
+    return std::count_if(polls.begin(), polls.end(), [](const auto& each) { return each->done(); });
+  };
+  EXPECT_LE(done(), 2);
+  t.RunTimers();
+  EXPECT_EQ(done(), kMany);
+}
+
 }  // namespace
 }  // namespace waitd::core
