@@ -56,9 +56,10 @@ ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
           "for how long the outcome of a call with an id is remembered; inf: for ever");
 ABSL_FLAG(uint64_t, max_outcomes, 1 << 20,
           "how many outcomes are remembered at most; a large one counts once for each KiB begun");
-ABSL_FLAG(uint64_t, max_deliveries, 1 << 20,
-          "how many signals may wait for their Ack at once; a wait with an ack_timeout counts from "
-          "its begin");
+ABSL_FLAG(
+    uint64_t, max_deliveries, 1 << 20,
+    "how many signals may wait for their Ack, for a repeated call or, after they came back, for "
+    "the next wait; a wait with an ack_timeout counts from its begin");
 ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
