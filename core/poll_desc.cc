@@ -81,18 +81,11 @@ bool PollDesc::idle() const {
   });
 }
 
-bool PollDesc::releasing() const {
+bool PollDesc::busy() const {
   return std::any_of(kSides.begin(), kSides.end(), [this](Side each) {
     const auto& extra = side(each).extra;
-    return extra != nullptr && !extra->releases.empty();
+    return extra != nullptr && (extra->recounting || extra->rebinding || !extra->releases.empty());
   });
-}
-
-bool PollDesc::busy() const {
-  return releasing() || std::any_of(kSides.begin(), kSides.end(), [this](Side each) {
-           const auto& extra = side(each).extra;
-           return extra != nullptr && (extra->recounting || extra->rebinding);
-         });
 }
 
 void PollDesc::SettleArmed(Step& step) {
@@ -174,7 +167,7 @@ bool PollDesc::FindTaker(Step& step, Side s, Place** taker) {
   }
   if (side.polls() == 0) return true;
   SideExtra& polls = *side.extra;
-  if (polls.scan == nullptr) polls.scan = polls.polls.first();
+  if (!std::exchange(polls.scanning, true)) polls.scan = polls.polls.first();
   for (bool first = true; Place* const place = polls.scan; first = false) {
     if (*taker != nullptr && (*taker)->Before(*place)) return true;
     if (!first && step.units_left() == 0) return false;
@@ -192,7 +185,7 @@ bool PollDesc::FindTaker(Step& step, Side s, Place** taker) {
 bool PollDesc::NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* needed) {
   for (const Side s : kSides) {
     if (!Includes(mode, s) || side(s).waiters() == 0) continue;
-    if (anew && side(s).extra != nullptr) side(s).extra->scan = nullptr;
+    if (anew && side(s).extra != nullptr) side(s).extra->scanning = false;
     if (all || kind_ == Kind::kLatch || mode == Mode::kReadWrite) {
       if (side(s).polls() == 0) continue;
       const PlaceList& polls = at(s).extra->polls;
@@ -211,6 +204,7 @@ bool PollDesc::NeededFor(Step& step, Mode mode, bool all, bool anew, ShardSet* n
       if (!step.Holds(poll.shards)) break;
       // What is due on its other targets happens first: then it may be somebody else's signal.
       if (CompletePoll(step, poll) == Completed::kNot && poll.missing() <= 1) break;
+      if (step.units_left() == 0) return false;
     }
   }
   return true;
@@ -278,12 +272,14 @@ void PollDesc::Serve(Step& step, Side s, uint32_t* woken) {
     } else {
       PollWaiter& poll = *static_cast<PollWaiter::Target*>(taker)->poll;
       if (!step.Holds(poll.shards)) return RecountLater(s, true);
-      // When it cannot take it after all, it is counted, and somebody else gets it.
-      served = CompletePoll(step, poll) == Completed::kTook;
+      // When it cannot take it after all, it is counted, and somebody else gets it; so is it when
+      // it took others that were there for it.
+      const uint64_t handed_out = side(s).delivery;
+      served = CompletePoll(step, poll) == Completed::kTook && side(s).delivery != handed_out;
     }
     if (served) ++*woken;
   }
-  if (side(s).extra != nullptr) side(s).extra->scan = nullptr;
+  if (side(s).extra != nullptr) side(s).extra->scanning = false;
 }
 
 void PollDesc::TakeReady(Step& step, Side s, WaitResult& result) {
@@ -416,6 +412,7 @@ void PollDesc::Link(Place& place) {
   ListOf(place).Append(place);
   if (place.target) {
     ++side.extra->poll_count;
+    if (side.extra->scanning && side.extra->scan == nullptr) side.extra->scan = &place;
     return;
   }
   ++side.waiting;

@@ -155,8 +155,7 @@ class PollDesc {
     if (env_.unsaved.kept()) Note(waited);
   }
 
-  bool releasing() const;  ///< a release of its waits goes on
-  bool idle() const;       ///< nothing stands on it: no wait, signal, delivery or deadline
+  bool idle() const;  ///< nothing stands on it: no wait, signal, delivery or deadline
   /// Somebody has to do with it, which puts idle_ttl off.
   void NoteUse(Instant now) { idle_since = std::max(idle_since, now); }
 

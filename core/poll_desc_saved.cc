@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/poll_desc.h"
+#include "core/release.h"
 
 namespace waitd::core {
 namespace {
@@ -22,7 +23,12 @@ void Copy(const From& from, To& to) {
 
 void PollDesc::Note(bool waited) {
   env_.unsaved.Touch(*this);
-  if (env_.releases > 0 && releasing()) env_.unsaved.Hold();
+  if (env_.releases > 0) {
+    for (const Side s : kSides) {
+      if (side(s).extra == nullptr) continue;
+      for (Release* const release : side(s).extra->releases) release->Hold();
+    }
+  }
   if (waited) changed = env_.unsaved.Changed();
 }
 

@@ -178,6 +178,7 @@ class Poller {
   bool CheckTargets(Step& step, const PollArgs& args, bool may_park, PollWaiter& poll,
                     Refusal& refusal);
   static void MakeTargets(const PollArgs& args, PollWaiter& poll);
+  bool MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal);
   bool FreeFor(Step& step, const PollArgs& args, PollWaiter& poll, Refusal& refusal);
   void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
   bool SettlePoll(Step& step, PollWaiter& poll, uint32_t life);
@@ -230,8 +231,7 @@ class Poller {
   const Clock& clock_;
   Journal* const journal_;  // null: nothing is saved
   const std::function<void(Instant)> alarm_;
-  // Counted before use and given back; nothing else is read or written on the strength of them, so
-  // that relaxed order is enough.
+  // Relaxed: counts, on the strength of which nothing else is read or written.
   std::atomic<uint64_t> descriptors_{0};
   std::atomic<uint64_t> waiters_{0};
   std::atomic<uint64_t> outcomes_{0};

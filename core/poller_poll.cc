@@ -65,13 +65,8 @@ bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollW
       refusal.reason = Reason::kKindMismatch;
       return false;
     }
-    if (!args.ack_timeout.has_value()) continue;
-    refusal.limit = DeliveryLimit(desc, target.side, args.targets.size());
-    if (refusal.limit > 0) {
-      refusal.reason = Reason::kLimitDeliveries;
-      return false;
-    }
   }
+  if (args.ack_timeout.has_value() && !MayDeliver(step, poll, refusal)) return false;
   std::sort(missing.begin(), missing.end());
   const auto opens = static_cast<uint64_t>(
       std::distance(missing.begin(), std::unique(missing.begin(), missing.end())));
@@ -83,6 +78,32 @@ bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollW
   if (parks && !FreeFor(step, args, poll, refusal)) return false;
   refusal.generation = 0;
   return opens == 0 || ReserveDescriptors(opens, refusal);
+}
+
+// Whether the limits of deliveries let it begin: or it takes signals that came back and no others,
+// so that no more are held.
+bool Poller::MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal) {
+  for (const PollWaiter::Target& target : poll.targets()) {
+    const uint64_t limit = DeliveryLimit(target.desc, target.side, poll.targets().size());
+    if (limit == 0) continue;
+    uint32_t taken = 0;
+    for (const PollWaiter::Target& each : poll.targets()) {
+      if (taken == poll.need) break;
+      if (each.desc == nullptr) continue;
+      each.desc->Settle(step);
+      if (each.desc->CheckErr(each.side, false) != PollDesc::Check::kReady) continue;
+      const Deliveries* const all = each.desc->side(each.side).deliveries();
+      if (all == nullptr || all->returned.empty()) break;
+      ++taken;
+    }
+    if (taken == poll.need) return true;
+    refusal = {.reason = Reason::kLimitDeliveries,
+               .generation = target.desc == nullptr ? 0 : target.desc->generation(),
+               .limit = limit,
+               .target = poll.index(target)};
+    return false;
+  }
+  return true;
 }
 
 // Whether nobody stands where this poll would, if it would stand anywhere.

@@ -19,6 +19,7 @@ void Release::Begin(Step& step, bool all) {
     polls_ = std::exchange(side.extra->polls, {});
     side.extra->poll_count = 0;
     side.extra->recount = side.extra->rebind = side.extra->scan = nullptr;
+    side.extra->scanning = false;
     if (all_) {
       ignoring_ = std::exchange(side.extra->ignoring, {});
       side.extra->ignoring_count = 0;
@@ -29,6 +30,10 @@ void Release::Begin(Step& step, bool all) {
   count_ = waits;
   step.Uncount(desc_.env_, side_, waits);
   if (waits <= step.units_left()) EndOwnBounds(step);
+}
+
+void Release::Hold() {
+  if (!std::exchange(holds_, true)) desc_.env_.unsaved.Hold();
 }
 
 bool Release::OwnBoundFirst(const Waiter& waiter) const {
@@ -111,7 +116,8 @@ bool Release::Run(Step& step) {
     }
   }
   if (SideExtra* const extra = desc_.at(side_).extra.get()) std::erase(extra->releases, this);
-  if (--desc_.env_.releases == 0) desc_.env_.unsaved.LetGo();
+  --desc_.env_.releases;
+  if (holds_) desc_.env_.unsaved.LetGo();
   if (conclusion_ != nullptr) conclusion_->Ended(step, woken_);
   return true;
 }

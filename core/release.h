@@ -71,6 +71,9 @@ class Release final : public Work {
   PollDesc* desc() const override { return &desc_; }
   bool Run(Step& step) override;
 
+  /// Something came on the name: it is not saved before the last outcome of this release.
+  void Hold();
+
   /// The place waits for its turn here.
   bool Has(const Place& place) const;
 
@@ -101,6 +104,7 @@ class Release final : public Work {
   const Decision decision_;
   const Instant decided_;
   bool all_ = false;
+  bool holds_ = false;
   uint32_t upto_ = 0;  // the ticket of the last place
   PlaceList waits_;
   PlaceList ignoring_;

@@ -64,6 +64,7 @@ struct SideExtra {
   bool serve = false;            ///< that Work looks first for who gets the signal
   Place* recount = nullptr;      ///< the poll at which the count goes on
   Place* scan = nullptr;         ///< the poll at which the search for a taker goes on
+  bool scanning = false;         ///< that has begun: null is behind the last
   uint64_t reset_through = 0;    ///< deliveries up to this were handed out before the last Reset
   uint32_t reserved = 0;         ///< waits with an ack_timeout that stand here
   std::unique_ptr<Deliveries> deliveries;

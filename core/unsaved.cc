@@ -73,8 +73,8 @@ void Unsaved::Gone(Delivery& delivery) {
 }
 
 void Unsaved::LetGo() {
-  held_ = false;
-  if (put_off_ != 0) journal_->Changed(std::exchange(put_off_, 0));
+  --holds_;
+  if (holds_ == 0 && put_off_ != 0) journal_->Changed(std::exchange(put_off_, 0));
 }
 
 uint64_t Unsaved::Cut(SavedShard state) {

@@ -60,7 +60,7 @@ class DirtyList {
 /// Invariants: 1. What differs from what is stored, or was cut, is in a dirty list or an erasure.
 ///             2. No cut has what came on a name during a release of its waits, and lacks an
 ///             outcome
-///                of that release: from the first such change to the end of the release it is held.
+///                of that release: from the first such change to its end the shard is held.
 ///             3. `number()` grows with each change that somebody waits for, and an answer that
 ///                tells of it leaves when `saved()` has reached it.
 class Unsaved {
@@ -109,10 +109,11 @@ class Unsaved {
   void Link(ShardSet shards) { linked_ |= shards; }
   ShardSet linked() const { return linked_; }
 
-  /// No cut until LetGo, for what has changed last may not be saved before what changes until then.
-  void Hold() { held_ = kept(); }
+  /// No cut until as many LetGo, for what has changed last may not be saved before what changes
+  /// until then.
+  void Hold() { ++holds_; }
   void LetGo();
-  bool held() const { return held_; }
+  bool held() const { return holds_ > 0; }
   /// These shards were to be cut with this one, which is held: LetGo tells of them again.
   void PutOff(ShardSet shards) { put_off_ |= shards; }
 
@@ -156,7 +157,7 @@ class Unsaved {
   uint64_t saved_ = 0;
   bool shard_moved_ = false;
   bool told_ = false;
-  bool held_ = false;
+  uint32_t holds_ = 0;
   ShardSet put_off_ = 0;
   ShardSet linked_ = 0;  // with which it was changed in one step since the last cut
   DirtyList<PollDesc> descs_;

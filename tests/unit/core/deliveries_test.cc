@@ -364,5 +364,28 @@ TEST(DeliveryLimit, WhatHasComeBackCounts) {
   EXPECT_EQ(Count(t).deliveries, 7U);
 }
 
+TEST(DeliveryLimit, APollThatTakesWhatCameBackHoldsNoMore) {
+  Table t({.max_deliveries = 4});
+  const auto poll = [&](std::vector<PollTarget> targets, uint32_t need, std::string_view id) {
+    return t.Poll({.targets = std::move(targets),
+                   .need = need,
+                   .ack_timeout = seconds(1),
+                   .retry = {.id = id}});
+  };
+  for (const char* name : {"a", "b", "c", "d"}) {
+    Ok(t.Open(name, Kind::kFifo));
+    Ok(t.Ready(name));
+    EXPECT_EQ(OutcomeOf(poll({{name}}, 1, "v")), Outcome::kReady);
+    t.Advance(seconds(1));
+  }
+  Ok(t.Open("fresh", Kind::kFifo));
+  EXPECT_EQ(OutcomeOf(poll({{"a"}, {"b"}}, 2, "w")), Outcome::kReady);
+  EXPECT_EQ(ReasonOf(poll({{"fresh"}, {"c"}}, 2, "x")->result()), Reason::kLimitDeliveries);
+  Ok(t.Ready("fresh"));
+  EXPECT_EQ(ReasonOf(poll({{"fresh"}, {"c"}}, 1, "y")->result()), Reason::kLimitDeliveries)
+      << "it would take the fresh one";
+  EXPECT_EQ(Count(t).deliveries, 4U);
+}
+
 }  // namespace
 }  // namespace waitd::core

@@ -285,6 +285,7 @@ class Model {
   void FireAbsent(const WaitingRef& waiting);
   bool BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& why);
   bool CheckPoll(const PollArgs& args, bool may_park, size_t& opens, Refusal& why);
+  bool MayDeliver(const PollArgs& args);
   bool BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why);
   void StartPoll(const WaitingRef& poll, bool takes, bool park,
                  const std::vector<Target*>& expired);

@@ -77,11 +77,10 @@ bool Model::CheckPoll(const PollArgs& args, bool may_park, size_t& opens, Refusa
       why.reason = Reason::kKindMismatch;
       return false;
     }
-    if (args.ack_timeout.has_value() &&
-        DeliveriesFull(std::string(target.name), target.side, args.targets.size())) {
-      why.reason = Reason::kLimitDeliveries;
-      return false;
-    }
+  }
+  if (args.ack_timeout.has_value() && !MayDeliver(args)) {
+    why.reason = Reason::kLimitDeliveries;
+    return false;
   }
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
@@ -91,6 +90,26 @@ bool Model::CheckPoll(const PollArgs& args, bool may_park, size_t& opens, Refusa
   }
   opens = missing.size();
   return true;
+}
+
+// Within the limits, or it takes what came back and nothing else.
+bool Model::MayDeliver(const PollArgs& args) {
+  const bool full = std::any_of(args.targets.begin(), args.targets.end(), [&](const auto& each) {
+    return DeliveriesFull(std::string(each.name), each.side, args.targets.size());
+  });
+  if (!full) return true;
+  uint32_t taken = 0;
+  const uint32_t need = std::max(args.need, 1U);
+  for (const PollTarget& target : args.targets) {
+    if (taken == need) break;
+    if (Find(target.name) == nullptr) continue;
+    Settle(std::string(target.name));
+    const SideOf& side = Find(target.name)->side[Index(target.side)];
+    if (!HasReady(side) || side.deadline.state == Deadline::State::kExpired) continue;
+    if (!HasReturned(side)) return false;
+    ++taken;
+  }
+  return taken == need;
 }
 
 bool Model::BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why) {

@@ -388,8 +388,60 @@ TEST(Poll, SignalsOfAPollComeBackInPieces) {
     return std::count_if(polls.begin(), polls.end(), [](const auto& each) { return each->done(); });
   };
   EXPECT_LE(done(), 2);
+  const auto before = done();
+  const uint64_t holds = t.clock().reads;
+  Answered<ReadyCall> ready;
+  t.poller().Ready(t.now().mono, {.name = others[0]}, ready);  // it looks who is there to take it
+  EXPECT_LE(static_cast<uint64_t>(done() - before), t.clock().reads - holds);
   t.RunTimers();
   EXPECT_EQ(done(), kMany);
+}
+
+// A poll that takes a signal which was there for it already leaves the new one to the next in line.
+class TakesAnother : public testing::TestWithParam<std::tuple<Mode, ReadyCondition>> {};
+
+TEST_P(TakesAnother, ThenTheNextInLineHasTheSignal) {
+  const auto [mode, condition] = GetParam();
+  Table t({.units_max = 4});
+  for (const char* name : {"x", "y"}) Ok(t.Open(name, Kind::kFifo));
+  Ok(t.Ready("x"));
+  const auto taken = t.Wait("x");
+  std::vector<std::unique_ptr<TestPoll>> polls;
+  for (int i = 0; i < 10; ++i) {
+    const std::string other = "o" + std::to_string(i);
+    Ok(t.Open(other, Kind::kFifo));
+    polls.push_back(t.Poll({{"x"}, {other}}, 2));
+  }
+  const auto poll = t.Poll({{"x"}, {"y"}});
+  const auto wait = t.Wait("y");
+  t.poller().Unwritten(*taken, Nanos(0));
+  ASSERT_FALSE(poll->done()) << "that it has x's signal is left to work";
+  Ok(t.Ready({.name = "y", .mode = mode, .condition = condition}));
+  t.RunTimers();
+  EXPECT_EQ(OutcomeOf(poll), Outcome::kReady);
+  EXPECT_EQ(OutcomeOf(wait), Outcome::kReady);
+}
+INSTANTIATE_TEST_SUITE_P(All, TakesAnother,
+                         testing::Combine(testing::Values(Mode::kRead, Mode::kReadWrite),
+                                          testing::Values(ReadyCondition::kAlways,
+                                                          ReadyCondition::kWaiting)));
+
+TEST(Poll, AReadyThatOnlyWakesFindsTheWaitBehindMany) {
+  for (const bool one_behind : {true, false}) {
+    Table t({.units_max = 4});
+    Ok(t.Open("y", Kind::kFifo));
+    std::vector<std::unique_ptr<TestPoll>> polls;
+    const auto stand = [&](const std::string& other) {
+      Ok(t.Open(other, Kind::kFifo));
+      polls.push_back(t.Poll({{"y"}, {other}}, 2));
+    };
+    for (int i = 0; i < 10; ++i) stand("o" + std::to_string(i));
+    const auto wait = t.Wait("y");
+    if (one_behind) stand("last");
+    const auto ready = Ok(t.Ready({.name = "y", .condition = ReadyCondition::kWaiting}));
+    EXPECT_EQ(ready.effect, ReadyEffect::kWoke) << one_behind;
+    EXPECT_EQ(OutcomeOf(wait), Outcome::kReady) << one_behind;
+  }
 }
 
 }  // namespace

@@ -495,6 +495,29 @@ TEST_F(ReleaseCrash, ACloseAndItsOutcomesAreOneChange) {
   EXPECT_EQ(DoneOf(after), 3000U);
 }
 
+// Releases of other names that go on meanwhile do not keep it from being saved.
+TEST(Release, WhatHasEndedIsHeldNoMore) {
+  World w;
+  Waits waits;
+  const auto name = [](int i) { return "{s}" + std::to_string(i); };
+  for (int i = 0; i < 12; ++i) {
+    SavedOpen(w, name(i), Kind::kLatch);
+    for (int j = 0; j < 2500; ++j) waits.push_back(w.t().Wait(name(i)));
+  }
+  Answered<CloseCall> close;
+  w.poller().Close(w.t().now().mono, {.name = name(0)}, close);
+  std::array<Answered<SetDeadlineCall>, 12> sets;
+  int rounds = 1;
+  for (; rounds < 12 && !close.done(); ++rounds) {
+    w.poller().SetDeadline(w.t().now().mono,
+                           {.name = name(rounds), .what = SetDeadlineArgs::What::kTimeout},
+                           sets[static_cast<size_t>(rounds)]);
+    w.poller().RunTimers();
+    w.Save();
+  }
+  EXPECT_LE(rounds, 5) << "its own release ended with the second piece";
+}
+
 TEST_F(ReleaseCrash, ALatchThatOnlyWakesForgetsNoWait) {
   ReadyArgs args{.name = "a", .condition = ReadyCondition::kWaiting, .retry = {.id = "r"}};
   Answered<ReadyCall> ready;
