@@ -461,8 +461,8 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const SetDeadline
   return desc;
 }
 
-// Whether the store has failed, or is full and the operation would need room there. What was done
-// before is answered again meanwhile: that is asked after the id was looked for.
+// Whether the store has failed, or is full and the operation would need room there. A full store is
+// asked for after the id was looked up: a repeated call is answered while the disk is full.
 template <class C>
 bool Poller::Refuses(bool takes_room, C& call) const {
   // MO[room]: acquire; pairs with FailStore, which goes through the shards afterwards: who saw the
