@@ -336,7 +336,7 @@ void PollDesc::ForgetReady(Step& step, Side s) {
   Touch();
   side.ready = false;
   side.signal = nullptr;
-  if (side.deliveries() != nullptr && !side.deliveries()->returned.empty()) ForgetReturned(step, s);
+  if (side.HasReturned()) ForgetReturned(step, s);
 }
 
 bool PollDesc::OwnBoundDue(const Waiter& waiter, Instant now) const {

@@ -92,8 +92,7 @@ bool Poller::MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal) {
       if (each.desc == nullptr) continue;
       each.desc->Settle(step);
       if (each.desc->CheckErr(each.side, false) != PollDesc::Check::kReady) continue;
-      const Deliveries* const all = each.desc->side(each.side).deliveries();
-      if (all == nullptr || all->returned.empty()) break;
+      if (!each.desc->side(each.side).HasReturned()) break;
       ++taken;
     }
     if (taken == poll.need) return true;

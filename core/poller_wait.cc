@@ -66,8 +66,8 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
       refusal.reason = Reason::kBadOptions;
       return nullptr;
     }
-    const Deliveries* const all = found == nullptr ? nullptr : found->side(args.side).deliveries();
-    const bool takes_one = all != nullptr && !all->returned.empty();  // so that no more are held
+    // Then no more are held.
+    const bool takes_one = found != nullptr && found->side(args.side).HasReturned();
     const uint64_t limit = takes_one ? 0 : DeliveryLimit(found, args.side, 1);
     if (limit > 0) {
       refusal = {.reason = Reason::kLimitDeliveries,

@@ -114,10 +114,9 @@ struct SideState {
   const Deliveries* deliveries() const {
     return extra == nullptr ? nullptr : extra->deliveries.get();
   }
+  bool HasReturned() const { return deliveries() != nullptr && !deliveries()->returned.empty(); }
   /// Whether a wait finds a signal here: one that is remembered, or one that came back.
-  bool HasReady() const {
-    return ready || (deliveries() != nullptr && !deliveries()->returned.empty());
-  }
+  bool HasReady() const { return ready || HasReturned(); }
   /// Whether nobody stands here but waits that the deadline can end, and the first is not over:
   /// then a signal needs no other shard's lock.
   bool NeedsNoMore(Instant now) const {

@@ -56,19 +56,28 @@ TEST(Found, AKeptAnswerWhoseNameWasClosedIsForgottenInTheEnd) {
   EXPECT_EQ(RefusedAs(t.Wait(WaitAs("w2", "b", hours(1)))), Reason::kOutcomeUnknown);
 }
 
-// The answer of somebody who came for a kept one must not be seen before it is stored that it is
-// kept no more: after a crash its signal would come back, and be used twice.
-TEST(Found, WhoComesForAKeptAnswerWaitsUntilThatIsSaved) {
+// The answer of w1, whose client has gone, is kept and saved.
+class FoundKept : public testing::Test {
+ protected:
+  FoundKept() {
+    Answered<OpenCall> open;
+    t.poller().Open(t.now().mono, {.name = "a"}, open);
+    gone = t.Wait(WaitAs("w1"));
+    t.poller().Abandon(*gone);
+    Answered<ReadyCall> ready;
+    t.poller().Ready(t.now().mono, {.name = "a"}, ready);
+    disk.Save(t.poller(), journal);
+  }
+
   Dirty journal;
   Disk disk;
-  Table t({}, &journal);
-  Answered<OpenCall> open;
-  t.poller().Open(t.now().mono, {.name = "a"}, open);
-  const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(*gone);
-  Answered<ReadyCall> ready;
-  t.poller().Ready(t.now().mono, {.name = "a"}, ready);
-  disk.Save(t.poller(), journal);
+  Table t{{}, &journal};
+  std::unique_ptr<TestWait> gone;
+};
+
+// The answer of somebody who came for a kept one must not be seen before it is stored that it is
+// kept no more: after a crash its signal would come back, and be used twice.
+TEST_F(FoundKept, WhoComesForAKeptAnswerWaitsUntilThatIsSaved) {
   const auto again = t.Wait(WaitAs("w1"));
   EXPECT_FALSE(again->done());
   disk.Save(t.poller(), journal);
@@ -98,17 +107,7 @@ TEST(Found, ASignalThatCameBackIsInTheBatchThatHasItsNameOpen) {
 }
 
 // Since when an answer can be forgotten is in its row: it is changed after Touch, like the rest.
-TEST(Found, SinceWhenAKeptAnswerCanBeForgottenIsSavedWhenItsNameIsClosed) {
-  Dirty journal;
-  Disk disk;
-  Table t({}, &journal);
-  Answered<OpenCall> open;
-  t.poller().Open(t.now().mono, {.name = "a"}, open);
-  const auto gone = t.Wait(WaitAs("w1"));
-  t.poller().Abandon(*gone);
-  Answered<ReadyCall> ready;
-  t.poller().Ready(t.now().mono, {.name = "a"}, ready);
-  disk.Save(t.poller(), journal);
+TEST_F(FoundKept, SinceWhenAKeptAnswerCanBeForgottenIsSavedWhenItsNameIsClosed) {
   t.Advance(seconds(10));
   Answered<CloseCall> close;
   t.poller().Close(t.now().mono, {.name = "a"}, close);
