@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "server/read_file.h"
+#include "server/options/read_file.h"
 
 namespace waitd::server {
 namespace {

@@ -15,8 +15,8 @@
 #include "server/access/file_watch.h"
 #include "server/access/rules.h"
 #include "server/access/tokens.h"
-#include "server/options.h"
-#include "server/status.h"
+#include "server/api/status.h"
+#include "server/options/options.h"
 
 namespace waitd::server {
 

@@ -5,7 +5,7 @@
 
 #include "server/access/rules.h"
 #include "server/access/tokens.h"
-#include "server/options.h"
+#include "server/options/options.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<std::pair<std::string, std::string>> settings;

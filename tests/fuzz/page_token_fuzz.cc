@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "server/page_token.h"
+#include "server/api/page_token.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);

@@ -18,7 +18,7 @@ def test_the_readme_lists_every_metric(server):
 
 def test_the_readme_names_options_that_exist():
     readme = (ROOT / "README.md").read_text()
-    source = (ROOT / "server/options.cc").read_text() + (ROOT / "client/waitctl/app.cc").read_text()
+    source = (ROOT / "server/options/options.cc").read_text() + (ROOT / "client/waitctl/app.cc").read_text()
     own = {"--http2-prior-knowledge", "--protocol", "--python_out", "--grpc_python_out", "--cpp_out",
            "--grpc_out", "--plugin", "--cflags", "--libs", "--help"}
     for option in set(re.findall(r"(--[a-z0-9][a-z0-9_-]+)", readme)) - own:

@@ -54,6 +54,21 @@ layers() {
   )"
 }
 
+# The rooms of the server, each after those that it may include.
+rooms() {
+  local room below='' found
+  found=$(
+    code | grep -vE '^server/(options|store|metrics|api|access|rpc|session|process)/' | grep '^server/'
+    for room in options store metrics api access rpc session process; do
+      below+="${below:+|}$room"
+      code | grep "^server/$room/" | xargs grep -nE '^ *# *include "server/' /dev/null |
+        grep -vE "include \"server/($below)/" |
+        grep -vE '^server/store/committer.cc:.*"server/session/flush_scope.h"' || true
+    done
+  )
+  none "includes across the server's rooms" "$found"
+}
+
 # Each atomic names the one that it pairs with: a tag that stands alone has lost its partner.
 tags() {
   none "tags at one place only" "$(code | xargs grep -hoE 'MO\[[^]]*\]' | sort | uniq -u)"
@@ -119,6 +134,7 @@ fi
 check "clang-format" format
 check "every source is built" built
 check "layers" layers
+check "rooms of the server" rooms
 check "memory order tags" tags
 check "lengths" lengths
 check "conformance statements have tests" conformance

@@ -1,4 +1,4 @@
-#include "server/admin.h"
+#include "server/metrics/admin.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <chrono>
 #include <string>
 
-#include "server/families.h"
+#include "server/metrics/families.h"
 
 namespace waitd::server {
 namespace {

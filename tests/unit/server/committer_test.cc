@@ -1,7 +1,7 @@
 // Goal: what changed is saved before anybody is told, in batches that form by themselves, and a
 // store that fails is told of once. Method: a poller, and a store whose commits the test holds up,
 // counts, and lets fail.
-#include "server/committer.h"
+#include "server/store/committer.h"
 
 #include <gtest/gtest.h>
 

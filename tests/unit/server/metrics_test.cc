@@ -1,4 +1,4 @@
-#include "server/metrics.h"
+#include "server/metrics/metrics.h"
 
 #include <gtest/gtest.h>
 #include <prometheus/metric_family.h>
@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "server/process_metrics.h"
-#include "server/rpc_metrics.h"
-#include "server/status.h"
+#include "server/api/status.h"
+#include "server/metrics/process_metrics.h"
+#include "server/rpc/rpc_metrics.h"
 
 namespace waitd::server {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/notify.h"
+#include "server/process/notify.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>

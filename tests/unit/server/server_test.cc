@@ -1,6 +1,6 @@
 // The server as a whole, with a client in the same process: starting, draining, and that what a
 // client does to a call leaves nothing behind. What the calls mean is tested through the contract.
-#include "server/server.h"
+#include "server/process/server.h"
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>

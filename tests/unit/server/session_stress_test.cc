@@ -20,9 +20,9 @@
 #include <thread>
 #include <vector>
 
-#include "server/committer.h"
-#include "server/flush_scope.h"
-#include "server/session.h"
+#include "server/session/flush_scope.h"
+#include "server/session/session.h"
+#include "server/store/committer.h"
 
 namespace waitd::server {
 namespace {

@@ -1,5 +1,5 @@
 // A session with a link that a test holds in its hands, under a clock that stands still until told.
-#include "server/session.h"
+#include "server/session/session.h"
 
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>

@@ -1,4 +1,4 @@
-#include "server/signal.h"
+#include "server/api/signal.h"
 
 #include <gtest/gtest.h>
 

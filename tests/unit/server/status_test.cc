@@ -1,4 +1,4 @@
-#include "server/status.h"
+#include "server/api/status.h"
 
 #include <google/protobuf/any.pb.h>
 #include <gtest/gtest.h>

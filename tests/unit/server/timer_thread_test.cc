@@ -1,4 +1,4 @@
-#include "server/timer_thread.h"
+#include "server/process/timer_thread.h"
 
 #include <gtest/gtest.h>
 

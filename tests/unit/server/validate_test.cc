@@ -1,5 +1,5 @@
 // Each limit at its value, one below and one above.
-#include "server/validate.h"
+#include "server/api/validate.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,233 @@
+#ifndef WAITD_SERVER_RPC_RPC_H_
+#define WAITD_SERVER_RPC_RPC_H_
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "core/poller.h"
+#include "server/api/status.h"
+#include "server/rpc/methods.h"
+#include "server/rpc/rpc_metrics.h"
+#include "waitd/v1/waitd.grpc.pb.h"
+
+namespace waitd::server {
+
+/// What every call has to do with. Lifetime: outlives all calls.
+struct Context {
+  core::Poller& poller;
+  const core::Clock& clock;
+  RpcMetrics& metrics;
+  Gate& gate;
+  SignalLimits signals;
+  core::Nanos ack_timeout_max;
+  const std::atomic<bool>& store_failed;
+  /// Calls that were let in and have an event to come. Relaxed: a number to look at now and then.
+  std::atomic<uint64_t> calls{0};
+  /// Set when waitd ends: who comes now is sent away, and not waited for. Relaxed: those who just
+  /// missed it are waited for, too.
+  std::atomic<bool> closed{false};
+
+  /// What those are told.
+  Error SentAway() const {
+    const bool failed = store_failed.load(std::memory_order_relaxed);
+    const auto reason = failed ? core::Reason::kStoreFailed : core::Reason::kDraining;
+    return ToError(core::Refusal{.reason = reason}, {});
+  }
+};
+
+/// An event that a completion queue hands back.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void Happened(bool ok) = 0;
+};
+
+// Sessions read and write bytes, so that a response is encoded once, however often it is sent.
+using AsyncService =
+    v1::WaitService::WithRawMethod_Session<v1::WaitService::WithAsyncMethod_OpenPollDescriptor<
+        v1::WaitService::WithAsyncMethod_ClosePollDescriptor<
+            v1::WaitService::WithAsyncMethod_Reset<v1::WaitService::WithAsyncMethod_Wait<
+                v1::WaitService::WithAsyncMethod_Ready<v1::WaitService::WithAsyncMethod_SetDeadline<
+                    v1::WaitService::WithAsyncMethod_Poll<v1::WaitService::WithAsyncMethod_Ack<
+                        v1::WaitService::WithAsyncMethod_GetPollDescriptor<
+                            v1::WaitService::WithAsyncMethod_ListPollDescriptors<
+                                v1::WaitService::Service>>>>>>>>>>>;
+
+/// What a unary call is for the core: one that parks is shown by its client's address.
+template <class Base>
+class UnaryCall : public Base {};
+template <class R>
+class UnaryCall<core::ParkingCall<R>> : public core::ParkingCall<R> {
+ public:
+  std::string_view client() const override { return peer; }
+
+  std::string peer;
+};
+
+/// One unary call, from its arrival to its end. T says which: its messages, its core call, what it
+/// means and how it answers (methods.h); kRequest asks gRPC for the next one.
+///
+/// Threads:  the events come from one completion queue, which one thread polls, so that they are
+///           serial; the core's Done may come from any thread, once, and may come while Begin runs.
+/// Lifetime: made by Await, deletes itself after its last event. A call that parks has two: its
+///           end, and that its client is done with it.
+template <class T, auto kRequest>
+class Rpc final : public UnaryCall<typename T::CoreCall> {
+ public:
+  using Request = typename T::Request;
+  using Response = typename T::Response;
+  static constexpr bool kParks = std::is_base_of_v<core::Parkable, typename T::CoreCall>;
+
+  /// Waits for the next call of this method.
+  static void Await(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue) {
+    new Rpc(context, service, queue);
+  }
+
+  /// The core has the result.
+  void Done() override {
+    if (const auto* refusal = std::get_if<core::Refusal>(&this->result())) {
+      Refuse(ToError(*refusal, T::NameOf(*request_, *refusal)), T::FieldOf(*refusal));
+      return;
+    }
+    using Result = typename T::CoreCall::Answer;
+    const auto& answer = std::get<Result>(this->result());
+    const core::Now now = context_.clock.Read();
+    if constexpr (kParks) {
+      if (answer.outcome == core::Outcome::kCancelled) {
+        End({grpc::StatusCode::CANCELLED, "the call was cancelled"});
+        return;
+      }
+      context_.metrics.Woke(now, answer);
+    }
+    if constexpr (requires { T::Answer(now, *request_, answer, *response_); }) {
+      T::Answer(now, *request_, answer, *response_);
+    } else {
+      T::Answer(now, answer, *response_);
+    }
+    End(grpc::Status::OK);
+  }
+
+ private:
+  // An event that leads to a member function.
+  template <void (Rpc::*kMember)(bool)>
+  class To final : public Event {
+   public:
+    explicit To(Rpc& rpc) : rpc_(rpc) {}
+    void Happened(bool ok) override { (rpc_.*kMember)(ok); }
+
+   private:
+    Rpc& rpc_;
+  };
+
+  Rpc(Context& context, AsyncService& service, grpc::ServerCompletionQueue& queue)
+      : context_(context), service_(service), queue_(queue), writer_(&server_context_) {
+    if constexpr (kParks) server_context_.AsyncNotifyWhenDone(&left_);
+    (service.*kRequest)(&server_context_, request_, &writer_, &queue, &queue, &arrived_);
+  }
+
+  void Arrived(bool ok) {
+    if (!ok) {  // the server is shutting down, and no other event of this call comes
+      delete this;
+      return;
+    }
+    Await(context_, service_, queue_);
+    began_ = context_.clock.Read().mono;
+    context_.metrics.Started(T::kMethod);
+    if (context_.closed.load(std::memory_order_relaxed)) {
+      Refuse(context_.SentAway(), {});
+      return;
+    }
+    counted_ = true;
+    context_.calls.fetch_add(1, std::memory_order_relaxed);
+    Visitor visitor;
+    Caller caller{.visitor = visitor,
+                  .client = {},
+                  .signals = context_.signals,
+                  .ack_timeout_max = context_.ack_timeout_max};
+    if constexpr (kParks) {
+      this->peer = server_context_.peer();
+      caller.client = this->peer;
+    }
+    Parsed<typename T::Args> parsed;
+    if (Fault fault = Enter(&visitor)) {
+      Refuse(*std::move(fault), {});
+    } else if (Fault wrong = T::Parse(caller, *request_, parsed)) {
+      Refuse(*std::move(wrong), {});
+    } else {
+      started_ = true;
+      T::Start(context_.poller, began_, parsed.args, *this);
+    }
+  }
+
+  Fault Enter(Visitor* visitor) {
+    if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
+    if (T::kGivesBack) return std::nullopt;
+    return context_.gate.Charge(*visitor, began_);
+  }
+
+  void Refuse(Error error, std::string field) {
+    if (error.field.empty()) error.field = std::move(field);
+    context_.metrics.Refused(error.reason);
+    End(ToStatus(error));
+  }
+
+  // Exactly once for each call that arrived.
+  void End(const grpc::Status& status) {
+    context_.metrics.Handled(T::kMethod, status.error_code(), context_.clock.Read().mono - began_);
+    if (status.ok()) {
+      writer_.Finish(*response_, status, &ended_);
+    } else {
+      writer_.FinishWithError(status, &ended_);
+    }
+  }
+
+  void Ended(bool ok) {
+    // What was never written goes back.
+    if constexpr (kParks) {
+      if (!ok && started_) context_.poller.Unwritten(*this, context_.poller.linger());
+    }
+    Leave();
+  }
+
+  // The client has its answer, or has gone.
+  void Left(bool /*ok*/) {
+    if constexpr (kParks) {
+      if (server_context_.IsCancelled()) context_.poller.Abandon(*this);
+    }
+    Leave();
+  }
+
+  void Leave() {
+    if (--events_left_ > 0) return;
+    if (counted_) context_.calls.fetch_sub(1, std::memory_order_relaxed);
+    delete this;
+  }
+
+  Context& context_;
+  AsyncService& service_;
+  grpc::ServerCompletionQueue& queue_;
+  google::protobuf::Arena arena_;
+  Request* const request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
+  Response* const response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
+  grpc::ServerContext server_context_;
+  grpc::ServerAsyncResponseWriter<Response> writer_;
+  core::Instant began_;
+  int events_left_ = kParks ? 2 : 1;
+  bool counted_ = false;
+  bool started_ = false;  // the core has it, or had it
+  To<&Rpc::Arrived> arrived_{*this};
+  To<&Rpc::Ended> ended_{*this};
+  To<&Rpc::Left> left_{*this};
+};
+
+}  // namespace waitd::server
+
+#endif  // WAITD_SERVER_RPC_RPC_H_

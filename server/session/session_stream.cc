@@ -1,0 +1,155 @@
+#include "server/session/session_stream.h"
+
+#include <google/protobuf/arena.h>
+#include <grpcpp/impl/codegen/proto_buffer_reader.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace waitd::server {
+
+namespace {
+
+// Where a message is taken apart: one block a thread, for one message at a time.
+google::protobuf::ArenaOptions MessageBlock() {
+  constexpr size_t kBytes = size_t{256} << 10;
+  thread_local std::vector<char> block(kBytes);
+  google::protobuf::ArenaOptions options;
+  options.initial_block = block.data();
+  options.initial_block_size = kBytes;
+  options.max_block_size = kBytes;
+  return options;
+}
+
+}  // namespace
+
+void SessionStream::Await(Context& context, Sessions& sessions, AsyncService& service,
+                          grpc::ServerCompletionQueue& queue) {
+  const auto stream = std::make_shared<SessionStream>(context, sessions, service, queue);
+  stream->self_ = stream;
+  stream->Depart();  // Left comes for every stream that arrives
+  stream->server_context_.AsyncNotifyWhenDone(&stream->left_);
+  stream->Depart();
+  service.RequestSession(&stream->server_context_, &stream->stream_, &queue, &queue,
+                         &stream->arrived_);
+}
+
+SessionStream::SessionStream(Context& context, Sessions& sessions, AsyncService& service,
+                             grpc::ServerCompletionQueue& queue)
+    : context_(context), sessions_(sessions), service_(service), queue_(queue) {}
+
+void SessionStream::Landed() {
+  if (events_.fetch_sub(1, std::memory_order_acq_rel) == 1) self_.reset();
+}
+
+void SessionStream::Arrived(bool ok) {
+  if (!ok) {  // the server is shutting down, and Left does not come
+    Landed();
+    return;
+  }
+  Await(context_, sessions_, service_, queue_);
+  began_ = context_.clock.Read().mono;
+  context_.metrics.Started(Method::kSession);
+  if (context_.closed.load(std::memory_order_relaxed)) {
+    End(context_.SentAway());
+    return;
+  }
+  Read();
+}
+
+void SessionStream::Read() {
+  Depart();
+  stream_.Read(&read_, &has_read_);
+}
+
+void SessionStream::HasRead(bool ok) {
+  if (!ok) {
+    if (session_ != nullptr) {
+      session_->HalfClosed(*this);
+    } else {
+      End(std::nullopt);
+    }
+    return;
+  }
+  if (const std::optional<Error> error = Take()) {
+    if (session_ != nullptr) {
+      session_->End(error);
+    } else {
+      End(error);
+    }
+    return;
+  }
+  paused_ = session_->congested();
+  if (!paused_) Read();
+}
+
+// One message. An error ends the stream, and its session if it has one.
+std::optional<Error> SessionStream::Take() {
+  google::protobuf::Arena arena(MessageBlock());
+  auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
+  {
+    grpc::ProtoBufferReader reader(&read_);
+    if (!message.ParseFromZeroCopyStream(&reader)) {
+      return Error{.reason = "BAD_SESSION", .message = "the message cannot be parsed", .field = {}};
+    }
+  }
+  read_.Clear();
+  const bool first = session_ == nullptr;
+  if (first) {
+    // Whoever waits is shown by some name to those who find its place taken.
+    if (message.has_hello() && message.hello().client().empty()) {
+      message.mutable_hello()->set_client(server_context_.peer());
+    }
+    Visitor visitor;
+    if (Fault fault = context_.gate.Admit(server_context_, &visitor)) return fault;
+    std::shared_ptr<Session> session;
+    if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor), message, &session)) {
+      return error;
+    }
+    session_ = std::move(session);
+  }
+  return session_->Receive(*this, message, arena, first);
+}
+
+// The session may have picked this link just before it heard that it is broken, and may come when
+// its last event is over.
+bool SessionStream::Write(const grpc::ByteBuffer& bytes) {
+  const core::MutexLock lock(mutex_);
+  if (finished_) return false;
+  Depart();
+  stream_.Write(bytes, &has_written_);
+  return true;
+}
+
+void SessionStream::HasWritten(bool ok) {
+  session_->Written(*this, ok);
+  if (ok && paused_ && !session_->congested()) {
+    paused_ = false;
+    Read();
+  }
+}
+
+void SessionStream::End(const std::optional<Error>& error) {
+  if (error.has_value()) context_.metrics.Refused(error->reason);
+  Finish(error.has_value() ? ToStatus(*error) : grpc::Status::OK);
+}
+
+// Left comes here, too, unless it tells of this end: before that has begun it is not the last.
+void SessionStream::Finish(const grpc::Status& status) {
+  const core::MutexLock lock(mutex_);
+  if (std::exchange(finished_, true)) return;
+  context_.metrics.Handled(Method::kSession, status.error_code(),
+                           context_.clock.Read().mono - began_);
+  Depart();
+  stream_.Finish(status, &finished_event_);
+}
+
+// The client has gone, or has its answer.
+void SessionStream::Left(bool /*ok*/) {
+  if (!server_context_.IsCancelled()) return;
+  if (session_ != nullptr) session_->Broken(*this);
+  Finish({grpc::StatusCode::CANCELLED, "the stream broke"});
+}
+
+}  // namespace waitd::server

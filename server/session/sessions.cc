@@ -1,0 +1,122 @@
+#include "server/session/sessions.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/api/validate.h"
+
+namespace waitd::server {
+namespace {
+
+constexpr size_t kClientBytesMax = 128;  // of what others are shown
+
+// 128 bits from the system's source of randomness: who has it has the session.
+std::string MakeToken() {
+  std::random_device random;
+  std::string token;
+  for (int i = 0; i < 4; ++i) absl::StrAppend(&token, absl::Hex(random(), absl::kZeroPad8));
+  return token;
+}
+
+}  // namespace
+
+Sessions::Sessions(SessionContext context, uint64_t sessions_max, core::Nanos linger_max)
+    : context_(std::move(context)), sessions_max_(sessions_max), linger_max_(linger_max) {
+  context_.ended = [this](Session& session) { Ended(session); };
+}
+
+std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor visitor,
+                                     const v1::SessionRequest& first,
+                                     std::shared_ptr<Session>* session) {
+  if (!first.has_hello()) {
+    return Error{
+        .reason = "BAD_SESSION", .message = "the first message says hello", .field = "hello"};
+  }
+  const v1::SessionHello& hello = first.hello();
+  if (hello.client().size() > kClientBytesMax) {
+    return Error{.reason = "BAD_SESSION",
+                 .message = absl::StrCat("a client calls itself something of at most ",
+                                         kClientBytesMax, " bytes"),
+                 .field = "hello.client"};
+  }
+  core::Nanos linger = linger_max_;
+  if (hello.has_linger()) {
+    if (Fault fault = ToNanos(hello.linger(), "hello.linger", &linger)) return fault;
+    linger = std::clamp(linger, core::Nanos(0), linger_max_);
+  }
+  if (!hello.resume_token().empty()) {
+    {
+      const core::MutexLock lock(mutex_);
+      const auto found = by_token_.find(hello.resume_token());
+      // Another one's is not known.
+      if (found != by_token_.end() && found->second->owner() == visitor.number) {
+        *session = found->second;
+      }
+    }
+    std::optional<Error> error;
+    if (*session != nullptr && (*session)->Attach(link, true, hello.acked_sequence(), &error)) {
+      if (error.has_value()) (*session)->End(error);
+      return error;
+    }
+  }
+  {
+    const core::MutexLock lock(mutex_);
+    if (by_token_.size() >= sessions_max_) {
+      return Error{.reason = "LIMIT_SESSIONS",
+                   .message = absl::StrCat("the limit of ", sessions_max_,
+                                           " sessions is reached; try again later, or raise "
+                                           "--max-sessions"),
+                   .field = {},
+                   .metadata = {{"limit", absl::StrCat(sessions_max_)}}};
+    }
+    std::string token = MakeToken();
+    *session = std::make_shared<Session>(context_, ++last_number_, std::move(visitor), hello, token,
+                                         linger);
+    by_token_.emplace(std::move(token), *session);
+    context_.metrics.Sessions(1);
+  }
+  std::optional<Error> none;
+  (void)(*session)->Attach(link, false, 0, &none);  // it is new, so it has neither ended nor sent
+  return std::nullopt;
+}
+
+void Sessions::Tick() {
+  const core::Instant now = context_.clock.Read().mono;
+  for (const auto& session : All()) session->Tick(now);
+}
+
+void Sessions::StopReading() {
+  for (const auto& session : All()) session->StopReading();
+}
+
+bool Sessions::Flushed() const {
+  const auto all = All();
+  return std::all_of(all.begin(), all.end(), [](const auto& each) { return each->flushed(); });
+}
+
+void Sessions::EndAll(const Error& error) {
+  for (const auto& session : All()) session->End(error);
+}
+
+size_t Sessions::size() const {
+  const core::MutexLock lock(mutex_);
+  return by_token_.size();
+}
+
+std::vector<std::shared_ptr<Session>> Sessions::All() const {
+  const core::MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Session>> all;
+  all.reserve(by_token_.size());
+  for (const auto& [token, session] : by_token_) all.push_back(session);
+  return all;
+}
+
+void Sessions::Ended(Session& session) {
+  const core::MutexLock lock(mutex_);
+  if (by_token_.erase(session.token()) > 0) context_.metrics.Sessions(-1);
+}
+
+}  // namespace waitd::server
