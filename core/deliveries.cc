@@ -12,15 +12,25 @@ using DeliveryState = Delivery::State;
 
 namespace {
 
-// Relaxed: a count, on the strength of which nothing else is read.
-void HoldDeliveries(DescEnv& env, int64_t by) {
-  env.held_deliveries.fetch_add(static_cast<uint64_t>(by), std::memory_order_relaxed);
+constexpr Amount kOne = {1, sizeof(Delivery)};
+
+// It is there whether or not there is room: that was asked for when its wait began.
+void HoldOne(DescEnv& env, const AccountRef& whose) {
+  env.budget.Add(Held::kDeliveries, whose.get(), kOne);
+}
+void LetGoOne(DescEnv& env, const AccountRef& whose) {
+  env.budget.Give(Held::kDeliveries, whose.get(), kOne);
+}
+
+// So many leave the sum of all; each one's account is told in its turn.
+void LetGo(DescEnv& env, uint64_t many) {
+  env.budget.GiveOfAll(Held::kDeliveries, {many, many * kOne.bytes});
 }
 
 void AddReturned(DescEnv& env, Delivery& delivery) {
   delivery.owner->returned.emplace(delivery.number, &delivery);
   ++env.counters.returned;
-  HoldDeliveries(env, 1);
+  HoldOne(env, delivery.account);
 }
 
 }  // namespace
@@ -41,8 +51,9 @@ Delivery* PollDesc::FindDelivery(Side s, uint64_t number) const {
   return found == all->all.end() ? nullptr : found->second;
 }
 
-Delivery& PollDesc::Deliver(const WaitResult& taken, DeliveryState state, Instant alarm) {
-  Delivery& delivery = AddDelivery(taken, state, alarm);
+Delivery& PollDesc::Deliver(const WaitResult& taken, DeliveryState state, Instant alarm,
+                            const AccountRef& whose) {
+  Delivery& delivery = AddDelivery(taken, state, alarm, whose);
   if (state == DeliveryState::kKept) return delivery;
   Touch();  // whoever sees one more waits for it, too
   env_.unsaved.Touch(delivery);
@@ -50,11 +61,13 @@ Delivery& PollDesc::Deliver(const WaitResult& taken, DeliveryState state, Instan
 }
 
 // What Deliver does, but for what is to be saved.
-Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, Instant alarm) {
+Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, Instant alarm,
+                                const AccountRef& whose) {
   Deliveries& owner = deliveries(taken.side);
   Delivery& delivery = env_.deliveries.Get();
   WAITD_CHECK(owner.all.emplace(taken.delivery, &delivery).second, "a delivery is there twice");
   delivery.owner = &owner;
+  delivery.account = whose;
   delivery.state = state;
   delivery.generation = generation_;
   delivery.side = taken.side;
@@ -67,10 +80,10 @@ Delivery& PollDesc::AddDelivery(const WaitResult& taken, DeliveryState state, In
   if (state == DeliveryState::kPending) {
     ++owner.pending;
     ++env_.counters.unacked;
-    HoldDeliveries(env_, 1);
+    HoldOne(env_, whose);
   } else if (state == DeliveryState::kKept) {
     ++owner.kept;
-    HoldDeliveries(env_, 1);
+    HoldOne(env_, whose);
   } else if (state == DeliveryState::kReturned) {
     AddReturned(env_, delivery);
   }
@@ -88,18 +101,19 @@ void PollDesc::LeaveState(Delivery& delivery) {
   switch (delivery.state) {
     case DeliveryState::kKept:
       --owner.kept;
-      HoldDeliveries(env_, -1);
+      LetGoOne(env_, delivery.account);
       break;
     case DeliveryState::kPending:
       --owner.pending;
       --env_.counters.unacked;
-      HoldDeliveries(env_, -1);
+      LetGoOne(env_, delivery.account);
       break;
     case DeliveryState::kReturned:
       if (owner.returned.erase(delivery.number) > 0) {  // else a Reset has forgotten it
         --env_.counters.returned;
-        HoldDeliveries(env_, -1);
+        LetGo(env_, 1);
       }
+      env_.budget.GiveOwn(Held::kDeliveries, delivery.account.get(), kOne);
       break;
     case DeliveryState::kAcked:
     case DeliveryState::kStale:
@@ -118,11 +132,12 @@ void PollDesc::EndDelivery(Delivery& delivery) {
 }
 
 void PollDesc::FreeDelivery(DescEnv& env, Delivery& delivery) {
-  WAITD_CHECK(delivery.weight == 0, "a delivery goes that is in the list of those to be forgotten");
+  WAITD_CHECK(delivery.bytes == 0, "a delivery goes that is in the list of those to be forgotten");
   env.unsaved.Gone(delivery);
   delivery.signal = nullptr;
   delivery.answer.reset();
   delivery.wait_id.clear();
+  delivery.account = {};
   delivery.owner = nullptr;
   env.deliveries.Put(delivery);
 }
@@ -132,7 +147,7 @@ void PollDesc::Retire(Step& step, Delivery& delivery, DeliveryState state) {
   LeaveState(delivery);
   delivery.state = state;
   delivery.signal = nullptr;
-  step.poller().Age(step.now().mono, env_, delivery, 1);
+  step.poller().Age(step, env_, delivery, sizeof(Delivery));
 }
 
 bool PollDesc::WasReset(Side s, uint64_t number) const {
@@ -156,7 +171,7 @@ bool PollDesc::Return(Step& step, Delivery& delivery) {
 
 bool PollDesc::Return(Step& step, const WaitResult& taken) {
   if (WasReset(taken.side, taken.delivery)) return false;
-  Deliver(taken, DeliveryState::kReturned, kNever);
+  Deliver(taken, DeliveryState::kReturned, kNever, {});
   HandOut(step, taken.side);
   return true;
 }
@@ -180,9 +195,14 @@ uint64_t PollDesc::deliveries_held(Side s) const {
   return extra->reserved + (all == nullptr ? 0 : all->held());
 }
 
-void PollDesc::ReserveDelivery(Side s, int by) {
-  extra(s).reserved += static_cast<uint32_t>(by);
-  HoldDeliveries(env_, by);
+void PollDesc::ReserveDelivery(Side s, const AccountRef& whose) {
+  ++extra(s).reserved;
+  HoldOne(env_, whose);
+}
+
+void PollDesc::EndReservation(Side s, const AccountRef& whose) {
+  --extra(s).reserved;
+  LetGoOne(env_, whose);
 }
 
 /// Retires signals that had come back, and that a Reset has forgotten.
@@ -210,7 +230,7 @@ class PollDesc::RetireWork final : public Work {
 void PollDesc::ForgetReturned(Step& step, Side s) {
   auto& returned = deliveries(s).returned;
   env_.counters.returned -= returned.size();
-  HoldDeliveries(env_, -static_cast<int64_t>(returned.size()));
+  LetGo(env_, returned.size());
   auto work = std::make_unique<RetireWork>(*this, std::exchange(returned, {}));
   if (!work->Run(step)) env_.work.Push(std::move(work));
 }
@@ -232,7 +252,11 @@ class PollDesc::DisposeWork final : public Work {
       if (!step.Holds(Home(delivery)) || !step.Spend(1)) return false;
       env_.timers.Cancel(delivery);
       delivery.Renew();
-      if (delivery.weight > 0) step.poller().Unage(env_, delivery);
+      if (delivery.bytes > 0) {
+        step.poller().Unage(env_, delivery);
+      } else {
+        env_.budget.GiveOwn(Held::kDeliveries, delivery.account.get(), kOne);
+      }
       if (delivery.state == DeliveryState::kReturned) deliveries_->returned.erase(delivery.number);
       if (delivery.answer != nullptr) step.poller().AgeKept(step, *delivery.answer);
       FreeDelivery(env_, delivery);
@@ -257,7 +281,7 @@ void PollDesc::Dispose(Step& step, Side s) {
   gone->desc = nullptr;
   env_.counters.unacked -= gone->pending;
   env_.counters.returned -= gone->returned.size();
-  HoldDeliveries(env_, -static_cast<int64_t>(gone->held()));
+  LetGo(env_, gone->held());
   auto work = std::make_unique<DisposeWork>(env_, std::move(gone));
   if (!work->Run(step)) env_.work.Push(std::move(work));
 }

@@ -7,6 +7,8 @@
 
 namespace waitd::core {
 
+class Account;
+
 /// Something that others may see once the journal allows it: the answer of an operation, or the
 /// end of a wait.
 ///
@@ -20,6 +22,9 @@ class Effect {
 
   /// Instead of what it was to tell, because that could not be saved; Done follows.
   virtual void Fail(Reason reason) = 0;
+
+  /// Who is charged for what the operation makes the core hold; null: nobody in particular.
+  virtual Account* account() const { return nullptr; }
 
  private:
   friend class EffectList;

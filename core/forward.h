@@ -4,6 +4,7 @@
 /// The parts of the poller, for headers that only point at them.
 namespace waitd::core {
 
+class Account;
 class PollDesc;
 class PollWaiter;
 class Recovery;

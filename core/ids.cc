@@ -152,14 +152,25 @@ IdRecord& IdTable::Insert(const IdKey& key, uint64_t content) {
 }
 
 void IdTable::Erase(IdRecord& record) {
-  WAITD_CHECK(record.weight == 0 && record.absent == nullptr && record.dirty_at == 0,
+  WAITD_CHECK(record.bytes == 0 && record.absent == nullptr && record.dirty_at == 0,
               "the record of an id goes while something refers to it");
   index_.Erase(record);
   if (record.answer != nullptr) record.answer->record = nullptr;
   record.answer.reset();
   record.waiter = nullptr;
   record.ack_timeout = Nanos(0);
+  record.account = {};
   records_.Put(record);
+}
+
+void IdTable::MoveHorizon(Instant to, uint64_t caller, Instant useful_from) {
+  // One that lies further back than what is remembered at all says nothing.
+  if (!horizons_.contains(caller)) {
+    absl::erase_if(horizons_, [&](const auto& each) { return each.second < useful_from; });
+  }
+  Instant& own = horizons_.try_emplace(caller, Instant::min()).first->second;
+  own = std::max(own, to);
+  last_own_ = std::max(last_own_, to);
 }
 
 Absent& IdTable::MakeAbsent(IdRecord& record, std::string_view client) {

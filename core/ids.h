@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/aging.h"
 #include "core/call.h"
 #include "core/hash_index.h"
@@ -133,8 +134,9 @@ struct IdRecord : Aging {
 ///
 /// Threads:    none of its own; the shard's lock guards it.
 /// Invariants: 1. An id is in the index as long as its record is in use.
-///             2. No id whose first attempt is at or after `horizon` was forgotten, but those that
-///                were cancelled, or whose signals came back, which nobody asks for again.
+///             2. No id whose first attempt is at or after its caller's `horizon` was forgotten,
+///                but those that were cancelled, or whose signals came back, which nobody asks for
+///                again.
 class IdTable {
  public:
   /// Null: not known.
@@ -150,9 +152,17 @@ class IdTable {
   Absent& MakeAbsent(IdRecord& record, std::string_view client);
   void EndAbsent(IdRecord& record);
 
-  /// First attempts before this instant are not known any more. Moves forward only.
-  Instant horizon() const { return horizon_; }
+  /// First attempts of this caller before this instant are not known any more. Moves forward only.
+  Instant horizon(uint64_t caller) const {
+    const auto own = horizons_.find(caller);
+    return own == horizons_.end() ? horizon_ : std::max(horizon_, own->second);
+  }
+  /// Of everybody; or of this caller alone, whose oldest went though others had older ones.
   void MoveHorizon(Instant to) { horizon_ = std::max(horizon_, to); }
+  void MoveHorizon(Instant to, uint64_t caller, Instant useful_from);
+
+  /// No first attempt after this was forgotten: what is saved, for everybody.
+  Instant last_horizon() const { return std::max(horizon_, last_own_); }
 
  private:
   struct ByKey {
@@ -169,6 +179,8 @@ class IdTable {
   PollCache<IdRecord> records_;
   PollCache<Absent> absents_;
   Instant horizon_ = Instant::min();
+  absl::flat_hash_map<uint64_t, Instant> horizons_;  // of few: who had more than their share
+  Instant last_own_ = Instant::min();                // the last of these
 };
 
 }  // namespace waitd::core

@@ -16,7 +16,9 @@ using Target = PollWaiter::Target;
 // The target ends before its poll does, or ends it. It delivers nothing.
 void Lose(Target& target, const WaitResult& end) {
   target.lost = true;
-  if (std::exchange(target.reserved, false)) target.desc->ReserveDelivery(target.side, -1);
+  if (std::exchange(target.reserved, false)) {
+    target.desc->EndReservation(target.side, target.poll->record->account);
+  }
   target.outcome = end.outcome;
   target.cause = end.cause;
   target.generation = end.generation;

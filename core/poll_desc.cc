@@ -24,6 +24,20 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
   idle_since = now.mono;
 }
 
+Amount AmountOf(std::string_view name, const Labels& labels) {
+  constexpr size_t kIndexes = 48;  // its entries in both, which are not full
+  Amount amount = {1, sizeof(PollDesc) + kIndexes + name.size()};
+  for (const auto& [key, value] : labels) {
+    amount.bytes += sizeof(Labels::value_type) + key.size() + value.size();
+  }
+  return amount;
+}
+
+Amount PollDesc::amount() const {
+  static const Labels kNone;
+  return AmountOf(name(), options == nullptr ? kNone : options->labels);
+}
+
 Half& PollDesc::Write() {
   if (write_ == nullptr) write_ = std::make_unique<Half>(TimerUse::kWriteSide, *this);
   return *write_;
@@ -466,7 +480,6 @@ uint32_t PollDesc::Evict(Step& step) {
     side.delivery = 0;
     if (side.extra != nullptr) side.extra->reset_through = 0;
   }
-  options.reset();
   Touch();  // the close is saved with the last of their outcomes
   return woken;
 }

@@ -121,7 +121,8 @@ class PollDesc {
   Delivery* FindDelivery(Side side, uint64_t number) const;  ///< null: there is none
   /// A signal that a wait took from here waits for its Ack, or for somebody who asks for its
   /// answer.
-  Delivery& Deliver(const WaitResult& taken, Delivery::State state, Instant alarm);
+  Delivery& Deliver(const WaitResult& taken, Delivery::State state, Instant alarm,
+                    const AccountRef& whose);
   /// The end of a delivery, or of what it was: kAcked or kStale, which is remembered for a while.
   void EndDelivery(Delivery& delivery);
   void Retire(Step& step, Delivery& delivery, Delivery::State state);
@@ -134,7 +135,8 @@ class PollDesc {
   /// How many deliveries of the side are held for somebody, or may be: one for each wait with an
   /// ack_timeout. ReserveDelivery: one more of these waits, or one less.
   uint64_t deliveries_held(Side side) const;
-  void ReserveDelivery(Side side, int by);
+  void ReserveDelivery(Side side, const AccountRef& whose);
+  void EndReservation(Side side, const AccountRef& whose);
   /// Takes the place out of its list.
   void Unlink(Place& place);
   /// The release in which the place waits for its turn, or null.
@@ -178,6 +180,8 @@ class PollDesc {
   std::unique_ptr<const OpenOptions> options;  ///< as it was opened with; null: no labels or owner
   Instant idle_since;                          ///< idle_ttl counts from here
   uint64_t changed = 0;                        ///< the number of its last change in its shard
+  AccountRef account;                          ///< of who opened it
+  Amount amount() const;                       ///< what it is charged
   uint32_t dirty_at = 0;                       ///< its place among those to be saved; 0: it is none
   bool stored = false;                         ///< it was collected to be saved
 
@@ -209,7 +213,8 @@ class PollDesc {
   void ForgetReady(Step& step, Side side);
   void Dispose(Step& step, Side side);
   void ForgetReturned(Step& step, Side side);
-  Delivery& AddDelivery(const WaitResult& taken, Delivery::State state, Instant alarm);
+  Delivery& AddDelivery(const WaitResult& taken, Delivery::State state, Instant alarm,
+                        const AccountRef& whose);
   void LeaveState(Delivery& delivery);
   static void FreeDelivery(DescEnv& env, Delivery& delivery);
   void HandOut(Step& step, Side side);
@@ -237,7 +242,10 @@ class PollDesc {
   std::unique_ptr<Half> write_;
   std::unique_ptr<Idle> idle_;
 };
-static_assert(sizeof(PollDesc) <= 224, "a name is promised to be small");
+static_assert(sizeof(PollDesc) <= 232, "a name is promised to be small");
+
+/// What a name is charged.
+Amount AmountOf(std::string_view name, const Labels& labels);
 
 /// Whether that life of the name goes on; null: it was over long ago.
 inline bool Lives(const PollDesc* desc, uint64_t generation) {

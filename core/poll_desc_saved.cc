@@ -79,7 +79,8 @@ Delivery& PollDesc::Restore(SavedDelivery saved) {
                          .attempt = saved.attempt,
                          .side = saved.key.side,
                          .ready_time = saved.ready_time};
-  Delivery& delivery = AddDelivery(taken, saved.state, saved.alarm);
+  const AccountRef whose = saved.caller == 0 ? AccountRef() : env_.budget.Open(saved.caller);
+  Delivery& delivery = AddDelivery(taken, saved.state, saved.alarm, whose);
   delivery.acknowledgeable = saved.acknowledgeable;
   delivery.wait_id = std::move(saved.wait_id);
   delivery.caller = saved.caller;

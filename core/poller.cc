@@ -92,8 +92,12 @@ class Poller::LateAnswer final : public Conclusion {
 Poller::Poller(const Options& options, const Clock& clock, Journal* journal,
                std::function<void(Instant)> alarm)
     : options_(options), clock_(clock), journal_(journal), alarm_(std::move(alarm)) {
+  budget_.SetLimit(Held::kDescriptors, options.max_descriptors);
+  budget_.SetLimit(Held::kWaits, options.max_waiters);
+  budget_.SetLimit(Held::kOutcomes, options.max_outcomes);
+  budget_.SetLimit(Held::kDeliveries, options.max_deliveries);
   for (size_t i = 0; i < kShards; ++i) {
-    shards_[i] = std::make_unique<Shard>(i, options.unwritten_for, deliveries_, journal);
+    shards_[i] = std::make_unique<Shard>(i, options.unwritten_for, budget_, journal);
   }
 }
 
@@ -124,14 +128,15 @@ PollDesc* Poller::FindFor(Step& step, Shard& home, std::string_view name, Mode m
 // What an operation works on: `desc`, which its shard found under the name, or a new one. Null:
 // refused, with no effect.
 PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_view name,
-                          uint64_t generation, const OpenOptions* open_if_missing,
+                          uint64_t generation, const OpenOptions* open_if_missing, Account* account,
                           Refusal& refusal) {
   home.mutex().AssertHeld();
   if (desc == nullptr) {
     refusal.reason = Reason::kNoDescriptor;
     if (generation != 0 || open_if_missing == nullptr) return nullptr;
-    if (!ReserveDescriptors(1, refusal)) return nullptr;
-    return &Create(step, home, name, *open_if_missing, options_.default_idle_ttl);
+    if (!ReserveDescriptors(AmountOf(name, open_if_missing->labels), account, refusal))
+      return nullptr;
+    return &Create(step, home, name, *open_if_missing, options_.default_idle_ttl, account);
   }
   refusal.generation = desc->generation();
   if (generation != 0 && generation != desc->generation()) {
@@ -148,21 +153,18 @@ PollDesc* Poller::Resolve(Step& step, Shard& home, PollDesc* desc, std::string_v
   return desc;
 }
 
-bool Poller::ReserveDescriptors(uint64_t more, Refusal& refusal) {
-  if (descriptors_.fetch_add(more, std::memory_order_relaxed) + more <= options_.max_descriptors) {
-    return true;
-  }
-  descriptors_.fetch_sub(more, std::memory_order_relaxed);
-  refusal.reason = Reason::kLimitDescriptors;
-  refusal.limit = options_.max_descriptors;
-  return false;
+bool Poller::ReserveDescriptors(Amount more, Account* account, Refusal& refusal) {
+  const Budget::Verdict verdict = budget_.Take(Held::kDescriptors, account, more);
+  if (verdict.over) SetLimit(Reason::kLimitDescriptors, verdict, refusal);
+  return !verdict.over;
 }
 
 // A name that is not open, for which a descriptor was reserved.
 PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
-                         Nanos default_idle_ttl) {
+                         Nanos default_idle_ttl, Account* account) {
   home.mutex().AssertHeld();
   PollDesc& desc = home.Create(name, KindToOpen(&options), step.now());
+  desc.account = AccountRef(account);
   if (!options.labels.empty() || options.ephemeral) {
     desc.options = std::make_unique<const OpenOptions>(options);
   }
@@ -172,8 +174,9 @@ PollDesc& Poller::Create(Step& step, Shard& home, std::string_view name, const O
 
 void Poller::Remove(Shard& home, PollDesc& desc) {
   home.mutex().AssertHeld();
+  budget_.Give(Held::kDescriptors, desc.account.get(), desc.amount());
+  desc.account = {};
   home.Remove(desc);
-  descriptors_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 template <class Args, class C>
@@ -294,6 +297,7 @@ void Poller::Once(Step& step, Shard& home, const Args& args, C& call) {
   if (const T* const result = std::get_if<T>(&call.result());
       result != nullptr && !args.retry.id.empty()) {
     IdRecord& record = home.ids.Insert(KeyOf(IdUse::kRequest, args.name, args.retry), content);
+    record.account = AccountRef(call.account());
     T remembered = *result;
     if constexpr (requires { remembered.woken; }) {
       // After a crash amid a release nobody knows better.
@@ -344,13 +348,13 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const OpenArgs& a
   Refusal refusal;
   PollDesc* desc = nullptr;
   if (found == nullptr) {
-    if (ReserveDescriptors(1, refusal)) {
-      desc = &Create(step, home, args.name, args.options, kForever);
+    if (ReserveDescriptors(AmountOf(args.name, args.options.labels), call.account(), refusal)) {
+      desc = &Create(step, home, args.name, args.options, kForever, call.account());
     }
   } else if (args.must_create) {
     refusal = {.reason = Reason::kExists, .generation = found->generation()};
   } else {
-    desc = Resolve(step, home, found, args.name, 0, &args.options, refusal);
+    desc = Resolve(step, home, found, args.name, 0, &args.options, call.account(), refusal);
   }
   if (desc == nullptr) {
     call.result() = std::move(refusal);
@@ -367,7 +371,8 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const CloseArgs& 
   const bool others = found != nullptr && args.session != 0 &&
                       (found->options == nullptr || found->options->session != args.session);
   if (others) found = nullptr;
-  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+  PollDesc* const desc =
+      Resolve(step, home, found, args.name, args.generation, nullptr, nullptr, refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
   } else {
@@ -381,7 +386,8 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const ResetArgs& 
                      ResetCall& call) {
   home.mutex().AssertHeld();
   Refusal refusal;
-  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation, nullptr, refusal);
+  PollDesc* const desc =
+      Resolve(step, home, found, args.name, args.generation, nullptr, nullptr, refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
     return found;
@@ -403,8 +409,8 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const ReadyArgs& 
     return nullptr;
   }
   Refusal refusal;
-  PollDesc* const desc =
-      Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation,
+                                 args.open_if_missing, call.account(), refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
     return found;
@@ -445,8 +451,8 @@ PollDesc* Poller::Do(Step& step, Shard& home, PollDesc* found, const SetDeadline
     }
     return nullptr;
   }
-  PollDesc* const desc =
-      Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+  PollDesc* const desc = Resolve(step, home, found, args.name, args.generation,
+                                 args.open_if_missing, call.account(), refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
     return found;
@@ -480,10 +486,7 @@ template bool Poller::Refuses(bool, AckCall&) const;
 template bool Poller::Refuses(bool, GetCall&) const;
 template bool Poller::Refuses(bool, ListCall&) const;
 
-uint64_t Poller::waiters() const {
-  // Relaxed: a number to show, old as soon as it is read.
-  return waiters_.load(std::memory_order_relaxed);
-}
+uint64_t Poller::waiters() const { return budget_.held(Held::kWaits).things; }
 
 Counters Poller::Count() const {
   const Instant now = clock_.Read().mono;
@@ -498,7 +501,7 @@ Counters Poller::Count() const {
     if (any && each->oldest != nullptr) counters.oldest_waiter = now - each->oldest->begin;
     sum.Add(counters);
   }
-  sum.deliveries = deliveries_.load(std::memory_order_relaxed);
+  sum.deliveries = budget_.held(Held::kDeliveries).things;
   return sum;
 }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/budget.h"
 #include "core/call.h"
 #include "core/clock.h"
 #include "core/forward.h"
@@ -118,6 +119,10 @@ class Poller {
   Nanos linger() const { return options_.linger; }  ///< of a wait with an id, after its call
   uint64_t waiters() const;  ///< parked at this moment; a poll counts by its targets
 
+  /// All that clients make it hold, and those who use it. Calls name who is charged
+  /// (Effect::account).
+  Budget& budget() { return budget_; }
+
  private:
   friend class Recovery;
   friend class Step;
@@ -150,22 +155,24 @@ class Poller {
   PollDesc* Do(Step& step, Shard& home, PollDesc* found, const ReadyArgs& args, ReadyCall& call);
   PollDesc* Do(Step& step, Shard& home, PollDesc* found, const SetDeadlineArgs& args,
                SetDeadlineCall& call);
-  bool BeginPoll(Step& step, const PollArgs& args, bool slots, PollWaiter& poll, PollCall& call);
+  bool BeginPoll(Step& step, const PollArgs& args, const Budget::Verdict& full, PollWaiter& poll,
+                 PollCall& call);
   void DoPoll(Step& step, const PollArgs& args, PollCall& call);
 
   PollDesc* FindFor(Step& step, Shard& home, std::string_view name, Mode mode, bool all);
   PollDesc* Resolve(Step& step, Shard& home, PollDesc* found, std::string_view name,
-                    uint64_t generation, const OpenOptions* open_if_missing, Refusal& refusal);
+                    uint64_t generation, const OpenOptions* open_if_missing, Account* account,
+                    Refusal& refusal);
   PollDesc& Create(Step& step, Shard& home, std::string_view name, const OpenOptions& options,
-                   Nanos default_idle_ttl);
-  bool ReserveDescriptors(uint64_t more, Refusal& refusal);
+                   Nanos default_idle_ttl, Account* account);
+  bool ReserveDescriptors(Amount more, Account* account, Refusal& refusal);
   void Remove(Shard& shard, PollDesc& desc);
-  bool ReserveWaiters(size_t more);
-  void ReleaseWaiters(size_t less) { waiters_.fetch_sub(less, std::memory_order_relaxed); }
-  uint64_t DeliveryLimit(const PollDesc* desc, Side side, uint64_t more) const;
+  static Account* AccountOf(const Waiter& waiter);
+  static void SetLimit(Reason reason, const Budget::Verdict& verdict, Refusal& refusal);
+  Budget::Verdict MayHold(const PollDesc* desc, Side side, Account* account, uint64_t more) const;
   void Bound(const Step& step, std::optional<Nanos> timeout, Nanos sent_ago, Waiter& waiter) const;
   PollDesc* ResolveWait(Step& step, Shard& home, PollDesc* found, const WaitArgs& args,
-                        bool may_park, Refusal& refusal);
+                        const Budget::Verdict& full, Account* account, Refusal& refusal);
   template <class C>
   void Parked(Shard& home, Waiter& waiter, C& call);
   void Withdraw(Parkable& call, bool may_linger);
@@ -175,15 +182,15 @@ class Poller {
   void Linger(Step& step, Shard& home, W& waiter);
   static Parkable* CallOf(const Waiter& waiter);
   static Refusal DoubleWait(const Now& now, const Waiter& holder, uint64_t generation);
-  bool CheckTargets(Step& step, const PollArgs& args, bool may_park, PollWaiter& poll,
-                    Refusal& refusal);
+  bool CheckTargets(Step& step, const PollArgs& args, const Budget::Verdict& full, PollWaiter& poll,
+                    Account* account, Refusal& refusal);
   static void MakeTargets(const PollArgs& args, PollWaiter& poll);
-  bool MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal);
+  bool MayDeliver(Step& step, PollWaiter& poll, Account* account, Refusal& refusal);
   bool FreeFor(Step& step, const PollArgs& args, PollWaiter& poll, Refusal& refusal);
-  void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll);
+  void OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll, Account* account);
   bool SettlePoll(Step& step, PollWaiter& poll, uint32_t life);
   // Ids and what becomes of their signals (poller_ids.cc).
-  bool Forgotten(const Step& step, Shard& home, Nanos sent_ago) const;
+  bool Forgotten(const Step& step, Shard& home, const Retry& retry) const;
   bool Recall(const Step& step, Shard& home, const IdRecord* known, bool same, const Retry& retry,
               Refusal& refusal) const;
   template <class W, class C>
@@ -199,14 +206,13 @@ class Poller {
                        std::shared_ptr<Remembered>* to);
   void Forget(Shard& home, IdRecord& record);
   void EndAbsent(Shard& home, IdRecord& record);
-  void Age(Instant now, DescEnv& env, Aging& item, size_t weight);
+  void Age(Step& step, DescEnv& env, Aging& item, size_t bytes);
+  void Age(Step& step, DescEnv& env, Aging& item, size_t bytes, Instant recorded);
   void Unage(DescEnv& env, Aging& item);
-  void ForgetOldest(Shard& home);
-  bool TooManyOutcomes() const {
-    return outcomes_.load(std::memory_order_relaxed) > options_.max_outcomes;
-  }
-  void DropOutcomes();
-  bool DropFrom(size_t victim, Instant until);
+  void ForgetOldest(const Step& step, Shard& home, Aging& oldest, bool own);
+  static Aging* Oldest(Shard& home, Account* own);
+  void DropOutcomes(Account* own);
+  bool DropFrom(size_t victim, Instant until, Account* own);
   // Deliveries (poller_deliveries.cc).
   void AgeKept(Step& step, Remembered& answer);
   void Keep(Step& step, const std::shared_ptr<Remembered>& answer, Instant until);
@@ -231,14 +237,8 @@ class Poller {
   const Clock& clock_;
   Journal* const journal_;  // null: nothing is saved
   const std::function<void(Instant)> alarm_;
-  // Relaxed: counts, on the strength of which nothing else is read or written.
-  std::atomic<uint64_t> descriptors_{0};
-  std::atomic<uint64_t> waiters_{0};
-  std::atomic<uint64_t> outcomes_{0};
-  std::atomic<uint64_t> deliveries_{0};
-  // Where DropOutcomes found the oldest, and until when that serves.
-  std::atomic<size_t> victim_{0};
-  std::atomic<int64_t> victim_until_{INT64_MIN};
+  Budget budget_;
+  OldestShard oldest_;  // outcome, of all
   std::array<std::unique_ptr<Shard>, kShards> shards_;
   std::atomic<bool> draining_{false};
   enum class Room : uint8_t { kEnough, kFull, kFailed };

@@ -45,9 +45,10 @@ bool Poller::GiveBack(Step& step, const std::vector<WaitResult>& signals) {
 void Poller::Keep(Step& step, const std::shared_ptr<Remembered>& answer, Instant until) {
   for (const WaitResult& each : SignalsOf(answer->value)) {
     if (!Lives(each.desc, each.generation) || each.desc->kind() == Kind::kLatch) continue;
-    const bool full = DeliveryLimit(each.desc, each.side, 1) > 0;
+    const AccountRef& account = answer->record->account;
+    const bool full = MayHold(each.desc, each.side, account.get(), 1).over;
     const Instant alarm = full ? step.now().mono : until;
-    each.desc->Deliver(each, DeliveryState::kKept, alarm).answer = answer;
+    each.desc->Deliver(each, DeliveryState::kKept, alarm, account).answer = answer;
     answer->kept = true;
   }
   if (!answer->kept) return;
@@ -58,11 +59,11 @@ void Poller::Keep(Step& step, const std::shared_ptr<Remembered>& answer, Instant
 
 // The name of one of its signals was closed: nobody waits for that any more. Under its home's lock.
 void Poller::AgeKept(Step& step, Remembered& answer) {
-  if (answer.record == nullptr || answer.record->weight > 0) return;
+  if (answer.record == nullptr || answer.record->bytes > 0) return;
   Shard& home = shard(answer.shard);
   home.mutex().AssertHeld();
   home.env.unsaved.Touch(*answer.record);  // since when it can be forgotten is saved
-  Age(step.now().mono, home.env, *answer.record, SizeOf(answer.value));
+  Age(step, home.env, *answer.record, SizeOf(answer.value));
 }
 
 // Somebody has come. Under the same locks.

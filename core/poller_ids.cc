@@ -18,6 +18,11 @@ namespace {
 // refused that seem so much younger than what was forgotten, so that none is carried out twice.
 constexpr Nanos kDelayMax = std::chrono::seconds(5);
 
+// --max-outcomes counts each KiB begun.
+Amount OutcomeAmount(const Aging& item) {
+  return {(uint64_t{item.bytes} + 1023) / 1024, item.bytes};
+}
+
 // An end that is as if there had been no wait: the same id waits anew.
 bool IsNothing(const auto& result) {
   return result.outcome == Outcome::kCancelled || result.cause == TimeoutCause::kMaxWait;
@@ -26,11 +31,11 @@ bool IsNothing(const auto& result) {
 }  // namespace
 
 // Whether an id whose first attempt was so long ago may have been forgotten.
-bool Poller::Forgotten(const Step& step, Shard& home, Nanos sent_ago) const {
-  if (sent_ago <= Nanos(0)) return false;
+bool Poller::Forgotten(const Step& step, Shard& home, const Retry& retry) const {
+  if (retry.sent_ago <= Nanos(0)) return false;
   home.mutex().AssertHeld();
-  const Instant first = SaturatingAdd(step.received(), -sent_ago);
-  return first < home.ids.horizon() || sent_ago > options_.retention;
+  const Instant first = SaturatingAdd(step.received(), -retry.sent_ago);
+  return first < home.ids.horizon(retry.caller) || retry.sent_ago > options_.retention;
 }
 
 // Whether the call may be carried out, or answered by what is known, which is the `same` call's.
@@ -41,7 +46,7 @@ bool Poller::Recall(const Step& step, Shard& home, const IdRecord* known, bool s
     refusal.reason = Reason::kIdReused;
     return false;
   }
-  if (known == nullptr && Forgotten(step, home, retry.sent_ago)) {
+  if (known == nullptr && Forgotten(step, home, retry)) {
     refusal.reason = Reason::kOutcomeUnknown;
     return false;
   }
@@ -130,7 +135,7 @@ uint64_t Poller::Remember(Step& step, Shard& home, IdRecord& record,
   record.answer->record = &record;
   record.answer->shard = static_cast<uint8_t>(home.index());
   home.env.unsaved.Touch(record);
-  Age(step.now().mono, home.env, record, SizeOf(record.answer->value));
+  Age(step, home.env, record, SizeOf(record.answer->value));
   return home.env.unsaved.Changed();
 }
 
@@ -156,7 +161,8 @@ uint64_t Poller::RememberEnd(Step& step, Shard& home, Waiter& waiter, bool heard
   if (answer->acks) {
     const Instant alarm = SaturatingAdd(step.now().mono, record.ack_timeout);
     for (const WaitResult& each : SignalsOf(answer->value)) {
-      Delivery& delivery = each.desc->Deliver(each, Delivery::State::kPending, alarm);
+      Delivery& delivery =
+          each.desc->Deliver(each, Delivery::State::kPending, alarm, record.account);
       delivery.answer = answer;
       delivery.wait_id = record.id;
       delivery.caller = record.caller;
@@ -174,22 +180,34 @@ template uint64_t Poller::RememberEnd(Step&, Shard&, Waiter&, bool, Result<PollR
                                       std::shared_ptr<Remembered>*);
 
 // Can be forgotten from now on, when there is no more room or its time is over.
-void Poller::Age(Instant now, DescEnv& env, Aging& item, size_t bytes) {
-  constexpr size_t kUnit = 1024;
-  const auto weight = static_cast<uint32_t>((bytes + kUnit - 1) / kUnit);
-  outcomes_.fetch_add(weight, std::memory_order_relaxed);
-  env.counters.outcomes += weight;
-  env.aging.Add(item, now, weight);
+void Poller::Age(Step& step, DescEnv& env, Aging& item, size_t bytes) {
+  Age(step, env, item, bytes, step.now().mono);
+}
+
+void Poller::Age(Step& step, DescEnv& env, Aging& item, size_t bytes, Instant recorded) {
+  item.recorded = recorded;
+  item.bytes = static_cast<uint32_t>(bytes);
+  const Amount amount = OutcomeAmount(item);
+  env.counters.outcomes += amount.things;
+  env.aging.Add(item);
+  Account* const account = item.account.get();
+  if (account != nullptr) account->outcomes[env.shard].Add(item);
+  const Budget::Verdict over = budget_.Add(Held::kOutcomes, account, amount);
+  if (over.over) step.DropOutcomes(over.own ? item.account : AccountRef());
   if (env.retention.armed()) return;
-  const Instant at = SaturatingAdd(now, SaturatingAdd(options_.retention, kDelayMax));
+  const Instant at = SaturatingAdd(recorded, SaturatingAdd(options_.retention, kDelayMax));
   if (at != kNever) env.timers.Arm(env.retention, at);
 }
 
 void Poller::Unage(DescEnv& env, Aging& item) {
-  if (item.weight == 0) return;
-  outcomes_.fetch_sub(item.weight, std::memory_order_relaxed);
-  env.counters.outcomes -= item.weight;
+  if (item.bytes == 0) return;
+  const Amount amount = OutcomeAmount(item);
+  env.counters.outcomes -= amount.things;
   env.aging.Remove(item);
+  Account* const account = item.account.get();
+  if (account != nullptr) account->outcomes[env.shard].Remove(item);
+  budget_.Give(Held::kOutcomes, account, amount);
+  item.bytes = 0;
 }
 
 // As if the id had never been.
@@ -201,13 +219,19 @@ void Poller::Forget(Shard& home, IdRecord& record) {
   home.ids.Erase(record);
 }
 
-// Somebody may ask for it yet: who asks for what ended by then is refused.
-void Poller::ForgetOldest(Shard& home) {
+// Somebody may ask for it yet: who asks for what ended by then is refused. `own`: others, whose
+// oldest are older, are not.
+void Poller::ForgetOldest(const Step& step, Shard& home, Aging& oldest, bool own) {
   home.mutex().AssertHeld();
-  Aging& oldest = *home.env.aging.oldest();
   const Instant through = SaturatingAdd(oldest.recorded, kDelayMax);
-  if (through > home.ids.horizon()) {
-    home.ids.MoveHorizon(through);
+  const uint64_t caller = oldest.delivery ? static_cast<const Delivery&>(oldest).caller
+                                          : static_cast<const IdRecord&>(oldest).caller;
+  if (through > home.ids.horizon(caller)) {
+    if (own && caller != 0) {
+      home.ids.MoveHorizon(through, caller, step.now().mono - options_.retention);
+    } else {
+      home.ids.MoveHorizon(through);
+    }
     home.env.unsaved.TouchShard();
   }
   if (oldest.delivery) {
@@ -220,18 +244,19 @@ void Poller::ForgetOldest(Shard& home) {
   }
 }
 
-// While there are more outcomes than may be, the oldest of all shards goes. Which shard has it was
-// looked for a moment ago: that serves as long as none of another is older by a second.
-void Poller::DropOutcomes() {
-  const bool none_left = DropFrom(victim_.load(std::memory_order_relaxed),
-                                  Instant(Nanos(victim_until_.load(std::memory_order_relaxed))));
+// While there are more outcomes than may be, the oldest of all shards goes: of the account, if it
+// has more than its share; else of all. In which shard that is was looked for a moment ago.
+void Poller::DropOutcomes(Account* own) {
+  OldestShard& found = own == nullptr ? oldest_ : own->oldest;
+  const bool none_left = DropFrom(found.shard.load(std::memory_order_relaxed),
+                                  Instant(Nanos(found.until.load(std::memory_order_relaxed))), own);
   if (!none_left) return;
   size_t victim = 0;
   Instant first = kNever;
   Instant second = kNever;
   for (size_t i = 0; i < kShards; ++i) {
     const MutexLock lock(shard(i).mutex());
-    const Aging* const oldest = shard(i).env.aging.oldest();
+    const Aging* const oldest = Oldest(shard(i), own);
     if (oldest == nullptr || oldest->recorded >= second) continue;
     second = oldest->recorded;
     if (second >= first) continue;
@@ -239,21 +264,29 @@ void Poller::DropOutcomes() {
     victim = i;
   }
   const Instant until = SaturatingAdd(second, std::chrono::seconds(1));
-  victim_.store(victim, std::memory_order_relaxed);
-  victim_until_.store(until.time_since_epoch().count(), std::memory_order_relaxed);
-  DropFrom(victim, until);
+  found.shard.store(victim, std::memory_order_relaxed);
+  found.until.store(until.time_since_epoch().count(), std::memory_order_relaxed);
+  DropFrom(victim, until, own);
+}
+
+Aging* Poller::Oldest(Shard& home, Account* own) {
+  home.mutex().AssertHeld();
+  return own == nullptr ? home.env.aging.oldest() : own->outcomes[home.index()].oldest();
 }
 
 // Forgets what this shard has from before then, as long as there is too much. True: it has no more.
-bool Poller::DropFrom(size_t victim, Instant until) {
+bool Poller::DropFrom(size_t victim, Instant until, Account* own) {
+  Step step(*this);
+  step.Lock(SetOf(victim));
   Shard& home = shard(victim);
-  const MutexLock lock(home.mutex());
+  home.mutex().AssertHeld();
   for (uint32_t i = 0; i < options_.units_max; ++i) {
-    if (!TooManyOutcomes()) return false;
-    const Aging* const oldest = home.env.aging.oldest();
+    const Budget::Verdict over = budget_.Over(Held::kOutcomes, own);
+    if (!over.over || (own != nullptr && !over.own)) return false;
+    Aging* const oldest = Oldest(home, own);
     if (oldest == nullptr || oldest->recorded > until) return true;
     ++home.env.counters.outcomes_dropped;
-    ForgetOldest(home);
+    ForgetOldest(step, home, *oldest, own != nullptr);
   }
   return false;
 }
@@ -263,9 +296,9 @@ void Poller::FireRetention(Step& step, Shard& home) {
   const Nanos kept = SaturatingAdd(options_.retention, kDelayMax);
   const auto due = [&](const Aging& item) { return SaturatingAdd(item.recorded, kept); };
   for (uint32_t i = 0; i < options_.units_max; ++i) {
-    const Aging* const oldest = home.env.aging.oldest();
+    Aging* const oldest = home.env.aging.oldest();
     if (oldest == nullptr || due(*oldest) > step.now().mono) break;
-    ForgetOldest(home);
+    ForgetOldest(step, home, *oldest, false);
   }
   const Aging* const next = home.env.aging.oldest();
   home.env.timers.Cancel(home.env.retention);  // armed anew while this was on its way

@@ -131,7 +131,7 @@ void Poller::Get(const GetArgs& args, GetCall& call) {
   if (Refuses(false, call)) return step.Answer(home, call, 0);
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
-  PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, refusal);
+  PollDesc* const desc = Resolve(step, home, found, args.name, 0, nullptr, nullptr, refusal);
   if (desc == nullptr) {
     call.result() = std::move(refusal);
   } else {

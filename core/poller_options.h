@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/budget.h"
 #include "core/clock.h"
 #include "core/journal.h"
 
@@ -13,15 +14,15 @@ class Poller;
 
 /// What a poller allows, and for how long it remembers.
 struct PollerOptions {
-  uint64_t max_descriptors = uint64_t{1} << 20;
-  uint64_t max_waiters = uint64_t{1} << 20;    ///< a poll counts by its targets
+  Limit max_descriptors = 1 << 20;
+  Limit max_waiters = 1 << 20;                 ///< a poll counts by its targets
   Nanos max_wait = std::chrono::hours(24);     ///< kForever: no bound
   Nanos default_idle_ttl = kForever;           ///< of names that open_if_missing opens
   Nanos linger = std::chrono::seconds(30);     ///< for how long a wait with an id outlives its call
   Nanos retention = std::chrono::minutes(10);  ///< for how long ids are remembered
-  uint64_t max_outcomes = uint64_t{1} << 20;   ///< and how many KiB of answers, each begun one
+  Limit max_outcomes = 1 << 20;                ///< a thing is each KiB begun
   /// That wait for their Ack or for somebody who asks for their answer, or may; or have come back.
-  uint64_t max_deliveries = uint64_t{1} << 20;
+  Limit max_deliveries = 1 << 20;
   uint64_t max_deliveries_of_side = uint64_t{1} << 16;
   /// How long after its hand-out an answer may still be found unwritten: idle_ttl counts from
   /// then on.

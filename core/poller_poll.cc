@@ -34,9 +34,9 @@ bool WellFormed(const PollArgs& args, Refusal& refusal) {
 }  // namespace
 
 // Everything that can refuse a poll, before it has any effect; under the locks of all targets.
-// Fills in the names that are open, settled.
-bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollWaiter& poll,
-                          Refusal& refusal) {
+// Fills in the names that are open, settled. `full`: the limit that keeps it from parking.
+bool Poller::CheckTargets(Step& step, const PollArgs& args, const Budget::Verdict& full,
+                          PollWaiter& poll, Account* account, Refusal& refusal) {
   std::vector<std::string_view> missing;
   for (uint32_t i = 0; i < args.targets.size(); ++i) {
     const PollTarget& target = args.targets[i];
@@ -66,26 +66,30 @@ bool Poller::CheckTargets(Step& step, const PollArgs& args, bool may_park, PollW
       return false;
     }
   }
-  if (args.ack_timeout.has_value() && !MayDeliver(step, poll, refusal)) return false;
+  if (args.ack_timeout.has_value() && !MayDeliver(step, poll, account, refusal)) return false;
   std::sort(missing.begin(), missing.end());
-  const auto opens = static_cast<uint64_t>(
-      std::distance(missing.begin(), std::unique(missing.begin(), missing.end())));
-  if (opens > 0 && !may_park) {
-    refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+  if (!missing.empty() && full.over) {
+    SetLimit(Reason::kLimitWaiters, full, refusal);
     return false;
   }
-  const bool parks = may_park && poll.until() > step.now().mono;
+  const bool parks = !full.over && poll.until() > step.now().mono;
   if (parks && !FreeFor(step, args, poll, refusal)) return false;
   refusal.generation = 0;
-  return opens == 0 || ReserveDescriptors(opens, refusal);
+  Amount opens;
+  for (const std::string_view name : missing) {
+    const Amount one = AmountOf(name, args.open_if_missing->labels);
+    opens = {opens.things + one.things, opens.bytes + one.bytes};
+  }
+  return missing.empty() || ReserveDescriptors(opens, account, refusal);
 }
 
 // Whether the limits of deliveries let it begin: or it takes signals that came back and no others,
 // so that no more are held.
-bool Poller::MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal) {
+bool Poller::MayDeliver(Step& step, PollWaiter& poll, Account* account, Refusal& refusal) {
   for (const PollWaiter::Target& target : poll.targets()) {
-    const uint64_t limit = DeliveryLimit(target.desc, target.side, poll.targets().size());
-    if (limit == 0) continue;
+    const Budget::Verdict held = MayHold(target.desc, target.side, account, poll.targets().size());
+    if (!held.over) continue;
     uint32_t taken = 0;
     for (const PollWaiter::Target& each : poll.targets()) {
       if (taken == poll.need) break;
@@ -96,10 +100,9 @@ bool Poller::MayDeliver(Step& step, PollWaiter& poll, Refusal& refusal) {
       ++taken;
     }
     if (taken == poll.need) return true;
-    refusal = {.reason = Reason::kLimitDeliveries,
-               .generation = target.desc == nullptr ? 0 : target.desc->generation(),
-               .limit = limit,
-               .target = poll.index(target)};
+    SetLimit(Reason::kLimitDeliveries, held, refusal);
+    refusal.generation = target.desc == nullptr ? 0 : target.desc->generation();
+    refusal.target = poll.index(target);
     return false;
   }
   return true;
@@ -133,7 +136,7 @@ bool Poller::FreeFor(Step& step, const PollArgs& args, PollWaiter& poll, Refusal
 }
 
 // After CheckTargets, which reserved what is missing: nothing is refused any more.
-void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
+void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll, Account* account) {
   for (uint32_t i = 0; i < args.targets.size(); ++i) {
     const PollTarget& from = args.targets[i];
     PollWaiter::Target& target = poll.targets()[i];
@@ -142,7 +145,7 @@ void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll) {
     if (target.desc == nullptr) target.desc = home.Find(from.name);  // opened for another side
     if (target.desc == nullptr) {
       target.desc =
-          &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl);
+          &Create(step, home, from.name, *args.open_if_missing, options_.default_idle_ttl, account);
     }
     target.desc->NoteUse(step.now().mono);
     target.desc->Settle(step);
@@ -154,21 +157,22 @@ void Poller::Poll(Instant received, const PollArgs& args, PollCall& call) {
   DoPoll(step, args, call);
 }
 
-// Parks the poll: true. Or ends it at once: then the call has its result. `slots`: it may park.
-bool Poller::BeginPoll(Step& step, const PollArgs& args, bool slots, PollWaiter& poll,
-                       PollCall& call) {
+// Parks the poll: true. Or ends it at once: then the call has its result. `full`: the limit that
+// keeps it from parking, if one does.
+bool Poller::BeginPoll(Step& step, const PollArgs& args, const Budget::Verdict& full,
+                       PollWaiter& poll, PollCall& call) {
   MakeTargets(args, poll);
-  const bool park = poll.until() > step.now().mono;
+  const bool parks = !full.over && poll.until() > step.now().mono;
   Refusal refusal;
-  if (!CheckTargets(step, args, slots || !park, poll, refusal)) {
+  if (!CheckTargets(step, args, full, poll, call.account(), refusal)) {
     call.result() = std::move(refusal);
     return false;
   }
-  OpenTargets(step, args, poll);
+  OpenTargets(step, args, poll, call.account());
   PollResult result;
-  if (PollDesc::BlockAll(step, poll, slots, &result) == PollDesc::Blocked::kParked) return true;
-  if (park && !slots && ByItsOwnBound(result)) {
-    call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+  if (PollDesc::BlockAll(step, poll, parks, &result) == PollDesc::Blocked::kParked) return true;
+  if (full.over && ByItsOwnBound(result)) {
+    SetLimit(Reason::kLimitWaiters, full, call.result().template emplace<Refusal>());
   } else {
     call.result() = std::move(result);
   }
@@ -196,15 +200,17 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   poll.need = std::max(args.need, 1U);
   poll.shards = set;
   const bool park = poll.until() > step.now().mono;
-  const bool slots = well_formed && park && ReserveWaiters(args.targets.size());
+  const Amount places = WaitsOf(well_formed ? args.targets.size() : 0);
+  const auto full = park ? budget_.Take(Held::kWaits, call.account(), places) : Budget::Verdict();
   // MO[draining]: acquire; as in Wait.
   const bool draining = draining_.load(std::memory_order_acquire);
   if (draining) refusal.reason = Reason::kDraining;
   const bool begins = well_formed && !draining;
   if (!begins) call.result() = std::move(refusal);
-  const bool parked = begins && BeginPoll(step, args, slots, poll, call);
+  const bool parked = begins && BeginPoll(step, args, full, poll, call);
   if (has_id && (parked || std::holds_alternative<PollResult>(call.result()))) {
     poll.record = &home.ids.Insert(key, content);
+    poll.record->account = AccountRef(call.account());
     poll.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
     poll.record->waiter = &poll;
   }
@@ -213,7 +219,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     if (args.ack_timeout.has_value()) {
       for (PollWaiter::Target& each : poll.targets()) {
         each.reserved = !each.lost;
-        if (each.reserved) each.desc->ReserveDelivery(each.side, 1);
+        if (each.reserved) each.desc->ReserveDelivery(each.side, poll.record->account);
       }
     }
     Parked(home, poll, call);
@@ -221,7 +227,7 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
     home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)] += poll.targets().size();
     return;
   }
-  if (slots) ReleaseWaiters(args.targets.size());
+  if (park && !full.over) budget_.Give(Held::kWaits, call.account(), places);
   home.CountEnd(call.result());
   uint64_t number = 0;
   if (poll.record != nullptr) {

@@ -12,14 +12,6 @@
 
 namespace waitd::core {
 
-bool Poller::ReserveWaiters(size_t more) {
-  if (waiters_.fetch_add(more, std::memory_order_relaxed) + more <= options_.max_waiters) {
-    return true;
-  }
-  ReleaseWaiters(more);
-  return false;
-}
-
 // The instant at which a wait ends by itself.
 void Poller::Bound(const Step& step, std::optional<Nanos> timeout, Nanos sent_ago,
                    Waiter& waiter) const {
@@ -35,6 +27,11 @@ Parkable* Poller::CallOf(const Waiter& waiter) {
   return static_cast<const SingleWaiter&>(waiter).call;
 }
 
+// Who is charged for it: with an id, whoever came first.
+Account* Poller::AccountOf(const Waiter& waiter) {
+  return waiter.record != nullptr ? waiter.record->account.get() : CallOf(waiter)->account();
+}
+
 Refusal Poller::DoubleWait(const Now& now, const Waiter& holder, uint64_t generation) {
   const Parkable* const call = CallOf(holder);
   return {.reason = Reason::kDoubleWait,
@@ -44,17 +41,27 @@ Refusal Poller::DoubleWait(const Now& now, const Waiter& holder, uint64_t genera
           .waiter_connected = call != nullptr && call->connected()};
 }
 
-// Which limit keeps so many more signals of this side from being held for somebody; 0: none.
-uint64_t Poller::DeliveryLimit(const PollDesc* desc, Side side, uint64_t more) const {
-  const uint64_t of_side = desc == nullptr ? 0 : desc->deliveries_held(side);
-  if (of_side >= options_.max_deliveries_of_side) return options_.max_deliveries_of_side;
-  const uint64_t of_all = deliveries_.load(std::memory_order_relaxed);
-  return of_all + more > options_.max_deliveries ? options_.max_deliveries : 0;
+void Poller::SetLimit(Reason reason, const Budget::Verdict& verdict, Refusal& refusal) {
+  refusal.reason = reason;
+  refusal.limit = verdict.limit;
+  refusal.limit_is_bytes = verdict.bytes;
+  refusal.limit_is_own = verdict.own;
 }
 
-// Before the wait is anywhere. Null: refused, with no effect.
+// Whether a limit keeps so many more signals of this side from being held for somebody.
+Budget::Verdict Poller::MayHold(const PollDesc* desc, Side side, Account* account,
+                                uint64_t more) const {
+  const uint64_t of_side = desc == nullptr ? 0 : desc->deliveries_held(side);
+  if (of_side >= options_.max_deliveries_of_side) {
+    return {.over = true, .limit = options_.max_deliveries_of_side};
+  }
+  return budget_.Over(Held::kDeliveries, account, {.things = more, .bytes = 0});
+}
+
+// Before the wait is anywhere. Null: refused, with no effect. `full`: the limit that keeps it from
+// parking, if one does.
 PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const WaitArgs& args,
-                              bool may_park, Refusal& refusal) {
+                              const Budget::Verdict& full, Account* account, Refusal& refusal) {
   home.mutex().AssertHeld();
   // MO[draining]: acquire; pairs with RefuseWaits, which EndWaits follows lock by lock.
   if (draining_.load(std::memory_order_acquire)) {
@@ -68,19 +75,20 @@ PollDesc* Poller::ResolveWait(Step& step, Shard& home, PollDesc* found, const Wa
     }
     // Then no more are held.
     const bool takes_one = found != nullptr && found->side(args.side).HasReturned();
-    const uint64_t limit = takes_one ? 0 : DeliveryLimit(found, args.side, 1);
-    if (limit > 0) {
-      refusal = {.reason = Reason::kLimitDeliveries,
-                 .generation = found == nullptr ? 0 : found->generation(),
-                 .limit = limit};
+    const Budget::Verdict held =
+        takes_one ? Budget::Verdict() : MayHold(found, args.side, account, 1);
+    if (held.over) {
+      refusal.generation = found == nullptr ? 0 : found->generation();
+      SetLimit(Reason::kLimitDeliveries, held, refusal);
       return nullptr;
     }
   }
-  if (found == nullptr && !may_park && args.generation == 0 && args.open_if_missing != nullptr) {
-    refusal = {.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+  if (found == nullptr && full.over && args.generation == 0 && args.open_if_missing != nullptr) {
+    SetLimit(Reason::kLimitWaiters, full, refusal);
     return nullptr;
   }
-  return Resolve(step, home, found, args.name, args.generation, args.open_if_missing, refusal);
+  return Resolve(step, home, found, args.name, args.generation, args.open_if_missing, account,
+                 refusal);
 }
 
 // The waiter is parked for this call.
@@ -106,10 +114,12 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   SingleWaiter& waiter = home.waits.Get();
   Bound(step, args.timeout, args.retry.sent_ago, waiter);
   const bool park = waiter.until() > step.now().mono;
-  const bool slot = park && ReserveWaiters(1);
+  const auto full =
+      park ? budget_.Take(Held::kWaits, call.account(), WaitsOf(1)) : Budget::Verdict();
+  const bool slot = park && !full.over;
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
-  PollDesc* const desc = ResolveWait(step, home, found, args, slot || !park, refusal);
+  PollDesc* const desc = ResolveWait(step, home, found, args, full, call.account(), refusal);
   auto blocked = PollDesc::Blocked::kEnded;
   if (desc == nullptr) {
     call.result() = std::move(refusal);
@@ -123,8 +133,8 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
     if (blocked == PollDesc::Blocked::kDoubleWait) {
       call.result() = DoubleWait(step.now(), *holder, desc->generation());
     } else if (blocked == PollDesc::Blocked::kEnded) {
-      if (park && !slot && ByItsOwnBound(result)) {
-        call.result() = Refusal{.reason = Reason::kLimitWaiters, .limit = options_.max_waiters};
+      if (full.over && ByItsOwnBound(result)) {
+        SetLimit(Reason::kLimitWaiters, full, call.result().template emplace<Refusal>());
       } else {
         call.result() = std::move(result);
       }
@@ -133,18 +143,19 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   const bool parked = blocked == PollDesc::Blocked::kParked;
   if (has_id && (parked || std::holds_alternative<WaitResult>(call.result()))) {
     waiter.record = &home.ids.Insert(key, content);
+    waiter.record->account = AccountRef(call.account());
     waiter.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
     waiter.record->waiter = &waiter;
   }
   if (parked) {
     waiter.call = &call;
-    if (args.ack_timeout.has_value()) desc->ReserveDelivery(args.side, 1);
+    if (args.ack_timeout.has_value()) desc->ReserveDelivery(args.side, waiter.record->account);
     Parked(home, waiter, call);
     home.Park(waiter);
     ++home.env.counters.waiters[static_cast<size_t>(WaitModeOf(args.side))];
     return;
   }
-  if (slot) ReleaseWaiters(1);
+  if (slot) budget_.Give(Held::kWaits, call.account(), WaitsOf(1));
   home.CountEnd(WaitModeOf(args.side), call.result());
   uint64_t number = Step::NumberFor(home, desc != nullptr ? desc : found);
   if (waiter.record != nullptr) {

@@ -27,6 +27,7 @@ bool Recovery::Restore(const SavedDesc& saved) {
   PollDesc& desc = home.Restore(saved.name, saved.kind, saved.generation, now_);
   desc.Restore(saved);
   desc.stored = true;
+  poller_.budget_.Add(Held::kDescriptors, nullptr, desc.amount());  // whose it was is not known
   if (!by_generation_.emplace(saved.generation, &desc).second) return false;
   desc.ArmIdle(saved.idle_ttl, now_.mono);
   return true;
@@ -61,6 +62,7 @@ bool Recovery::Restore(SavedId saved) {
   const IdKey key{saved.key.use, saved.key.name, saved.key.caller, saved.key.id};
   if (home.ids.Find(key) != nullptr) return false;
   IdRecord& record = home.ids.Insert(key, saved.content);
+  if (key.caller != 0) record.account = poller_.budget_.Open(key.caller);
   record.ack_timeout = saved.ack_timeout;
   record.stored = true;
   record.answer = std::make_shared<Remembered>(std::move(saved.answer));
@@ -106,7 +108,8 @@ bool Recovery::Restore(SavedDelivery saved) {
   }
   Delivery& delivery = desc->Restore(std::move(saved));
   if (delivery.state == Delivery::State::kAcked || delivery.state == Delivery::State::kStale) {
-    aged_.push_back({delivery.recorded, &delivery, static_cast<uint32_t>(desc->shard()), 1});
+    aged_.push_back({delivery.recorded, &delivery, static_cast<uint32_t>(desc->shard()),
+                     static_cast<uint32_t>(sizeof(Delivery))});
   }
   return true;
 }
@@ -136,11 +139,12 @@ void Recovery::Finish(bool fresh) {
             [](const Aged& a, const Aged& b) { return a.recorded < b.recorded; });
   for (const Aged& each : aged_) {
     Shard& home = poller_.shard(each.shard);
-    const MutexLock lock(home.mutex());
-    poller_.Age(std::min(each.recorded, now_.mono), home.env, *each.item, each.weight);
+    Step step(poller_);
+    step.Lock(SetOf(each.shard));
+    home.mutex().AssertHeld();
+    poller_.Age(step, home.env, *each.item, each.bytes, std::min(each.recorded, now_.mono));
     if (!each.item->delivery) FindDeliveries(static_cast<IdRecord*>(each.item)->answer);
   }
-  poller_.descriptors_.store(by_generation_.size(), std::memory_order_relaxed);
   if (!fresh) return;
   // A new store: what was answered from another one, or from none, is not known here.
   for (size_t i = 0; i < kShards; ++i) {

@@ -40,7 +40,7 @@ class Recovery {
     Instant recorded;
     Aging* item;
     uint32_t shard;
-    uint32_t weight;
+    uint32_t bytes;
   };
   PollDesc* Find(uint64_t generation) const;
   static void FindDeliveries(const std::shared_ptr<Remembered>& answer);

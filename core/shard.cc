@@ -54,6 +54,7 @@ void Shard::Remove(PollDesc& desc) {
   ordered.erase(&desc);
   --env.counters.descriptors[static_cast<size_t>(desc.kind())];
   env.unsaved.Gone(desc);
+  desc.options.reset();
   if (!desc.busy()) descs.Put(desc);
 }
 

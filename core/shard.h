@@ -29,8 +29,8 @@ namespace waitd::core {
 ///                a poll at home here, in the order in which they parked.
 class alignas(64) Shard {  // a cache line
  public:
-  Shard(size_t index, Nanos unwritten_for, std::atomic<uint64_t>& deliveries, Journal* journal)
-      : env(index, unwritten_for, deliveries, journal) {}
+  Shard(size_t index, Nanos unwritten_for, Budget& budget, Journal* journal)
+      : env(index, unwritten_for, budget, journal) {}
 
   Mutex& mutex() ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
   /// Never changes, so that no lock is needed.
@@ -71,7 +71,7 @@ class alignas(64) Shard {  // a cache line
 
   /// Its row as it is to be saved.
   SavedShard Save() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return {static_cast<uint32_t>(env.shard), ids.horizon(), lives};
+    return {static_cast<uint32_t>(env.shard), ids.last_horizon(), lives};
   }
 
  private:

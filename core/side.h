@@ -1,12 +1,12 @@
 #ifndef WAITD_CORE_SIDE_H_
 #define WAITD_CORE_SIDE_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "core/aging.h"
+#include "core/budget.h"
 #include "core/delivery.h"
 #include "core/poll_cache.h"
 #include "core/stats.h"
@@ -30,22 +30,19 @@ struct DescTimer : Timer {
 /// What the names of one shard share, with what each operation looks at first. Guarded by the
 /// shard's lock.
 struct DescEnv {
-  DescEnv(size_t index, Nanos unwritten, std::atomic<uint64_t>& deliveries_of_all, Journal* journal)
-      : shard(index),
-        unwritten_for(unwritten),
-        unsaved(journal, index),
-        held_deliveries(deliveries_of_all) {}
+  DescEnv(size_t index, Nanos unwritten, Budget& held, Journal* journal)
+      : shard(index), unwritten_for(unwritten), budget(held), unsaved(journal, index) {}
 
   const size_t shard;
   const Nanos unwritten_for;  ///< see Poller::Options
   uint32_t releases = 0;      ///< under way
+  Budget& budget;
   WorkList work;
   TimerWheel timers;
   Unsaved unsaved;
   Counters counters;
   Timer retention{TimerUse::kRetention};
   AgingList aging;
-  std::atomic<uint64_t>& held_deliveries;  ///< of all shards: see PollDesc::deliveries_held
   PollCache<Delivery> deliveries;
 };
 

@@ -18,7 +18,10 @@ bool TellsOfTargets(const PollResult& result) {
 
 Step::~Step() {
   Unlock();
-  if (poller_.TooManyOutcomes()) poller_.DropOutcomes();
+  if (drops_) {
+    if (drops_of_.get() != nullptr) poller_.DropOutcomes(drops_of_.get());
+    if (poller_.budget_.Over(Held::kOutcomes, nullptr).over) poller_.DropOutcomes(nullptr);
+  }
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
   while (Effect* const effect = free_.Pop(UINT64_MAX)) effect->Done();
 }
@@ -60,7 +63,7 @@ void Step::Uncount(DescEnv& env, Side side, uint32_t waits) {
   uint64_t& parked = env.counters.waiters[static_cast<size_t>(WaitModeOf(side))];
   WAITD_CHECK(parked >= waits, "more waits end than parked");
   parked -= waits;
-  poller_.ReleaseWaiters(waits);
+  poller_.budget_.GiveOfAll(Held::kWaits, WaitsOf(waits));
 }
 
 void Step::End(SingleWaiter& waiter, Result<WaitResult>&& result, bool counted) {
@@ -70,11 +73,14 @@ void Step::End(SingleWaiter& waiter, Result<WaitResult>&& result, bool counted) 
   desc.NoteUse(now_.mono);
   home.Unpark(waiter);
   if (counted) Uncount(home.env, waiter.side, 1);
+  Budget::GiveOwn(Held::kWaits, Poller::AccountOf(waiter), WaitsOf(1));
   home.CountEnd(WaitModeOf(waiter.side), result);
   uint64_t number = desc.changed;
   std::shared_ptr<Remembered> answer;
   if (waiter.record != nullptr) {
-    if (waiter.record->ack_timeout > Nanos(0)) desc.ReserveDelivery(waiter.side, -1);
+    if (waiter.record->ack_timeout > Nanos(0)) {
+      desc.EndReservation(waiter.side, waiter.record->account);
+    }
     number = std::max(
         number, poller_.RememberEnd(*this, home, waiter, waiter.call != nullptr, result, &answer));
   }
@@ -93,12 +99,14 @@ void Step::End(PollWaiter& poll, Result<PollResult>&& result) {
   home.Unpark(poll);
   home.env.counters.waiters[static_cast<size_t>(WaitMode::kPoll)] -= poll.targets().size();
   home.CountEnd(result);
-  poller_.ReleaseWaiters(poll.targets().size());
+  poller_.budget_.Give(Held::kWaits, Poller::AccountOf(poll), WaitsOf(poll.targets().size()));
   uint64_t number = 0;
   std::shared_ptr<Remembered> answer;
   if (poll.record != nullptr) {
     for (PollWaiter::Target& each : poll.targets()) {
-      if (std::exchange(each.reserved, false)) each.desc->ReserveDelivery(each.side, -1);
+      if (std::exchange(each.reserved, false)) {
+        each.desc->EndReservation(each.side, poll.record->account);
+      }
     }
     number = poller_.RememberEnd(*this, home, poll, poll.call != nullptr, result, &answer);
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/call.h"
@@ -99,6 +100,12 @@ class Step {
   /// tells of is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
 
+  /// There are too many outcomes: at the end of the step the oldest go, of the account, or of all.
+  void DropOutcomes(AccountRef of) {
+    drops_ = true;
+    drops_of_ = std::move(of);
+  }
+
   /// Releases that this step began and could not end in its hold.
   std::vector<Release*> unfinished;
 
@@ -111,7 +118,9 @@ class Step {
   Now now_{};
   ShardSet held_ = 0;
   size_t units_ = 0;  // of this hold
-  EffectList free_;   // of what is unsaved: they leave when the step goes
+  bool drops_ = false;
+  AccountRef drops_of_;
+  EffectList free_;  // of what is unsaved: they leave when the step goes
   Instant alarm_ = kNever;
 };
 

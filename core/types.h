@@ -96,7 +96,9 @@ enum class Reason : uint8_t {
 struct Refusal {
   Reason reason = Reason::kNoDescriptor;
   uint64_t generation = 0;       ///< of the descriptor that is open, if one is
-  uint64_t limit = 0;            ///< of kLimit...: the limit
+  uint64_t limit = 0;            ///< of kLimit...: the limit, in things or in bytes
+  bool limit_is_bytes = false;   ///< of kLimit...: which
+  bool limit_is_own = false;     ///< of kLimit...: it is what one caller may have
   uint32_t target = 0;           ///< of a poll: the index of the target at fault
   std::string waiter = {};       ///< of kDoubleWait: who waits
   WallTime waiting_since = {};   ///< of kDoubleWait: since when

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "core/budget.h"
 #include "core/call.h"
 #include "core/journal.h"
 #include "core/timer_wheel.h"
@@ -98,6 +99,9 @@ class SingleWaiter : public Waiter, public Place {
   WaitCall* call = nullptr;
 };
 static_assert(sizeof(SingleWaiter) <= 104, "a parked wait is promised to be small");
+
+/// What so many parked waits, or targets of polls, take with their calls.
+constexpr Amount WaitsOf(uint64_t count) { return {count, count * 208}; }
 
 /// Lifetime: as a Waiter; its home is the shard of its first target.
 class PollWaiter : public Waiter {

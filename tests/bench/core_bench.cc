@@ -181,8 +181,8 @@ class Descriptors {
   Poller poller{ManyOptions(), clock, nullptr, nullptr};
   Step step{poller};  // one for many, as a message with many operations has it
   Mutex mutex;
-  std::atomic<uint64_t> deliveries{0};
-  DescEnv env{0, std::chrono::seconds(90), deliveries, nullptr};
+  Budget budget;
+  DescEnv env{0, std::chrono::seconds(90), budget, nullptr};
   std::vector<PollDesc*> all;
 
  private:

@@ -82,7 +82,7 @@ Model::Desc* Model::Resolve(std::string_view name, uint64_t generation, const Op
   if (desc == nullptr) {
     why.reason = Reason::kNoDescriptor;
     if (generation != 0 || open == nullptr) return nullptr;
-    if (descs_.size() >= options_.max_descriptors) {
+    if (descs_.size() >= options_.max_descriptors.things) {
       why.reason = Reason::kLimitDescriptors;
       return nullptr;
     }
@@ -141,7 +141,7 @@ void Model::Open(Instant received, const OpenArgs& args, CallId call) {
     return Answer(call, why, {{shard, found->step}});
   }
   Desc* desc = nullptr;
-  if (found == nullptr && descs_.size() < options_.max_descriptors) {
+  if (found == nullptr && descs_.size() < options_.max_descriptors.things) {
     desc = &Create(args.name, args.options, kForever);
   } else if (found == nullptr) {
     why.reason = Reason::kLimitDescriptors;

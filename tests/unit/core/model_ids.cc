@@ -279,7 +279,7 @@ uint64_t Model::outcomes() const {
 
 // The oldest is forgotten before its time.
 void Model::MakeRoom() {
-  while (outcomes() > options_.max_outcomes) {
+  while (outcomes() > options_.max_outcomes.things) {
     uint64_t first = UINT64_MAX;
     const Key* oldest = nullptr;
     for (const auto& [key, record] : records_) {
@@ -483,7 +483,7 @@ bool Model::DeliveriesFull(const std::string& name, Side side, uint64_t more) co
   for (const auto& [each, desc] : descs_) {
     for (const Side s : kSides) all += HeldOn(each, s);
   }
-  return all > options_.max_deliveries;
+  return all > options_.max_deliveries.things;
 }
 
 uint64_t Model::CountOut(Delivery::State state) const {

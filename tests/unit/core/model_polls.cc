@@ -114,7 +114,7 @@ bool Model::MayDeliver(const PollArgs& args) {
 
 bool Model::BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why) {
   const bool park = poll->until > now_;
-  const bool slots = park && waiters() + args.targets.size() <= options_.max_waiters;
+  const bool slots = park && waiters() + args.targets.size() <= options_.max_waiters.things;
   if (draining_) {
     why.reason = Reason::kDraining;
     return false;
@@ -145,7 +145,7 @@ bool Model::BeginPoll(const PollArgs& args, const WaitingRef& poll, Refusal& why
       return false;
     }
   }
-  if (opens > 0 && descs_.size() + opens > options_.max_descriptors) {
+  if (opens > 0 && descs_.size() + opens > options_.max_descriptors.things) {
     why.reason = Reason::kLimitDescriptors;
     return false;
   }

@@ -405,7 +405,7 @@ void Model::Wait(Instant received, const WaitArgs& args, CallId call) {
 bool Model::BeginWait(const WaitArgs& args, const WaitingRef& waiting, Refusal& why) {
   const std::string name(args.name);
   const bool park = waiting->until > now_;
-  const bool slot = park && waiters() < options_.max_waiters;
+  const bool slot = park && waiters() < options_.max_waiters.things;
   if (draining_) {
     why.reason = Reason::kDraining;
     return false;

@@ -45,8 +45,8 @@ class PollDescTest : public testing::Test {
 
   Table table_;
   Now& now_ = table_.clock().now;
-  std::atomic<uint64_t> deliveries_{0};
-  DescEnv env_{0, seconds(90), deliveries_, nullptr};
+  Budget budget_;
+  DescEnv env_{0, seconds(90), budget_, nullptr};
   PollDesc desc_{env_};
 };
 
@@ -273,8 +273,8 @@ TEST_F(PollDescDeathTest, C51_ABrokenInvariantStopsTheProcessInEveryBuild) {
 }
 
 TEST(PollCache, C4_SlotsAreRecycledAndNoneIsHandedOutTwice) {
-  std::atomic<uint64_t> deliveries{0};
-  DescEnv env(0, seconds(90), deliveries, nullptr);
+  Budget budget;
+  DescEnv env(0, seconds(90), budget, nullptr);
   PollCache<PollDesc> cache;
   std::set<PollDesc*> used;
   for (int i = 0; i < 100; ++i) EXPECT_TRUE(used.insert(&cache.Get(env)).second);

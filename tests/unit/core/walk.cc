@@ -21,7 +21,7 @@ std::vector<std::string> NamesFor(bool one_shard) {
 }
 
 template <class T>
-void Limit(std::deque<T>& list) {
+void KeepSome(std::deque<T>& list) {
   if (list.size() > kKept) list.pop_front();
 }
 
@@ -201,7 +201,7 @@ void Walk::TakeAnswers() {
     NoteSignals(*ended);
     if (SignalsIn(ended->call->answer()).empty()) continue;
     answered_.push_back(std::move(ended));
-    Limit(answered_);
+    KeepSome(answered_);
   }
 }
 
@@ -235,7 +235,7 @@ void Walk::NoteSignals(const Prepared& ended) {
     ack.ack_id = ended.asked.id;
     ack.ack = AckOf(taken, "");
     deliveries_.push_back(std::move(ack));
-    Limit(deliveries_);
+    KeepSome(deliveries_);
   };
   const AnyAnswer answer = ended.call->answer();
   if (ended.asked.id.empty()) return;
