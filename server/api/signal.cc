@@ -28,7 +28,7 @@ size_t LengthIn(std::string_view head) {
 }  // namespace
 
 Fault ToPayload(const v1::Signal* signal, std::string_view sender, const SignalLimits& limits,
-                core::Payload* to) {
+                const core::AccountRef& account, core::Payload* to) {
   if (signal == nullptr && sender.empty()) return std::nullopt;
   std::string bytes;
   if (!sender.empty()) {
@@ -49,15 +49,19 @@ Fault ToPayload(const v1::Signal* signal, std::string_view sender, const SignalL
     }
     signal->AppendToString(&bytes);
   }
-  if (HeldPayloadBytes() + bytes.size() > limits.held_max) {
+  const core::Amount amount = PayloadAmount(bytes.size());
+  const auto verdict = limits.budget.Take(core::Held::kPayloads, account.get(), amount);
+  if (verdict.over) {
     return Error{.reason = "LIMIT_MEMORY",
-                 .message = absl::StrCat("the signals that are held take the ", limits.held_max,
-                                         " bytes that they may; try again when some were taken or "
-                                         "forgotten, or raise --max-held-bytes"),
+                 .message = absl::StrCat("the signals that are held take the ", verdict.limit,
+                                         verdict.own ? " bytes that one caller's" : " bytes that they",
+                                         " may; try again when some were taken or forgotten, or "
+                                         "raise --max-memory, and --max-held-bytes if it is set"),
                  .field = {},
-                 .metadata = {{"limit", absl::StrCat(limits.held_max)}}};
+                 .metadata = {{"limit", absl::StrCat(verdict.limit)}}};
   }
-  *to = MakePayload(std::move(bytes));
+  *to = MakePayload(std::move(bytes),
+                    {limits.budget, core::Held::kPayloads, account, amount});
   return std::nullopt;
 }
 

@@ -73,12 +73,18 @@ const Row& Find(std::string_view reason) {
 }
 
 Error Limit(std::string_view reason, absl::string_view what, absl::string_view flag,
-            uint64_t limit) {
+            const core::Refusal& refusal) {
+  const char* const whose = refusal.limit_is_own ? " for one caller" : "";
+  const std::string message =
+      refusal.limit_is_bytes
+          ? absl::StrCat(what, " take the ", refusal.limit, " bytes that they may", whose,
+                         "; try again later, or raise --max-memory")
+          : absl::StrCat("the limit of ", refusal.limit, " ", what, whose,
+                         " is reached; try again later, or raise ", flag);
   return {.reason = reason,
-          .message = absl::StrCat("the limit of ", limit, " ", what,
-                                  " is reached; try again later, or raise ", flag),
+          .message = message,
           .field = {},
-          .metadata = {{"limit", absl::StrCat(limit)}}};
+          .metadata = {{"limit", absl::StrCat(refusal.limit)}}};
 }
 
 // Of ids and deliveries.
@@ -119,13 +125,13 @@ Error ServerError(const core::Refusal& refusal) {
   using core::Reason;
   switch (refusal.reason) {
     case Reason::kLimitDescriptors:
-      return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal.limit);
+      return Limit("LIMIT_DESCRIPTORS", "open descriptors", "--max-descriptors", refusal);
     case Reason::kLimitWaiters:
-      return Limit("LIMIT_WAITERS", "parked waits", "--max-waiters", refusal.limit);
+      return Limit("LIMIT_WAITERS", "parked waits", "--max-waiters", refusal);
     case Reason::kLimitDeliveries:
       return Limit("LIMIT_DELIVERIES",
                    "unacknowledged deliveries, one for each wait with an ack_timeout,",
-                   "--max-deliveries or --max-deliveries-per-side", refusal.limit);
+                   "--max-deliveries or --max-deliveries-per-side", refusal);
     case Reason::kDraining:
       return {.reason = "DRAINING",
               .message = "this server is shutting down; wait again on another one, or later",

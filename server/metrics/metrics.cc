@@ -1,16 +1,18 @@
 #include "server/metrics/metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <string>
 
 #include "server/metrics/families.h"
-#include "server/store/payload.h"
+#include "server/options/memory.h"
 
 namespace waitd::server {
 namespace {
 
 using core::Counters;
+using core::Held;
 
 constexpr std::array<const char*, core::kWaitModes> kModes = {"read", "write", "poll"};
 constexpr std::array<const char*, core::kKinds> kKinds = {"exclusive", "fifo", "latch"};
@@ -53,6 +55,21 @@ Samples ByMode(const char* label, const std::array<const char*, N>& names,
 
 std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
   const Counters counted = poller_.Count();
+  const core::Budget& budget = poller_.budget();
+  // What a kind has no number of its own for is as many as its memory has room for.
+  const auto ThingsOf = [&](Held what) {
+    const core::Limit limit = budget.limit(what);
+    return static_cast<double>(std::min(limit.things, limit.bytes / LeastBytesOf(what)));
+  };
+  Samples held;
+  Samples allowed;
+  for (size_t i = 0; i < core::kHeldKinds; ++i) {
+    const auto what = static_cast<Held>(i);
+    held.emplace_back(LabelSet{{"what", NameOf(what)}},
+                      static_cast<double>(budget.held(what).bytes));
+    allowed.emplace_back(LabelSet{{"what", NameOf(what)}},
+                         static_cast<double>(budget.limit(what).bytes));
+  }
   std::vector<prometheus::MetricFamily> families = {
       Gauge("waitd_descriptors", "Descriptors that are open, by kind.",
             ByLabel("kind", kKinds, counted.descriptors)),
@@ -92,16 +109,14 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
       Counter("waitd_idle_closed_total", "Descriptors closed because they were idle.",
               One(static_cast<double>(counted.idle_closed))),
       Gauge("waitd_limit", "What the options allow, by what is limited.",
-            {{{{"resource", "descriptors"}}, static_cast<double>(options_.max_descriptors)},
-             {{{"resource", "waiters"}}, static_cast<double>(options_.max_waiters)},
+            {{{{"resource", "descriptors"}}, ThingsOf(Held::kDescriptors)},
+             {{{"resource", "waiters"}}, ThingsOf(Held::kWaits)},
              {{{"resource", "payload_bytes"}}, static_cast<double>(options_.max_payload_bytes)},
-             {{{"resource", "held_bytes"}}, static_cast<double>(options_.max_held_bytes)},
-             {{{"resource", "outcomes"}}, static_cast<double>(options_.max_outcomes)},
-             {{{"resource", "deliveries"}}, static_cast<double>(options_.max_deliveries)},
-             {{{"resource", "sessions"}}, static_cast<double>(options_.max_sessions)}}),
-      Gauge("waitd_held_bytes",
-            "Memory that signals take: READYs, outcomes and results on their way.",
-            One(static_cast<double>(HeldPayloadBytes()))),
+             {{{"resource", "outcomes"}}, ThingsOf(Held::kOutcomes)},
+             {{{"resource", "deliveries"}}, ThingsOf(Held::kDeliveries)},
+             {{{"resource", "sessions"}}, ThingsOf(Held::kSessions)}}),
+      Gauge("waitd_held_bytes", "Memory that clients make it hold, about, by what for.", held),
+      Gauge("waitd_held_bytes_limit", "How much that may be.", allowed),
       Gauge("waitd_draining", "1 from the signal to end until the end.",
             One(draining_.load(std::memory_order_relaxed) ? 1 : 0)),
       Gauge("waitd_build_info", "The version of this process; always 1.",

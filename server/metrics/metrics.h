@@ -16,7 +16,7 @@ namespace waitd::server {
 /// Threads: everything by anyone. Lifetime: the poller outlives it.
 class CoreMetrics final : public prometheus::Collectable {
  public:
-  CoreMetrics(const core::Poller& poller, const Options& options)
+  CoreMetrics(core::Poller& poller, const Options& options)
       : poller_(poller), options_(options) {}
 
   /// From now on waitd_draining is 1.
@@ -25,7 +25,7 @@ class CoreMetrics final : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  const core::Poller& poller_;
+  core::Poller& poller_;
   const Options options_;
   std::atomic<bool> draining_{false};  // relaxed: shown, and nothing else
 };

@@ -9,11 +9,13 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "core/budget.h"
 #include "server/options/read_file.h"
 
 ABSL_FLAG(std::string, listen_address, "127.0.0.1:7411",
@@ -41,9 +43,14 @@ ABSL_FLAG(bool, insecure, false, "let other machines in without TLS, or without 
 ABSL_FLAG(bool, reflection, true, "tell clients such as grpcurl what the service looks like");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warning or error");
 ABSL_FLAG(std::string, log_format, "text", "text or json, one line each on stderr");
-ABSL_FLAG(uint64_t, max_descriptors, 1 << 20, "how many descriptors may be open at once");
-ABSL_FLAG(uint64_t, max_waiters, 1 << 20,
-          "how many waits may be parked at once; a poll counts by its targets");
+ABSL_FLAG(uint64_t, max_memory, 0,
+          "how many bytes waitd may take; each kind of thing that clients make it hold has its share "
+          "[3/4 of the machine's, or of the control group's]");
+ABSL_FLAG(uint64_t, max_descriptors, 0,
+          "how many descriptors may be open at once [as many as memory allows]");
+ABSL_FLAG(uint64_t, max_waiters, 0,
+          "how many waits may be parked at once; a poll counts by its targets [as many as memory "
+          "allows]");
 ABSL_FLAG(uint64_t, max_payload_bytes, 64 << 10, "how large an encoded signal may be");
 ABSL_FLAG(absl::Duration, max_wait, absl::Hours(24),
           "how long a wait may last that nothing else bounds; 0: for ever");
@@ -54,16 +61,18 @@ ABSL_FLAG(absl::Duration, linger, absl::Seconds(30),
           "for how long a wait with an id outlives its broken call, and a session its stream");
 ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
           "for how long the outcome of a call with an id is remembered; inf: for ever");
-ABSL_FLAG(uint64_t, max_outcomes, 1 << 20,
-          "how many outcomes are remembered at most; a large one counts once for each KiB begun");
+ABSL_FLAG(uint64_t, max_outcomes, 0,
+          "how many outcomes are remembered at most; a large one counts once for each KiB begun [as "
+          "many as memory allows]");
 ABSL_FLAG(
-    uint64_t, max_deliveries, 1 << 20,
+    uint64_t, max_deliveries, 0,
     "how many signals may wait for their Ack, for a repeated call or, after they came back, for "
-    "the next wait; a wait with an ack_timeout counts from its begin");
+    "the next wait; a wait with an ack_timeout counts from its begin [as many as memory allows]");
 ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
-ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at once");
+ABSL_FLAG(uint64_t, max_sessions, 0,
+          "how many sessions there may be at once [as many as memory allows]");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
     uint64_t, max_unacked, 1 << 18,
@@ -71,8 +80,9 @@ ABSL_FLAG(
 ABSL_FLAG(uint64_t, max_rate, 0,
           "how many operations a second each identity may ask for, in bursts of as many; 0: any "
           "number");
-ABSL_FLAG(uint64_t, max_held_bytes, 1 << 30,
-          "how much memory all signals that are held may take together");
+ABSL_FLAG(uint64_t, max_held_bytes, 0,
+          "how much memory all signals that are held may take together [as much as there is for "
+          "them]");
 ABSL_FLAG(uint64_t, max_grpc_bytes, 0,
           "how much memory gRPC may use for connections and calls; 0: any amount");
 ABSL_FLAG(absl::Duration, max_connection_age, absl::ZeroDuration(),
@@ -115,6 +125,7 @@ constexpr std::array kDocs = {OptionDoc{"listen-address", "ADDRESS"},
                               OptionDoc{"reflection", "BOOL"},
                               OptionDoc{"log-level", "LEVEL"},
                               OptionDoc{"log-format", "FORMAT"},
+                              OptionDoc{"max-memory", "BYTES"},
                               OptionDoc{"max-descriptors", "N"},
                               OptionDoc{"max-waiters", "N"},
                               OptionDoc{"max-payload-bytes", "BYTES"},
@@ -289,8 +300,20 @@ std::optional<std::string> CheckPositive(std::string_view name, uint64_t value, 
   return absl::StrCat(std::string(name), " is ", value, "; give 1 to ", max);
 }
 
+std::optional<std::string> CheckMemory(uint64_t value) {
+  constexpr uint64_t kLeast = 128 << 20;
+  if (value == 0 || value >= kLeast) return std::nullopt;
+  return absl::StrCat("max-memory is ", value, " bytes; give ", kLeast, " or more");
+}
+
+// Of a limit that is 0 where memory alone sets it.
+std::optional<std::string> CheckMost(std::string_view name, uint64_t value, uint64_t max) {
+  if (value <= max) return std::nullopt;
+  return absl::StrCat(std::string(name), " is ", value, "; give at most ", max);
+}
+
 std::optional<std::string> Check(const Options& options) {
-  constexpr uint64_t kCountMax = 1'000'000'000;
+  constexpr uint64_t kCountMax = core::Limit::kMost;
   constexpr uint64_t kPayloadMax = 64 << 20;
   constexpr uint64_t kBytesMax = uint64_t{1} << 50;
   for (const auto& fault :
@@ -298,21 +321,23 @@ std::optional<std::string> Check(const Options& options) {
         CheckAddress("metrics-address", options.metrics_address, false),
         CheckOneOf("log-level", options.log_level, {"debug", "info", "warning", "error"}),
         CheckOneOf("log-format", options.log_format, {"text", "json"}),
-        CheckPositive("max-descriptors", options.max_descriptors, kCountMax),
-        CheckPositive("max-waiters", options.max_waiters, kCountMax),
+        CheckMost("max-memory", options.max_memory, kBytesMax),
+        CheckMemory(options.max_memory),
+        CheckMost("max-descriptors", options.max_descriptors, kCountMax),
+        CheckMost("max-waiters", options.max_waiters, kCountMax),
         CheckPositive("max-payload-bytes", options.max_payload_bytes, kPayloadMax),
         CheckNotNegative("max-wait", options.max_wait),
         CheckNotNegative("default-idle-ttl", options.default_idle_ttl),
         CheckNotNegative("linger", options.linger),
         CheckNotNegative("retention", options.retention),
-        CheckPositive("max-outcomes", options.max_outcomes, kCountMax),
-        CheckPositive("max-deliveries", options.max_deliveries, kCountMax),
+        CheckMost("max-outcomes", options.max_outcomes, kCountMax),
+        CheckMost("max-deliveries", options.max_deliveries, kCountMax),
         CheckPositive("max-deliveries-per-side", options.max_deliveries_per_side, kCountMax),
         CheckAboveZero("max-ack-timeout", options.max_ack_timeout),
-        CheckPositive("max-sessions", options.max_sessions, kCountMax),
+        CheckMost("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
-        CheckPositive("max-held-bytes", options.max_held_bytes, kBytesMax),
+        CheckMost("max-held-bytes", options.max_held_bytes, kBytesMax),
         CheckNotNegative("max-connection-age", options.max_connection_age),
         CheckNotNegative("max-connection-age-grace", options.max_connection_age_grace),
         CheckNotNegative("max-connection-idle", options.max_connection_idle),
@@ -337,6 +362,7 @@ Options Current() {
           .metrics_address = absl::GetFlag(FLAGS_metrics_address),
           .log_level = absl::GetFlag(FLAGS_log_level),
           .log_format = absl::GetFlag(FLAGS_log_format),
+          .max_memory = absl::GetFlag(FLAGS_max_memory),
           .max_descriptors = absl::GetFlag(FLAGS_max_descriptors),
           .max_waiters = absl::GetFlag(FLAGS_max_waiters),
           .max_payload_bytes = absl::GetFlag(FLAGS_max_payload_bytes),
@@ -413,7 +439,9 @@ std::string HelpOf(const OptionDoc& option) { return FindFlag(option.name)->Help
 std::string DefaultOf(const OptionDoc& option) {
   const absl::CommandLineFlag* const flag = FindFlag(option.name);
   const std::string value = flag->DefaultValue();
-  return flag->IsOfType<bool>() && value == "false" ? "" : value;
+  // Where that depends on the machine the help says how.
+  const bool tells = absl::EndsWith(flag->Help(), "]");
+  return tells || (flag->IsOfType<bool>() && value == "false") ? "" : value;
 }
 
 std::string DefaultDataDir(const std::function<const char*(const char*)>& variable, bool root) {

@@ -27,18 +27,19 @@ struct Options {
   std::string metrics_address;
   std::string log_level;
   std::string log_format;
-  uint64_t max_descriptors;
-  uint64_t max_waiters;
+  uint64_t max_memory = 0;       ///< bytes; 0: three quarters of what there is
+  uint64_t max_descriptors = 0;  ///< 0: as many as memory allows, as the other numbers of things
+  uint64_t max_waiters = 0;
   uint64_t max_payload_bytes;
   absl::Duration max_wait;          ///< zero: no bound
   absl::Duration default_idle_ttl;  ///< zero: for ever
   absl::Duration linger = absl::Seconds(30);
   absl::Duration retention = absl::Minutes(10);
-  uint64_t max_outcomes = 1 << 20;
-  uint64_t max_deliveries = 1 << 20;
+  uint64_t max_outcomes = 0;
+  uint64_t max_deliveries = 0;
   uint64_t max_deliveries_per_side = 1 << 16;
   absl::Duration max_ack_timeout = absl::Hours(24);
-  uint64_t max_sessions = 10'000;
+  uint64_t max_sessions = 0;
   uint64_t max_parked = 1 << 20;   ///< in one session
   uint64_t max_unacked = 1 << 18;  ///< results, in one session
   absl::Duration drain_timeout;
@@ -55,7 +56,7 @@ struct Options {
   std::string acl_file;
   bool reflection = true;
   uint64_t max_rate = 0;  ///< operations a second for each identity; 0: any number
-  uint64_t max_held_bytes = uint64_t{1} << 30;  ///< of all payloads
+  uint64_t max_held_bytes = 0;                  ///< of all payloads; 0: as memory allows
   uint64_t max_grpc_bytes = 0;                  ///< of gRPC's buffers; 0: any number
   absl::Duration max_connection_age;            ///< zero: for ever
   absl::Duration max_connection_age_grace;

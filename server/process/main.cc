@@ -13,7 +13,9 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "server/options/memory.h"
 #include "server/options/options.h"
+#include "server/process/accept.h"
 #include "server/process/log.h"
 #include "server/process/notify.h"
 #include "server/process/server.h"
@@ -87,12 +89,16 @@ void AwaitWaits(const waitd::server::Server& server, absl::Duration time_max) {
 }
 
 int Serve(const waitd::server::Options& options) {
+  const waitd::server::MemoryPlan plan =
+      waitd::server::PlanMemory(options, waitd::server::MachineMemory());
+  for (const std::string& warning : plan.warnings) spdlog::warn("{}", warning);
+  waitd::server::LimitConnections(plan.connections);
   // Whoever waits for a signal hears of it.
-  waitd::server::Server server(options, [] { kill(getpid(), kStoreSignal); });
+  waitd::server::Server server(options, plan, [] { kill(getpid(), kStoreSignal); });
   std::string error;
   if (!server.Start(&error)) return Fail(error, server.store_failed() ? kStoreFailed : kWrongUse);
-  spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={}", server.address(),
-               server.metrics_address(), options.store);
+  spdlog::info("waitd " WAITD_VERSION " ready listen={} metrics={} store={} memory={}MiB",
+               server.address(), server.metrics_address(), options.store, plan.all >> 20U);
   TellManager(waitd::server::ReadyState());
   int signal = kStoreSignal;
   const sigset_t heard = HeardSignals();

@@ -60,15 +60,15 @@ core::Nanos OrForever(absl::Duration duration) {
   return NanosOf(duration);
 }
 
-core::Poller::Options PollerOptions(const Options& options) {
-  return {.max_descriptors = options.max_descriptors,
-          .max_waiters = options.max_waiters,
+core::Poller::Options PollerOptions(const Options& options, const MemoryPlan& plan) {
+  return {.max_descriptors = plan.limit(core::Held::kDescriptors),
+          .max_waiters = plan.limit(core::Held::kWaits),
           .max_wait = OrForever(options.max_wait),
           .default_idle_ttl = OrForever(options.default_idle_ttl),
           .linger = NanosOf(options.linger),
           .retention = NanosOf(options.retention),
-          .max_outcomes = options.max_outcomes,
-          .max_deliveries = options.max_deliveries,
+          .max_outcomes = plan.limit(core::Held::kOutcomes),
+          .max_deliveries = plan.limit(core::Held::kDeliveries),
           .max_deliveries_of_side = options.max_deliveries_per_side,
           // The last to notice is a session whose stream breaks: that shows when two keepalives are
           // missing, and it waits for its client for linger.
@@ -148,8 +148,8 @@ class NoReflection final : public grpc::ServerBuilderOption {
   }
 };
 
-SignalLimits SignalLimitsOf(const Options& options) {
-  return {options.max_payload_bytes, options.max_held_bytes};
+SignalLimits SignalLimitsOf(const Options& options, core::Poller& poller) {
+  return {options.max_payload_bytes, poller.budget()};
 }
 
 SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock,
@@ -158,7 +158,7 @@ SessionContext MakeSessionContext(core::Poller& poller, const core::Clock& clock
           .clock = clock,
           .metrics = metrics,
           .gate = gate,
-          .signals = SignalLimitsOf(options),
+          .signals = SignalLimitsOf(options, poller),
           .ack_timeout_max = NanosOf(options.max_ack_timeout),
           .parked_max = options.max_parked,
           .unacked_max = options.max_unacked,
@@ -203,8 +203,9 @@ class Ticker final : public Event {
 
 // In the order in which they are made; they go in the reverse.
 struct Server::Parts {
-  Parts(const Options& given, std::function<void()> store_failed)
+  Parts(const Options& given, const MemoryPlan& memory, std::function<void()> store_failed)
       : options(given),
+        plan(memory),
         timers(clock),
         committer(clock, {given.min_free_disk_bytes,
                           [this] {
@@ -214,7 +215,7 @@ struct Server::Parts {
                           [store_failed = std::move(store_failed)] {
                             if (store_failed) store_failed();
                           }}),
-        poller(PollerOptions(given), clock, given.store == "memory" ? nullptr : &committer,
+        poller(PollerOptions(given, memory), clock, given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
         gate(given.auth, given.max_rate),
         sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given), given.max_sessions,
@@ -222,7 +223,7 @@ struct Server::Parts {
         core_metrics(poller, given),
         store_metrics(committer, given),
         context{
-            poller, clock, rpc_metrics, gate, SignalLimitsOf(given), NanosOf(given.max_ack_timeout),
+            poller, clock, rpc_metrics, gate, SignalLimitsOf(given, poller), NanosOf(given.max_ack_timeout),
             failed},
         admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
               [this] {
@@ -238,12 +239,13 @@ struct Server::Parts {
   absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials();
 
   const Options options;
+  const MemoryPlan plan;
   core::RealClock clock;
-  std::unique_ptr<Store> store;  // null: memory
   TimerThread timers;
   std::atomic<bool> failed{false};  // the store; relaxed: shown, and nothing else
   Committer committer;
   core::Poller poller;
+  std::unique_ptr<Store> store;  // null: memory; it refers to payloads, which the poller charges
   RpcMetrics rpc_metrics;
   TlsCertificates certificates;
   Gate gate;
@@ -267,7 +269,7 @@ struct Server::Parts {
 
 bool Server::Parts::OpenStore(std::string* error) {
   const core::Instant begin = clock.Read().mono;
-  absl::StatusOr<std::unique_ptr<Store>> opened = Recover(options, clock, poller);
+  absl::StatusOr<std::unique_ptr<Store>> opened = Recover(options, plan, clock, poller);
   if (!opened.ok()) {
     // A full disk is nobody's mistake, and may be over at the next start.
     if (absl::IsResourceExhausted(opened.status())) failed.store(true, std::memory_order_relaxed);
@@ -297,8 +299,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Server::Parts::Credenti
   return certificates.Credentials();
 }
 
-Server::Server(const Options& options, std::function<void()> store_failed)
-    : parts_(std::make_unique<Parts>(options, std::move(store_failed))) {}
+Server::Server(const Options& options, const MemoryPlan& plan, std::function<void()> store_failed)
+    : parts_(std::make_unique<Parts>(options, plan, std::move(store_failed))) {}
 
 Server::~Server() { Stop(); }
 

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/poller.h"
+#include "server/options/memory.h"
 #include "server/options/options.h"
 
 namespace waitd::server {
@@ -17,7 +18,7 @@ namespace waitd::server {
 class Server {
  public:
   /// `store_failed`, if there is one, is called when the store fails, on a thread of the server's.
-  explicit Server(const Options& options, std::function<void()> store_failed = nullptr);
+  Server(const Options& options, const MemoryPlan& plan, std::function<void()> store_failed);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -141,7 +141,8 @@ Fault ReadyMethod::Parse(const Caller& caller, const Request& request, Parsed<Ar
   if (Fault fault = ToMode(request.mode(), "mode", &to.args.mode)) return fault;
   if (Fault fault = ToReadyCondition(request.condition(), &to.args.condition)) return fault;
   if (Fault fault = ToPayload(request.has_signal() ? &request.signal() : nullptr,
-                              caller.visitor.identity, caller.signals, &to.args.signal)) {
+                              caller.visitor.identity, caller.signals, caller.visitor.account,
+                              &to.args.signal)) {
     return fault;
   }
   return ToOpenIfMissing(caller, request, &to);

@@ -38,7 +38,7 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   }
   const absl::Cleanup unlock = [&] { env->UnlockFile(lock).PermitUncheckedError(); };
   rocksdb::DB* opened = nullptr;
-  const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(), dir.database(), &opened);
+  const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(StoreOptions().write_buffer), dir.database(), &opened);
   if (!status.ok()) return FromRocks(status, data_dir);
   const std::unique_ptr<rocksdb::DB> db(opened);
   const auto format = ReadFormat(*db, data_dir);
@@ -62,7 +62,7 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   rocksdb::Status read;
   if (report.old) read = ConvertFormat1(*db, &changes);
   if (read.ok()) {
-    RowScan scan(*db, &changes, epoch->number, instants, payloads);
+    RowScan scan(*db, &changes, epoch->number, instants, payloads, nullptr);
     read = scan.Run([](const Store::Row&) {}, on_fault, &loaded);
   }
   if (!read.ok()) on_fault(read.ToString());

@@ -129,7 +129,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const StoreOptions& option
   if (!is_new && options.sync == SyncMode::kAlways) {
     if (auto status = CheckLogs(dir); !status.ok()) return status;
   }
-  const rocksdb::Options rocks = RocksOptions();
+  const rocksdb::Options rocks = RocksOptions(options.write_buffer);
   auto db = is_new ? MakeDatabase(dir, rocks) : OpenDatabase(dir, rocks);
   if (!db.ok()) return db.status();
   // A log that ends in a torn commit must not be there again after a power cut, when there are

@@ -175,8 +175,8 @@ struct AnswerWriter {
 // Goes through to the end whatever it finds, and keeps the last fault.
 class Reader {
  public:
-  Reader(const RowInstants& instants, FindPayload find_payload)
-      : instants_(instants), find_payload_(find_payload) {}
+  Reader(const RowInstants& instants, ReadPayload read_payload)
+      : instants_(instants), read_payload_(read_payload) {}
 
   const char* fault() const { return fault_; }
 
@@ -195,8 +195,7 @@ class Reader {
   template <class Message>
   core::Payload Signal(const Message& from) {
     if (!from.has_signal()) return nullptr;
-    if (from.signal().has_here()) return MakePayload(from.signal().here());
-    core::Payload payload = from.signal().has_row() ? find_payload_(from.signal().row()) : nullptr;
+    core::Payload payload = read_payload_(from.signal());
     if (payload == nullptr) fault_ = "a payload that is not there";
     return payload;
   }
@@ -327,7 +326,7 @@ class Reader {
 
  private:
   const RowInstants& instants_;
-  FindPayload find_payload_;
+  ReadPayload read_payload_;
   const char* fault_ = nullptr;
 };
 
@@ -379,8 +378,8 @@ void WriteRecord(const core::SavedShard& shard, const InstantWriter& instants,
 }
 
 const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedDesc* desc) {
-  Reader reader(instants, find_payload);
+                       ReadPayload read_payload, core::SavedDesc* desc) {
+  Reader reader(instants, read_payload);
   reader.ReadLife(row, desc);
   reader.Read(row.read(), &desc->side[Index(core::Side::kRead)]);
   reader.Read(row.write(), &desc->side[Index(core::Side::kWrite)]);
@@ -388,8 +387,8 @@ const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
 }
 
 const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedId* id) {
-  Reader reader(instants, find_payload);
+                       ReadPayload read_payload, core::SavedId* id) {
+  Reader reader(instants, read_payload);
   id->shard = row.shard();
   reader.State(row.state(), id);
   id->content = row.content();
@@ -400,8 +399,8 @@ const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
 }
 
 const char* ReadRecord(const store::v1::Delivery& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedDelivery* delivery) {
-  Reader reader(instants, find_payload);
+                       ReadPayload read_payload, core::SavedDelivery* delivery) {
+  Reader reader(instants, read_payload);
   delivery->shard = row.shard();
   delivery->state = reader.State(row.state());
   delivery->acknowledgeable = row.acknowledgeable();

@@ -15,7 +15,7 @@ namespace waitd::server {
 using OnPayload = absl::FunctionRef<uint64_t(const core::Payload&)>;
 
 /// And the way back; null: there is no such row.
-using FindPayload = absl::FunctionRef<core::Payload(uint64_t)>;
+using ReadPayload = absl::FunctionRef<core::Payload(const store::v1::Payload&)>;
 
 /// Fill an empty message of record.proto. What the row's key says is not in it, nor is its epoch.
 void WriteRecord(const core::SavedDesc& desc, const InstantWriter& instants, OnPayload on_payload,
@@ -39,11 +39,11 @@ struct RowInstants {
 
 /// The ways back: all but what the key says. Null, or what is wrong with the row.
 const char* ReadRecord(const store::v1::Desc& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedDesc* desc);
+                       ReadPayload read_payload, core::SavedDesc* desc);
 const char* ReadRecord(const store::v1::Id& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedId* id);
+                       ReadPayload read_payload, core::SavedId* id);
 const char* ReadRecord(const store::v1::Delivery& row, const RowInstants& instants,
-                       FindPayload find_payload, core::SavedDelivery* delivery);
+                       ReadPayload read_payload, core::SavedDelivery* delivery);
 void ReadRecord(const store::v1::Shard& row, const RowInstants& instants, core::SavedShard* shard);
 
 }  // namespace waitd::server

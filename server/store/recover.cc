@@ -142,8 +142,8 @@ void BeginWithNothing(const core::Clock& clock, core::Poller& poller) {
   (void)FinishWith(recovery, {}, clock.Read().wall);
 }
 
-absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const core::Clock& clock,
-                                               core::Poller& poller) {
+absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const MemoryPlan& plan,
+                                               const core::Clock& clock, core::Poller& poller) {
   const core::Instant begin = clock.Read().mono;
   // What leads to it is made as well: a user's place for state need not be there yet.
   std::error_code ignored;  // what is wrong with it the store will say
@@ -151,7 +151,10 @@ absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const cor
   std::filesystem::create_directories(dir.parent_path(), ignored);
   const SyncMode sync = SyncModeOf(options.sync);
   absl::StatusOr<std::unique_ptr<Store>> store =
-      OpenRocksStore({.data_dir = options.data_dir, .sync = sync});
+      OpenRocksStore({.data_dir = options.data_dir,
+                      .sync = sync,
+                      .budget = &poller.budget(),
+                      .write_buffer = plan.write_buffer});
   if (!store.ok()) return store.status();
   SayWhatIsAtRisk(sync);
 

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "core/clock.h"
 #include "core/poller.h"
+#include "server/options/memory.h"
 #include "server/options/options.h"
 #include "server/store/store.h"
 
@@ -13,8 +14,8 @@ namespace waitd::server {
 
 /// Opens the store that the options name, and fills the new poller with what is there. Says in the
 /// log how far it is. An error says what to do.
-absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const core::Clock& clock,
-                                               core::Poller& poller);
+absl::StatusOr<std::unique_ptr<Store>> Recover(const Options& options, const MemoryPlan& plan,
+                                               const core::Clock& clock, core::Poller& poller);
 
 /// Begins a new poller that no store backs.
 void BeginWithNothing(const core::Clock& clock, core::Poller& poller);

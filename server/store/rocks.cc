@@ -19,7 +19,7 @@ constexpr size_t kMiB = 1U << 20U;
 
 }  // namespace
 
-rocksdb::Options RocksOptions() {
+rocksdb::Options RocksOptions(uint64_t write_buffer) {
   rocksdb::Options options;
 
   // Rows are written by one thread and read only when the store is opened. So what was written last
@@ -28,7 +28,7 @@ rocksdb::Options RocksOptions() {
   options.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>();
   options.allow_concurrent_memtable_write = false;
   options.enable_write_thread_adaptive_yield = false;
-  options.write_buffer_size = 64 * kMiB;
+  options.write_buffer_size = write_buffer;
   options.max_write_buffer_number = 3;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kMiB);

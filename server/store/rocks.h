@@ -22,7 +22,7 @@ namespace waitd::server {
 inline rocksdb::Slice AsSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 
 /// What the store's RocksDB runs with.
-rocksdb::Options RocksOptions();
+rocksdb::Options RocksOptions(uint64_t write_buffer);
 
 /// What is to be said of a store that is damaged.
 absl::Status Damaged(const std::string& data_dir, const std::string& how);

@@ -27,6 +27,7 @@ RocksStore::RocksStore(DataDir dir, const StoreOptions& options, std::unique_ptr
     : dir_(std::move(dir)),
       clock_(options.clock),
       sync_(options.sync),
+      budget_(options.budget),
       db_(std::move(db)),
       epoch_(std::move(epoch)) {
   if (sync_ == SyncMode::kInterval) syncer_ = std::thread([this] { SyncNowAndThen(); });
@@ -50,7 +51,7 @@ absl::StatusOr<Loaded> RocksStore::Load(const OnRow& on_row) {
   Loaded loaded;
   std::string first;
   const InstantReader instants(clock_, epoch_.wall_minus_boot);
-  RowScan scan(*db_, nullptr, epoch_.number, instants, payloads_);
+  RowScan scan(*db_, nullptr, epoch_.number, instants, payloads_, budget_);
   const auto take = [&](Row row) {
     if (const auto* const delivery = std::get_if<core::SavedDelivery>(&row)) {
       deliveries_.Made(delivery->key);

@@ -56,6 +56,7 @@ class RocksStore final : public Store {
   const DataDir dir_;
   const StoreClock clock_;
   const SyncMode sync_;
+  core::Budget* const budget_;  // null: payloads are not charged
   const std::unique_ptr<rocksdb::DB> db_;
   const Epoch epoch_;
 

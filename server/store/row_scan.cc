@@ -95,7 +95,7 @@ const char* RowScan::ReadMeta(std::string_view key, std::string_view value, Load
 const char* RowScan::ReadPayload(std::string_view key, std::string_view value) {
   const auto number = ReadPayloadKey(key);
   if (!number.has_value()) return kNoSuchRow;
-  payloads_.Found(*number, MakePayload(std::string(value)));
+  payloads_.Found(*number, StoredPayload(std::string(value), budget_));
   return nullptr;
 }
 
@@ -105,8 +105,10 @@ const char* RowScan::Read(std::string_view key, std::string_view value, Message&
   if (!Parse(value, &row)) return kUnreadable;
   if (const char* const fault = CheckEpoch(row.epoch())) return fault;
   const RowInstants instants{instants_, row.epoch() == epoch_};
-  const char* const fault = ReadRecord(
-      row, instants, [this](uint64_t number) { return payloads_.ReferTo(number); }, saved);
+  const auto read = [this](const store::v1::Payload& from) {
+    return from.has_here() ? StoredPayload(from.here(), budget_) : payloads_.ReferTo(from.row());
+  };
+  const char* const fault = ReadRecord(row, instants, read, saved);
   payloads_.Made(key);
   return fault;
 }

@@ -27,8 +27,13 @@ class RowScan {
   /// The store as it is once `changes`, if there are any, are written. `payloads` is empty, and
   /// knows of all payloads and who refers to them afterwards.
   RowScan(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* changes, uint32_t epoch,
-          const InstantReader& instants, PayloadRows& payloads)
-      : db_(db), changes_(changes), epoch_(epoch), instants_(instants), payloads_(payloads) {}
+          const InstantReader& instants, PayloadRows& payloads, core::Budget* budget)
+      : db_(db),
+        changes_(changes),
+        epoch_(epoch),
+        instants_(instants),
+        payloads_(payloads),
+        budget_(budget) {}
 
   /// An error is one of reading; a fault is none.
   rocksdb::Status Run(const Store::OnRow& on_row, const OnFault& on_fault, Loaded* loaded);
@@ -51,6 +56,7 @@ class RowScan {
   const uint32_t epoch_;
   const InstantReader& instants_;
   PayloadRows& payloads_;
+  core::Budget* const budget_;  // null: nothing is charged
   uint64_t lives_ = 0;        // of the shard that has given out the most generations
   store::v1::Desc desc_row_;  // kept for their memory
   store::v1::Id id_row_;

@@ -27,6 +27,8 @@ struct StoreOptions {
   std::string data_dir;  ///< made if it is missing; its parent is there
   SyncMode sync = SyncMode::kAlways;
   StoreClock clock = StoreClock::OfMachine();
+  core::Budget* budget = nullptr;        ///< to which payloads are charged; null: none are
+  uint64_t write_buffer = 64ULL << 20U;  ///< bytes of one of RocksDB's; it has three
 };
 
 /// What Load found beside the rows that it showed.
