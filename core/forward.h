@@ -4,8 +4,10 @@
 /// The parts of the poller, for headers that only point at them.
 namespace waitd::core {
 
+class Denial;
 class PollDesc;
 class PollWaiter;
+class Poller;
 class Recovery;
 class Shard;
 class SingleWaiter;
@@ -22,6 +24,9 @@ struct FiredTimer;
 struct IdKey;
 struct IdRecord;
 struct Remembered;
+
+template <class T>
+class PollCache;
 
 }  // namespace waitd::core
 
