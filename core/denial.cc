@@ -21,7 +21,8 @@ std::optional<uint64_t> CallerOf(const W& waiter) {
 
 }  // namespace
 
-// Of a wait that goes on. Of a poll under all its locks: a target that is lost is waited for no more.
+// Of a wait that goes on. Of a poll under all its locks: a target that is lost is waited for no
+// more.
 template <class W>
 bool Denial::Ends(Step& step, W& waiter) const {
   const uint64_t caller = *CallerOf(waiter);

@@ -289,6 +289,11 @@ std::optional<std::string> CheckPositive(std::string_view name, uint64_t value, 
   return absl::StrCat(std::string(name), " is ", value, "; give 1 to ", max);
 }
 
+std::optional<std::string> CheckAtMost(std::string_view name, uint64_t value, uint64_t max) {
+  if (value <= max) return std::nullopt;
+  return absl::StrCat(std::string(name), " is ", value, "; give 0 to ", max);
+}
+
 std::optional<std::string> Check(const Options& options) {
   constexpr uint64_t kCountMax = 1'000'000'000;
   constexpr uint64_t kPayloadMax = 64 << 20;
@@ -312,6 +317,7 @@ std::optional<std::string> Check(const Options& options) {
         CheckPositive("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
+        CheckAtMost("max-rate", options.max_rate, kCountMax),
         CheckPositive("max-held-bytes", options.max_held_bytes, kBytesMax),
         CheckNotNegative("max-connection-age", options.max_connection_age),
         CheckNotNegative("max-connection-age-grace", options.max_connection_age_grace),

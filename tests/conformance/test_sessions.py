@@ -1,6 +1,8 @@
 """Sessions: hello, order, limits, resume, and what is left when one ends; C74 to C75b."""
 
+import contextlib
 import signal as signals
+import time
 
 import grpc
 import pytest
@@ -13,7 +15,7 @@ from waitd.v1 import waitd_pb2 as pb
 
 INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 PAYLOAD_BYTES_MAX = 1000
-MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + (16 << 20)
+MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + (4 << 20)
 
 
 def wait(name, timeout=None, **fields):
@@ -438,14 +440,60 @@ def test_an_ack_of_the_future_in_a_resume_is_bad(c, name):
         check_refusal(two.ended(), INVALID, "BAD_SESSION")
 
 
-def test_a_client_calls_itself_something_short(c, name):
+def test_a_client_calls_itself_what_a_label_may_say(c, name):
     c.open(name)
-    with Stream(c.channel, hello("n" * 128, linger=0.001)) as one:
-        one.send((1, wait(name)))
-        c.await_parked(name)
-        assert c.get(name).read.waiter_details[0].client == "n" * 128
-    with Stream(c.channel, hello("n" * 129)) as two:
-        check_refusal(two.ended(), INVALID, "BAD_SESSION", "hello.client")
+    for good in ("n" * 256, "\u00e9" * 128, "a (b) 'c'"):
+        with Stream(c.channel, hello(good, linger=0.001)) as one:
+            one.send((1, wait(name)))
+            c.await_parked(name)
+            assert c.get(name).read.waiter_details[0].client == good
+            one.half_close()
+            c.ready(name)
+            assert one.ended() is None
+    for bad in ("n" * 257, "\u00e9" * 128 + "n", "a\nb", "\x1b[31mroot", "a\x7f", "a\u0085b"):
+        with Stream(c.channel, hello(bad)) as two:
+            check_refusal(two.ended(), INVALID, "BAD_SESSION", "hello.client")
+
+
+def test_a_stream_without_a_hello_ends(c):
+    """After 10 s, and no earlier; one that has said hello stays."""
+    with Stream(c.channel, hello(linger=0.001)) as one:
+        one.welcome()
+        begin = time.monotonic()
+        with Stream(c.channel) as silent:
+            check_refusal(silent.ended(), INVALID, "BAD_SESSION", "hello")
+        assert 9.5 < time.monotonic() - begin < 20
+        one.half_close()
+        assert one.ended() is None
+
+
+def test_streams_that_say_nothing_count_as_sessions(start, name):
+    """Until they say hello, or go. What is there already stays, and can be resumed."""
+    server = start("--max-sessions=2")
+    with server.client() as c, contextlib.ExitStack() as streams:
+        silent = [streams.enter_context(Stream(c.channel)) for _ in range(3)]
+        refused = eventually(lambda: [one for one in silent if not one.is_up()], "one is refused")
+        assert len(refused) == 1
+        check_refusal(refused[0].ended(), EXHAUSTED, "LIMIT_SESSIONS")
+        left = [one for one in silent if one is not refused[0]]
+        left[0].send(hello=hello())
+        token = left[0].welcome().resume_token
+        with Stream(c.channel, hello()) as more:
+            check_refusal(more.ended(), EXHAUSTED, "LIMIT_SESSIONS")
+        with Stream(c.channel, hello(resume_token=token)) as again:
+            assert again.welcome().resumed, "a resume needs no place"
+            left[1].break_off()
+
+            def begins():
+                with Stream(c.channel, hello(linger=0.001)) as one:
+                    try:
+                        return one.welcome()
+                    except grpc.RpcError as error:
+                        check_refusal(error, EXHAUSTED, "LIMIT_SESSIONS")
+                        return None
+            eventually(begins, "there is a place for another")
+            again.send((1, open_(name)))
+            assert again.results(1)[1].open.created
 
 
 # What is left
@@ -550,8 +598,9 @@ def test_C75_a_ready_that_was_written_is_spent(c, name):
 # Size
 
 
-def test_100_000_operations_in_one_message(c, stream, name):
-    count = 100_000
+def test_100_000_operations_in_one_message(c, stream):
+    """On a short name, for a message has some 4 MiB."""
+    count, name = 100_000, "100k"
     c.open(name, kind=FIFO)
     stream.send(*((i, wait(name)) for i in range(1, count + 1)))
     c.await_parked(name, count)
@@ -610,7 +659,8 @@ def test_a_slow_reader_costs_others_nothing_and_gets_everything(start, name):
         one.welcome(), two.welcome()
         c.open(f"{name}/heavy", kind=LATCH)
         c.open(name, kind=LATCH)
-        one.send(*((i, wait(name)) for i in range(1, count + 1)))
+        for begin in range(1, count, 10_000):
+            one.send(*((i, wait(name)) for i in range(begin, min(begin + 10_000, count + 1))))
         one.send(*((i, wait(f"{name}/heavy")) for i in range(count + 1, count + heavy + 1)))
         c.await_parked(name, count)
         c.await_parked(f"{name}/heavy", heavy)
