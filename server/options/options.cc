@@ -63,14 +63,15 @@ ABSL_FLAG(
 ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
-ABSL_FLAG(uint64_t, max_sessions, 10'000, "how many sessions there may be at once");
+ABSL_FLAG(uint64_t, max_sessions, 10'000,
+          "how many sessions there may be at once; a stream that has said no hello counts as one");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
     uint64_t, max_unacked, 1 << 18,
     "how many results of one session, or KiB of larger ones, may be written and not acknowledged");
 ABSL_FLAG(uint64_t, max_rate, 0,
-          "how many operations a second each identity may ask for, in bursts of as many; 0: any "
-          "number");
+          "how many operations a second each identity may ask for, in bursts of as many; a poll "
+          "counts by its targets; 0: any number");
 ABSL_FLAG(uint64_t, max_held_bytes, 1 << 30,
           "how much memory all signals that are held may take together");
 ABSL_FLAG(uint64_t, max_grpc_bytes, 0,

@@ -398,7 +398,6 @@ uint64_t Server::waiters() const { return parts_->poller.waiters(); }
 void Server::Stop() {
   Parts& p = *parts_;
   if (p.server == nullptr) return;
-  p.files.Stop();  // rules that change now would end what ends anyway
   p.poller.RefuseWaits();
   // Else those who come meanwhile, and again, would hold it up for as long as it waits for anybody.
   p.context.closed.store(true, std::memory_order_relaxed);
@@ -419,6 +418,7 @@ void Server::Stop() {
   while (p.context.calls.load(std::memory_order_relaxed) > 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  p.files.Stop();  // rules that change end calls, as long as there are queues for their ends
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();

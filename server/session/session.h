@@ -150,8 +150,7 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
 
   uint64_t owner() const override { return owner_; }
 
-  /// The rules have changed: new operations go by them from here on. It ends if nobody knows its
-  /// owner any more.
+  /// The rules have changed. It goes by the new ones, or ends if nobody knows its owner any more.
   void Recheck();
 
   /// From now on it is congested: what has been read is carried out, and no more.

@@ -609,35 +609,48 @@ def test_100_000_operations_in_one_message(c, stream):
     assert all(result.wait.outcome == CLOSED for result in found.values())
 
 
+def padded(request, size):
+    """That request in so many bytes: with a field that this version does not know."""
+    def unknown(length):
+        return encoder.TagBytes(1000, 2) + encoder._VarintBytes(length) + bytes(length)
+    around = len(unknown(size)) - size
+    padding = unknown(size - request.ByteSize() - around)
+    message = request.SerializeToString() + padding
+    assert len(message) == size
+    return message
+
+
 def test_a_message_at_the_size_limit(start, name):
     """It is carried out, and one that is larger by a byte breaks its stream, which is resumed."""
     server = start(f"--max-payload-bytes={PAYLOAD_BYTES_MAX}")
-
-    def unknown(length):
-        """A field that this version does not know."""
-        return encoder.TagBytes(1000, 2) + encoder._VarintBytes(length) + bytes(length)
-
-    def message(size, **fields):
-        request = pb.SessionRequest(**fields)
-        around = len(unknown(size)) - size
-        return request.SerializeToString() + unknown(size - request.ByteSize() - around)
-
     with server.client() as c, Stream(c.channel) as one:
         operation = pb.Operation(id=1, open=open_(name))
-        largest = message(MESSAGE_BYTES_MAX, hello=hello(), operations=[operation])
-        assert len(largest) == MESSAGE_BYTES_MAX
-        one.send_raw(largest)
+        one.send_raw(padded(pb.SessionRequest(hello=hello(), operations=[operation]),
+                            MESSAGE_BYTES_MAX))
         token = one.welcome().resume_token
         assert one.results(1)[1].open.created
         operation = pb.Operation(id=2, ready=ready(name))
-        too_large = message(MESSAGE_BYTES_MAX + 1, operations=[operation])
-        assert len(too_large) == MESSAGE_BYTES_MAX + 1
-        one.send_raw(too_large)
+        one.send_raw(padded(pb.SessionRequest(operations=[operation]), MESSAGE_BYTES_MAX + 1))
         assert one.ended().code() == EXHAUSTED
         two, welcome = resumed(c, token, acked_sequence=1)
         assert (welcome.resumed, welcome.received_through) == (True, 1)
         two.half_close()
         assert two.ended() is None
+        assert not c.takes(name)
+
+
+def test_a_unary_message_at_the_size_limit(start, name):
+    """The same limit: at it a call is carried out, above it refused."""
+    server = start(f"--max-payload-bytes={PAYLOAD_BYTES_MAX}")
+    with server.client() as c:
+        c.open(name, kind=FIFO)
+        call = c.channel.unary_unary("/waitd.v1.WaitService/Ready",
+                                     response_deserializer=pb.ReadyResponse.FromString)
+        assert call(padded(ready(name), MESSAGE_BYTES_MAX)).effect == REMEMBERED
+        assert c.takes(name)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(padded(ready(name), MESSAGE_BYTES_MAX + 1))
+        assert caught.value.code() == EXHAUSTED
         assert not c.takes(name)
 
 

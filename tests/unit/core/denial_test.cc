@@ -113,6 +113,17 @@ TEST_P(DenialTest, ASignalThatAPollHasNotTakenStays) {
   EXPECT_EQ(*t_.Try(b).signal, "kept");
 }
 
+TEST_P(DenialTest, ATargetThatIsLostIsWaitedForNoMore) {
+  const auto [a, b] = Apart();
+  Open({a, b});
+  const auto either = Poll(kAlice, {{a}, {b}});
+  Ok(t_.Close(a));
+  EXPECT_EQ(Taken(kAlice, {a}).From(t_.poller()), 0U);
+  EXPECT_FALSE(either->done());
+  EXPECT_EQ(Taken(kAlice, {b}).From(t_.poller()), 1U);
+  EXPECT_EQ(ReasonOf(either->result()), Reason::kForbidden);
+}
+
 TEST_P(DenialTest, WhoHasTheSignalKeepsIt) {
   Open({"a"});
   const auto wait = Wait(kAlice, "a");
