@@ -43,6 +43,9 @@ class Parkable : public Effect {
   /// Whether that client is still there to receive the outcome. Called as client().
   virtual bool connected() const { return true; }
 
+  /// Whose it is, as Retry::caller. Called as client().
+  virtual uint64_t caller() const { return 0; }
+
  private:
   friend class Poller;
   friend class Step;

@@ -5,8 +5,10 @@
 namespace waitd::core {
 
 class Account;
+class Denial;
 class PollDesc;
 class PollWaiter;
+class Poller;
 class Recovery;
 class Shard;
 class SingleWaiter;
@@ -23,6 +25,9 @@ struct FiredTimer;
 struct IdKey;
 struct IdRecord;
 struct Remembered;
+
+template <class T>
+class PollCache;
 
 }  // namespace waitd::core
 

@@ -32,7 +32,7 @@ class PollCache {
   }
 
   ~PollCache() {
-    for (size_t i = 0; i < size_; ++i) std::launder(reinterpret_cast<T*>(At(i)))->~T();
+    for (size_t i = 0; i < size_; ++i) at(i).~T();
   }
   PollCache() = default;
   PollCache(const PollCache&) = delete;
@@ -43,6 +43,9 @@ class PollCache {
 
   /// How many there are, used or not.
   size_t size() const { return size_; }
+
+  /// The one with that number, below size(), used or not.
+  T& at(size_t i) { return *std::launder(reinterpret_cast<T*>(At(i))); }
 
  private:
   static constexpr size_t kSlab = 64;  // of each allocation: what it costs is soon nothing for one

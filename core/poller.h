@@ -74,9 +74,9 @@ class Poller {
   void Get(const GetArgs& args, GetCall& call);
   void List(const ListArgs& args, ListCall& call);
 
-  /// Ends a parked call with kCancelled, unless it has its outcome. The call's Wait or Poll has
-  /// returned; its Done may have run, but the object is still there.
-  void Cancel(Parkable& call);
+  /// Ends a parked call with kCancelled, or refused, unless it has its outcome. The call's Wait or
+  /// Poll has returned; its Done may have run, but the object is still there.
+  void Cancel(Parkable& call, std::optional<Reason> refused = std::nullopt);
 
   /// The same for a call whose client has gone: with an id its wait goes on for linger, so that a
   /// later call with that id adopts it. As Cancel.
@@ -112,8 +112,7 @@ class Poller {
 
   /// While there is no room: operations that would need some are refused with kLimitDisk.
   void SetFull(bool full);
-  /// What was counted so far, summed over the shards.
-  Counters Count() const;
+  Counters Count() const;  ///< what was counted so far, summed over the shards
   /// Whether this session has that name open as ephemeral.
   bool HasEphemeral(std::string_view name, uint64_t session) const;
   Nanos linger() const { return options_.linger; }  ///< of a wait with an id, after its call
@@ -124,6 +123,7 @@ class Poller {
   Budget& budget() { return budget_; }
 
  private:
+  friend class Denial;
   friend class Recovery;
   friend class Step;
   friend class PollDesc;
@@ -175,7 +175,7 @@ class Poller {
                         const Budget::Verdict& full, Account* account, Refusal& refusal);
   template <class C>
   void Parked(Shard& home, Waiter& waiter, C& call);
-  void Withdraw(Parkable& call, bool may_linger);
+  void Withdraw(Parkable& call, bool may_linger, std::optional<Reason> refused = std::nullopt);
   bool StillWaits(Step& step, Waiter& waiter);
   static void End(Step& step, Waiter& waiter, std::optional<Reason> refused = std::nullopt);
   template <class W>

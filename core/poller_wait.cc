@@ -167,11 +167,13 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   step.Answer(home, call, number);
 }
 
-void Poller::Cancel(Parkable& call) { Withdraw(call, false); }
+void Poller::Cancel(Parkable& call, std::optional<Reason> refused) {
+  Withdraw(call, false, refused);
+}
 void Poller::Abandon(Parkable& call) { Withdraw(call, true); }
 
 // Ends a parked call, or leaves its wait behind when it has an id and `may_linger`.
-void Poller::Withdraw(Parkable& call, bool may_linger) {
+void Poller::Withdraw(Parkable& call, bool may_linger, std::optional<Reason> refused) {
   Waiter* const waiter = call.waiter_;
   if (waiter == nullptr) return;  // it never parked
   Step step(*this);
@@ -181,7 +183,7 @@ void Poller::Withdraw(Parkable& call, bool may_linger) {
   const auto for_call = [&] { return waiter->life() == call.life_ && CallOf(*waiter) == &call; };
   if (!for_call() || !StillWaits(step, *waiter) || !for_call()) return;
   if (!may_linger || waiter->record == nullptr) {
-    End(step, *waiter);
+    End(step, *waiter, refused);
   } else if (waiter->poll) {
     Linger(step, home, static_cast<PollWaiter&>(*waiter));
   } else {

@@ -90,6 +90,7 @@ enum class Reason : uint8_t {
   kStaleDelivery,     ///< the delivery expired: another wait gets its signal
   kLimitDisk,         ///< there is no room to save what the operation would change
   kStoreFailed,       ///< nothing can be saved any more
+  kForbidden,         ///< the caller may not wait there any more (Denial)
 };
 
 /// The answer to an operation that was refused.

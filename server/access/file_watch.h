@@ -22,8 +22,11 @@ class FileWatch {
   /// Files that belong together. They are loaded at once: an error says which and why.
   absl::Status Add(std::vector<std::string> paths, Load load);
 
-  /// Until it is destroyed. Nothing happens when there is nothing to watch.
+  /// Nothing happens when there is nothing to watch.
   void Start();
+
+  /// No load runs any more when it returns. The destructor does the same.
+  void Stop() { thread_ = std::jthread(); }
 
  private:
   struct Group {

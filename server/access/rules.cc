@@ -64,6 +64,32 @@ bool Rules::Allow(std::string_view identity, Right right, std::string_view name)
   });
 }
 
+bool Rules::Reaches(std::string_view identity, std::string_view name) const {
+  const auto found = by_identity_.find(identity);
+  if (found == by_identity_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(), [&](const Rule& rule) {
+    return (rule.rights & ~BitOf(Right::kAdmin)) != 0 && name.starts_with(rule.prefix);
+  });
+}
+
+std::shared_ptr<const Rules> Rules::Of(
+    absl::FunctionRef<bool(const std::string& identity)> keep) const {
+  auto some = std::make_shared<Rules>();
+  for (const auto& each : by_identity_) {
+    if (keep(each.first)) some->by_identity_.insert(each);
+  }
+  return some;
+}
+
+std::vector<std::string> Rules::ChangedIn(const Rules& now) const {
+  std::vector<std::string> changed;
+  for (const auto& [identity, rules] : by_identity_) {
+    const auto found = now.by_identity_.find(identity);
+    if (found == now.by_identity_.end() || found->second != rules) changed.push_back(identity);
+  }
+  return changed;
+}
+
 std::string Rules::PrefixesOf(std::string_view identity, Right right) const {
   constexpr size_t kListBytesMax = 1000;  // a status has to fit into 8 KiB, and says it twice
   std::string list;

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 
 namespace waitd::server {
@@ -42,12 +43,25 @@ class Rules {
   /// where they are many.
   std::string PrefixesOf(std::string_view identity, Right right) const;
 
+  /// Whether any line speaks of that one.
   bool Knows(std::string_view identity) const { return by_identity_.contains(identity); }
+
+  /// Whether that one has some right to this name, so that it may know of the name. The right to
+  /// administer is to no name.
+  bool Reaches(std::string_view identity, std::string_view name) const;
+
+  /// The rules of those whom `keep` names.
+  std::shared_ptr<const Rules> Of(absl::FunctionRef<bool(const std::string& identity)> keep) const;
+
+  /// Those whose lines are not the same in `now`: who may do less there is one of them.
+  std::vector<std::string> ChangedIn(const Rules& now) const;
 
  private:
   struct Rule {
     std::string prefix;  // empty: every name
     uint8_t rights = 0;  // a bit each
+
+    bool operator==(const Rule&) const = default;
   };
 
   absl::Status Add(const std::vector<std::string>& words);

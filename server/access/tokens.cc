@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -22,6 +24,15 @@ std::string Sha256(std::string_view bytes) {
   return {digest.begin(), digest.begin() + size};
 }
 
+Identity MakeIdentity(std::string name) {
+  const std::string hash = Sha256(name);
+  uint64_t number = 0;
+  for (size_t i = 0; i < sizeof(number); ++i) {
+    number = number << CHAR_BIT | static_cast<unsigned char>(hash[i]);
+  }
+  return {std::move(name), std::max<uint64_t>(number, 1)};
+}
+
 absl::StatusOr<std::shared_ptr<const Tokens>> Tokens::Parse(std::string_view text) {
   auto tokens = std::make_shared<Tokens>();
   absl::Status status = ForEachLine(text, [&](const std::vector<std::string>& words) {
@@ -36,21 +47,24 @@ absl::StatusOr<std::shared_ptr<const Tokens>> Tokens::Parse(std::string_view tex
     }
     if (absl::Status fault = CheckIdentity(words[0]); !fault.ok()) return fault;
     const auto [former, is_new] =
-        tokens->by_hash_.emplace(absl::HexStringToBytes(words[1]), words[0]);
-    if (!is_new && former->second != words[0]) {
+        tokens->by_hash_.emplace(absl::HexStringToBytes(words[1]), MakeIdentity(words[0]));
+    if (!is_new && former->second.name != words[0]) {
       return absl::InvalidArgumentError(absl::StrCat("the token of ", words[0], " is that of ",
-                                                     former->second,
+                                                     former->second.name,
                                                      " too; give each one its own"));
     }
+    tokens->identities_.insert(words[0]);
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
   return tokens;
 }
 
-const std::string* Tokens::Find(std::string_view token) const {
+const Identity* Tokens::Find(std::string_view token) const {
   const auto found = by_hash_.find(Sha256(token));
   return found == by_hash_.end() ? nullptr : &found->second;
 }
+
+bool Tokens::Knows(std::string_view identity) const { return identities_.contains(identity); }
 
 }  // namespace waitd::server

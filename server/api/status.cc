@@ -252,6 +252,12 @@ Error ToError(const core::Refusal& refusal, std::string_view name) {
     case Reason::kTakenOver:
     case Reason::kStaleDelivery:
       return IdError(refusal.reason, quoted);
+    case Reason::kForbidden:
+      return {.reason = "FORBIDDEN",
+              .message =
+                  "the right to wait was taken away while this call waited; a line of the "
+                  "server's ACL file, and a token, would give it back",
+              .field = {}};
     case Reason::kBadPoll:
       return {.reason = "BAD_POLL",
               .message =

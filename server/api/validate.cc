@@ -63,6 +63,15 @@ Fault CheckName(std::string_view name, std::string_view field) {
   return std::nullopt;
 }
 
+Fault CheckPrefix(std::string_view prefix, std::string_view field) {
+  if (prefix.empty()) return std::nullopt;
+  return CheckName(prefix, field);
+}
+
+bool IsLabelValue(std::string_view value) {
+  return value.size() <= kLabelValueBytesMax && !HasControlCharacter(value);
+}
+
 Fault CheckId(std::string_view id, std::string_view field) {
   if (id.size() <= kIdBytesMax) return std::nullopt;
   return Bad("BAD_ID", field,
@@ -150,7 +159,7 @@ Fault ToLabels(const LabelMap& labels, std::string_view field, core::Labels* to)
                  absl::StrCat("a label's key has 1 to ", kLabelKeyBytesMax,
                               " bytes and no control characters"));
     }
-    if (value.size() > kLabelValueBytesMax || HasControlCharacter(value)) {
+    if (!IsLabelValue(value)) {
       return Bad("BAD_LABELS", field,
                  absl::StrCat("the value of label '", key, "' has more than ", kLabelValueBytesMax,
                               " bytes, or control characters"));

@@ -21,6 +21,12 @@ using LabelMap = google::protobuf::Map<std::string, std::string>;
 /// UTF-8, which the parser has seen to, 1 to 512 bytes, no control characters.
 Fault CheckName(std::string_view name, std::string_view field);
 
+/// How names may begin: as a name, or empty.
+Fault CheckPrefix(std::string_view prefix, std::string_view field);
+
+/// What a label may say, and a client of itself: at most 256 bytes, no control characters.
+bool IsLabelValue(std::string_view value);
+
 /// An id, if there is one: at most 128 bytes.
 Fault CheckId(std::string_view id, std::string_view field);
 

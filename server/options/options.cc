@@ -72,14 +72,15 @@ ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
 ABSL_FLAG(uint64_t, max_sessions, 0,
-          "how many sessions there may be at once [as many as memory allows]");
+          "how many sessions there may be at once; a stream that has said no hello counts as one [as "
+          "many as memory allows]");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
     uint64_t, max_unacked, 1 << 18,
     "how many results of one session, or KiB of larger ones, may be written and not acknowledged");
 ABSL_FLAG(uint64_t, max_rate, 0,
-          "how many operations a second each identity may ask for, in bursts of as many; 0: any "
-          "number");
+          "how many operations a second each identity may ask for, in bursts of as many; a poll "
+          "counts by its targets; 0: any number");
 ABSL_FLAG(uint64_t, max_held_bytes, 0,
           "how much memory all signals that are held may take together [as much as there is for "
           "them]");
@@ -306,10 +307,9 @@ std::optional<std::string> CheckMemory(uint64_t value) {
   return absl::StrCat("max-memory is ", value, " bytes; give ", kLeast, " or more");
 }
 
-// Of a limit that is 0 where memory alone sets it.
-std::optional<std::string> CheckMost(std::string_view name, uint64_t value, uint64_t max) {
+std::optional<std::string> CheckAtMost(std::string_view name, uint64_t value, uint64_t max) {
   if (value <= max) return std::nullopt;
-  return absl::StrCat(std::string(name), " is ", value, "; give at most ", max);
+  return absl::StrCat(std::string(name), " is ", value, "; give 0 to ", max);
 }
 
 std::optional<std::string> Check(const Options& options) {
@@ -321,23 +321,24 @@ std::optional<std::string> Check(const Options& options) {
         CheckAddress("metrics-address", options.metrics_address, false),
         CheckOneOf("log-level", options.log_level, {"debug", "info", "warning", "error"}),
         CheckOneOf("log-format", options.log_format, {"text", "json"}),
-        CheckMost("max-memory", options.max_memory, kBytesMax),
+        CheckAtMost("max-memory", options.max_memory, kBytesMax),
         CheckMemory(options.max_memory),
-        CheckMost("max-descriptors", options.max_descriptors, kCountMax),
-        CheckMost("max-waiters", options.max_waiters, kCountMax),
+        CheckAtMost("max-descriptors", options.max_descriptors, kCountMax),
+        CheckAtMost("max-waiters", options.max_waiters, kCountMax),
         CheckPositive("max-payload-bytes", options.max_payload_bytes, kPayloadMax),
         CheckNotNegative("max-wait", options.max_wait),
         CheckNotNegative("default-idle-ttl", options.default_idle_ttl),
         CheckNotNegative("linger", options.linger),
         CheckNotNegative("retention", options.retention),
-        CheckMost("max-outcomes", options.max_outcomes, kCountMax),
-        CheckMost("max-deliveries", options.max_deliveries, kCountMax),
+        CheckAtMost("max-outcomes", options.max_outcomes, kCountMax),
+        CheckAtMost("max-deliveries", options.max_deliveries, kCountMax),
         CheckPositive("max-deliveries-per-side", options.max_deliveries_per_side, kCountMax),
         CheckAboveZero("max-ack-timeout", options.max_ack_timeout),
-        CheckMost("max-sessions", options.max_sessions, kCountMax),
+        CheckAtMost("max-sessions", options.max_sessions, kCountMax),
         CheckPositive("max-parked", options.max_parked, kCountMax),
         CheckPositive("max-unacked", options.max_unacked, kCountMax),
-        CheckMost("max-held-bytes", options.max_held_bytes, kBytesMax),
+        CheckAtMost("max-rate", options.max_rate, kCountMax),
+        CheckAtMost("max-held-bytes", options.max_held_bytes, kBytesMax),
         CheckNotNegative("max-connection-age", options.max_connection_age),
         CheckNotNegative("max-connection-age-grace", options.max_connection_age_grace),
         CheckNotNegative("max-connection-idle", options.max_connection_idle),

@@ -22,6 +22,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/access/denials.h"
 #include "server/access/file_watch.h"
 #include "server/access/gate.h"
 #include "server/access/tls.h"
@@ -33,6 +34,7 @@
 #include "server/rpc/admin_service.h"
 #include "server/rpc/rpc.h"
 #include "server/rpc/rpc_metrics.h"
+#include "server/session/flush_scope.h"
 #include "server/session/session_stream.h"
 #include "server/session/sessions.h"
 #include "server/store/committer.h"
@@ -47,7 +49,7 @@ constexpr int kStreamsMax = 200'000;                       // parked calls on on
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
 // For what is not asynchronous: a stream of reflection holds a thread for as long as it is open.
 constexpr int kSyncThreadsMax = 32;
-constexpr int kMessageOverhead = 16 << 20;  // what a message may hold besides a signal
+constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd.v1.AdminService",
                                         "waitd-liveness", "waitd-readiness"};
 
@@ -217,7 +219,7 @@ struct Server::Parts {
                           }}),
         poller(PollerOptions(given, memory), clock, given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
-        gate(given.auth, given.max_rate),
+        gate(given.auth, given.max_rate, poller.budget()),
         sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given), given.max_sessions,
                  NanosOf(given.linger)),
         core_metrics(poller, given),
@@ -231,6 +233,18 @@ struct Server::Parts {
                        !failed.load(std::memory_order_relaxed);
               }),
         admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {}
+
+  // The rules have changed: what is parked by a right that was taken away ends. First each session
+  // goes by the new rules, so that the search finds what came by the former ones.
+  void EndForbidden(const Rules& former, const Rules& now) {
+    sessions.Recheck();
+    LostRights lost(former, now);
+    for (bool more = true; more;) {
+      const FlushScope together;
+      more = lost.EndSome(poller);
+    }
+    lost.Log();
+  }
 
   // Brings back what the last process left; false: `error` says why not.
   bool OpenStore(std::string* error);
@@ -249,7 +263,6 @@ struct Server::Parts {
   RpcMetrics rpc_metrics;
   TlsCertificates certificates;
   Gate gate;
-  FileWatch files;
   Sessions sessions;
   CoreMetrics core_metrics;
   StoreMetrics store_metrics;
@@ -265,6 +278,7 @@ struct Server::Parts {
   std::vector<std::thread> threads;
   std::string address;
   std::string metrics_address;
+  FileWatch files;  // goes first: what it loads uses the rest
 };
 
 bool Server::Parts::OpenStore(std::string* error) {
@@ -283,6 +297,7 @@ bool Server::Parts::OpenStore(std::string* error) {
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Server::Parts::Credentials() {
+  gate.OnChange([this](const Rules& former, const Rules& now) { EndForbidden(former, now); });
   absl::Status status = gate.Watch(files, options.token_file, options.acl_file);
   if (status.ok() && !options.tls_cert_file.empty()) {
     std::vector<std::string> paths = {options.tls_cert_file, options.tls_key_file};
@@ -405,6 +420,7 @@ void Server::Stop() {
   while (p.context.calls.load(std::memory_order_relaxed) > 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  p.files.Stop();  // rules that change end calls, as long as there are queues for their ends
   p.ticker->Stop();
   for (auto& queue : p.queues) queue->Shutdown();
   for (auto& thread : p.threads) thread.join();

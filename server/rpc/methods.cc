@@ -272,6 +272,7 @@ void GetMethod::Answer(const core::Now& now, const core::DescriptorInfo& result,
 Fault ListMethod::Parse(const Caller& caller, const Request& request, Parsed<Args>& to) {
   constexpr uint32_t kPageDefault = 100;
   constexpr int32_t kPageMax = 1000;
+  if (Fault fault = CheckPrefix(request.prefix(), "prefix")) return fault;
   if (Fault fault = caller.visitor.CheckOpenly(Right::kList, request.prefix())) return fault;
   core::ListArgs& args = to.args;
   args.prefix = request.prefix();

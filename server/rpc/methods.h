@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_RPC_METHODS_H_
 #define WAITD_SERVER_RPC_METHODS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -43,6 +44,8 @@ struct MethodBase {
   using Args = Arguments;
   static constexpr Method kMethod = kNumber;
   static constexpr bool kGivesBack = false;  ///< it only lets go of what is held: no limit stops it
+  /// How many operations of --max-rate it is.
+  static uint64_t Work(const Request& /*request*/) { return 1; }
   static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
     return request.name();
   }
@@ -94,6 +97,10 @@ struct WaitMethod
                     CoreCall& call) {
     poller.Wait(received, args, call);
   }
+  /// Whether it may stay parked.
+  static bool MayWait(const Visitor& visitor, const Request& request) {
+    return visitor.May(Right::kWait, request.name());
+  }
   static void Answer(const core::Now& now, const core::WaitResult& result, Response& response);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_wait(); }
 };
@@ -128,6 +135,14 @@ struct PollMethod
   static void Start(core::Poller& poller, core::Instant received, const Args& args,
                     CoreCall& call) {
     poller.Poll(received, args, call);
+  }
+  static uint64_t Work(const Request& request) {
+    return static_cast<uint64_t>(std::max(request.targets_size(), 1));
+  }
+  static bool MayWait(const Visitor& visitor, const Request& request) {
+    return std::ranges::all_of(request.targets(), [&](const auto& target) {
+      return visitor.May(Right::kWait, target.name());
+    });
   }
   static void Answer(const core::Now& now, const core::PollResult& result, Response& response);
   static std::string_view NameOf(const Request& request, const core::Refusal& refusal);

@@ -61,15 +61,17 @@ using AsyncService =
                             v1::WaitService::WithAsyncMethod_ListPollDescriptors<
                                 v1::WaitService::Service>>>>>>>>>>>;
 
-/// What a unary call is for the core: one that parks is shown by its client's address.
+/// What a unary call is for the core: one that parks is shown by its identity and its address.
 template <class Base>
 class UnaryCall : public Base {};
 template <class R>
 class UnaryCall<core::ParkingCall<R>> : public core::ParkingCall<R> {
  public:
-  std::string_view client() const override { return peer; }
+  std::string_view client() const override { return shown; }
+  uint64_t caller() const override { return owner; }
 
-  std::string peer;
+  std::string shown;
+  uint64_t owner = 0;
 };
 
 /// One unary call, from its arrival to its end. T says which: its messages, its core call, what it
@@ -152,25 +154,38 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
                   .client = {},
                   .signals = context_.signals,
                   .ack_timeout_max = context_.ack_timeout_max};
-    if constexpr (kParks) {
-      this->peer = server_context_.peer();
-      caller.client = this->peer;
-    }
-    Parsed<typename T::Args> parsed;
     if (Fault fault = Enter(&visitor)) {
       Refuse(*std::move(fault), {});
-    } else if (Fault wrong = T::Parse(caller, *request_, parsed)) {
-      Refuse(*std::move(wrong), {});
-    } else {
-      started_ = true;
-      T::Start(context_.poller, began_, parsed.args, *this);
+      return;
     }
+    if constexpr (kParks) {
+      this->shown = visitor.ShownAs(server_context_.peer());
+      this->owner = visitor.number;
+      caller.client = this->shown;
+    }
+    Parsed<typename T::Args> parsed;
+    if (Fault wrong = T::Parse(caller, *request_, parsed)) {
+      Refuse(*std::move(wrong), {});
+      return;
+    }
+    started_ = true;
+    T::Start(context_.poller, began_, parsed.args, *this);
+    if constexpr (kParks) LookAgain(visitor);
   }
 
   Fault Enter(Visitor* visitor) {
     if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
-    if (T::kGivesBack) return std::nullopt;
-    return context_.gate.Charge(*visitor, began_);
+    if (!T::kGivesBack) return context_.gate.Charge(*visitor, began_, T::Work(*request_));
+    context_.gate.Note(*visitor, began_);
+    return std::nullopt;
+  }
+
+  // The rules may have changed since they were asked, and who ends waits for that may have looked
+  // here before this one had parked.
+  void LookAgain(Visitor& visitor) {
+    if (context_.gate.version() == visitor.version) return;
+    if (!context_.gate.Refresh(&visitor).has_value() && T::MayWait(visitor, *request_)) return;
+    context_.poller.Cancel(*this, core::Reason::kForbidden);
   }
 
   void Refuse(Error error, std::string field) {

@@ -61,7 +61,7 @@ Session::Session(const SessionContext& context, uint64_t number, Visitor visitor
     : context_(context),
       number_(number),
       owner_(visitor.number),
-      client_(hello.client()),
+      client_(visitor.ShownAs(hello.client())),
       token_(std::move(token)),
       linger_(linger),
       visitor_(std::move(visitor)) {
@@ -159,9 +159,9 @@ std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest
 std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
                                        google::protobuf::Arena& arena, bool first,
                                        core::Instant now) {
+  if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
   if (auto fault = Acknowledge(message.acked_sequence())) return fault;
   if (auto fault = CheckOrder(message, first)) return fault;
-  context_.gate.Refresh(&visitor_);
   ForgetEphemeral();
   Batch batch{arena, now};
   Measure(batch);
@@ -236,11 +236,15 @@ void Session::Prepare(const v1::Operation& operation, Batch& batch) {
     case v1::Operation::kAck:
       return PrepareAs<AckMethod>(operation.id(), operation.ack(), batch);
     case v1::Operation::kCancel:
+      context_.gate.Note(visitor_, batch.now);
       batch.cancels = operation.cancel();
       batch.done.push_back(new EmptyOperation(*this, operation.id()));
       return;
     case v1::Operation::OPERATION_NOT_SET:
       break;
+  }
+  if (Fault fault = context_.gate.Charge(visitor_, batch.now, 1)) {
+    return Fail(operation.id(), batch, *std::move(fault));
   }
   Fail(operation.id(), batch,
        {.reason = "BAD_OPTIONS",
@@ -253,11 +257,10 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Batch& 
   using Call = SessionCall<T>;
   const Caller caller{visitor_, client_, context_.signals, context_.ack_timeout_max, number_};
   auto* const parsed = google::protobuf::Arena::Create<Parsed<typename T::Args>>(&batch.arena);
-  if (!T::kGivesBack) {
-    if (Fault fault = context_.gate.Charge(visitor_, batch.now)) {
-      Fail(id, batch, *std::move(fault));
-      return;
-    }
+  if (T::kGivesBack) {
+    context_.gate.Note(visitor_, batch.now);
+  } else if (Fault fault = context_.gate.Charge(visitor_, batch.now, T::Work(request))) {
+    return Fail(id, batch, *std::move(fault));
   }
   if (Fault fault = T::Parse(caller, request, *parsed)) {
     Fail(id, batch, *std::move(fault));
@@ -503,6 +506,15 @@ bool Session::congested() const {
 bool Session::Stuffed() const {
   return unwritten_bytes_ + outbox_bytes_ > kUnwrittenBytesMax ||
          in_flight_ > context_.parked_max + kInFlightMax;
+}
+
+void Session::Recheck() {
+  Fault fault;
+  {
+    const core::MutexLock work(work_);
+    fault = context_.gate.Refresh(&visitor_);
+  }
+  if (fault.has_value()) End(fault);
 }
 
 void Session::StopReading() {

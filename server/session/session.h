@@ -148,8 +148,10 @@ class Session final : public Outbox, public std::enable_shared_from_this<Session
 
   const std::string& token() const { return token_; }
 
-  /// Whose it is, as Visitor::number.
-  uint64_t owner() const { return owner_; }
+  uint64_t owner() const override { return owner_; }
+
+  /// The rules have changed. It goes by the new ones, or ends if nobody knows its owner any more.
+  void Recheck();
 
   /// From now on it is congested: what has been read is carried out, and no more.
   void StopReading();

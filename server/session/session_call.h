@@ -34,6 +34,9 @@ class Outbox {
 
   virtual std::string_view client() const = 0;
   virtual bool connected() const = 0;
+
+  /// Whose it is, as Visitor::number.
+  virtual uint64_t owner() const = 0;
 };
 
 /// An operation of a session, from its arrival to its result. Threads: as the core's calls; what
@@ -111,6 +114,7 @@ class ShownCall<core::ParkingCall<R>> : public core::ParkingCall<R>, public Sess
   using SessionOperation::SessionOperation;
   std::string_view client() const override { return outbox().client(); }
   bool connected() const override { return outbox().connected(); }
+  uint64_t caller() const override { return outbox().owner(); }
   core::Parkable* parkable() override { return this; }
   void GiveBack(core::Poller& poller) override { poller.Unwritten(*this, core::Nanos(0)); }
 };

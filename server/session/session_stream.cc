@@ -7,9 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace waitd::server {
 
 namespace {
+
+constexpr int kHelloSeconds = 10;  // for a client to say hello
 
 // Where a message is taken apart: one block a thread, for one message at a time.
 google::protobuf::ArenaOptions MessageBlock() {
@@ -39,6 +43,10 @@ SessionStream::SessionStream(Context& context, Sessions& sessions, AsyncService&
                              grpc::ServerCompletionQueue& queue)
     : context_(context), sessions_(sessions), service_(service), queue_(queue) {}
 
+SessionStream::~SessionStream() {
+  if (guest_) sessions_.LeaveGuest();
+}
+
 void SessionStream::Landed() {
   if (events_.fetch_sub(1, std::memory_order_acq_rel) == 1) self_.reset();
 }
@@ -55,7 +63,39 @@ void SessionStream::Arrived(bool ok) {
     End(context_.SentAway());
     return;
   }
+  if (const Fault fault = Enter()) {
+    End(fault);
+    return;
+  }
+  AwaitHello();
   Read();
+}
+
+// Before anything is read: a stranger gets no further.
+Fault SessionStream::Enter() {
+  if (Fault fault = context_.gate.Admit(server_context_, &visitor_)) return fault;
+  if (Fault fault = sessions_.EnterGuest()) return fault;
+  guest_ = true;
+  return std::nullopt;
+}
+
+void SessionStream::AwaitHello() {
+  const core::MutexLock lock(mutex_);
+  if (finished_) return;
+  Depart();
+  hello_alarm_.Set(&queue_,
+                   gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                gpr_time_from_seconds(kHelloSeconds, GPR_TIMESPAN)),
+                   &hello_due_);
+}
+
+// Also when it was called off.
+void SessionStream::HelloDue(bool ok) {
+  if (!ok || !guest_) return;
+  End(Error{.reason = "BAD_SESSION",
+            .message = absl::StrCat("no hello came within ", kHelloSeconds,
+                                    " seconds; the first message of a stream says hello"),
+            .field = "hello"});
 }
 
 void SessionStream::Read() {
@@ -64,6 +104,12 @@ void SessionStream::Read() {
 }
 
 void SessionStream::HasRead(bool ok) {
+  if (guest_) {
+    // What comes after the end makes no session.
+    const core::MutexLock lock(mutex_);
+    hello_alarm_.Cancel();
+    if (finished_) return;
+  }
   if (!ok) {
     if (session_ != nullptr) {
       session_->HalfClosed(*this);
@@ -101,10 +147,10 @@ std::optional<Error> SessionStream::Take() {
     if (message.has_hello() && message.hello().client().empty()) {
       message.mutable_hello()->set_client(server_context_.peer());
     }
-    Visitor visitor;
-    if (Fault fault = context_.gate.Admit(server_context_, &visitor)) return fault;
+    if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
     std::shared_ptr<Session> session;
-    if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor), message, &session)) {
+    guest_ = false;
+    if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor_), message, &session)) {
       return error;
     }
     session_ = std::move(session);
@@ -141,6 +187,7 @@ void SessionStream::Finish(const grpc::Status& status) {
   if (std::exchange(finished_, true)) return;
   context_.metrics.Handled(Method::kSession, status.error_code(),
                            context_.clock.Read().mono - began_);
+  hello_alarm_.Cancel();
   Depart();
   stream_.Finish(status, &finished_event_);
 }

@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_SESSION_SESSION_STREAM_H_
 #define WAITD_SERVER_SESSION_SESSION_STREAM_H_
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
@@ -26,6 +27,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
 
   SessionStream(Context& context, Sessions& sessions, AsyncService& service,
                 grpc::ServerCompletionQueue& queue);
+  ~SessionStream() override;
 
   bool Write(const grpc::ByteBuffer& bytes) override;
   void End(const std::optional<Error>& error) override;
@@ -48,13 +50,16 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   };
 
   void Arrived(bool ok);
+  void HelloDue(bool ok);
   void HasRead(bool ok);
   void HasWritten(bool ok);
   void Left(bool ok);
   void Finished(bool /*ok*/) {}
 
   void Read();
+  Fault Enter();
   std::optional<Error> Take();
+  void AwaitHello();
   void Finish(const grpc::Status& status);
   void Depart() { events_.fetch_add(1, std::memory_order_relaxed); }
   void Landed();
@@ -67,6 +72,8 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&server_context_};
   grpc::ByteBuffer read_;
   core::Instant began_;
+  Visitor visitor_;                   // who it is; of the session, when there is one
+  bool guest_ = false;                // it is let in, and has said no hello; of the events
   std::shared_ptr<Session> session_;  // from the first message on; of the events
   bool paused_ = false;  // of the events: nothing is read, for too much is to be written
 
@@ -74,11 +81,13 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   // the last event: none begins when all others are over and this may go.
   core::Mutex mutex_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::Alarm hello_alarm_ ABSL_GUARDED_BY(mutex_);
 
   // Relaxed: each event's count is taken before it is given to gRPC, whose queue orders the rest.
   std::atomic<int> events_{0};
   std::shared_ptr<SessionStream> self_;
   To<&SessionStream::Arrived> arrived_{*this};
+  To<&SessionStream::HelloDue> hello_due_{*this};
   To<&SessionStream::HasRead> has_read_{*this};
   To<&SessionStream::HasWritten> has_written_{*this};
   To<&SessionStream::Left> left_{*this};

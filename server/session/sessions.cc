@@ -1,24 +1,26 @@
 #include "server/session/sessions.h"
 
+#include <openssl/rand.h>
+
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <random>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "server/api/validate.h"
 
 namespace waitd::server {
 namespace {
 
-constexpr size_t kClientBytesMax = 128;  // of what others are shown
-
-// 128 bits from the system's source of randomness: who has it has the session.
+// 128 random bits: who has them has the session.
 std::string MakeToken() {
-  std::random_device random;
-  std::string token;
-  for (int i = 0; i < 4; ++i) absl::StrAppend(&token, absl::Hex(random(), absl::kZeroPad8));
-  return token;
+  std::array<unsigned char, 16> bytes{};
+  WAITD_CHECK(RAND_bytes(bytes.data(), bytes.size()) == 1, "OpenSSL has no random bytes");
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
 }  // namespace
@@ -28,18 +30,42 @@ Sessions::Sessions(SessionContext context, uint64_t sessions_max, core::Nanos li
   context_.ended = [this](Session& session) { Ended(session); };
 }
 
+Fault Sessions::EnterGuest() {
+  const core::MutexLock lock(mutex_);
+  // A guest may resume a session, so those that are there do not keep it out.
+  if (guests_ >= sessions_max_) return Full();
+  ++guests_;
+  return std::nullopt;
+}
+
+void Sessions::LeaveGuest() {
+  const core::MutexLock lock(mutex_);
+  --guests_;
+}
+
+Error Sessions::Full() const {
+  return {.reason = "LIMIT_SESSIONS",
+          .message = absl::StrCat("the limit of ", sessions_max_,
+                                  " sessions, and streams that said no hello yet, is reached; try "
+                                  "again later, or raise --max-sessions"),
+          .field = {},
+          .metadata = {{"limit", absl::StrCat(sessions_max_)}}};
+}
+
 std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor visitor,
                                      const v1::SessionRequest& first,
                                      std::shared_ptr<Session>* session) {
+  LeaveGuest();
   if (!first.has_hello()) {
     return Error{
         .reason = "BAD_SESSION", .message = "the first message says hello", .field = "hello"};
   }
   const v1::SessionHello& hello = first.hello();
-  if (hello.client().size() > kClientBytesMax) {
+  if (!IsLabelValue(hello.client())) {
     return Error{.reason = "BAD_SESSION",
-                 .message = absl::StrCat("a client calls itself something of at most ",
-                                         kClientBytesMax, " bytes"),
+                 .message =
+                     "what a client calls itself has more than 256 bytes, or control "
+                     "characters; give the value of a label",
                  .field = "hello.client"};
   }
   core::Nanos linger = linger_max_;
@@ -64,14 +90,7 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor 
   }
   {
     const core::MutexLock lock(mutex_);
-    if (by_token_.size() >= sessions_max_) {
-      return Error{.reason = "LIMIT_SESSIONS",
-                   .message = absl::StrCat("the limit of ", sessions_max_,
-                                           " sessions is reached; try again later, or raise "
-                                           "--max-sessions"),
-                   .field = {},
-                   .metadata = {{"limit", absl::StrCat(sessions_max_)}}};
-    }
+    if (by_token_.size() + guests_ >= sessions_max_) return Full();
     std::string token = MakeToken();
     *session = std::make_shared<Session>(context_, ++last_number_, std::move(visitor), hello, token,
                                          linger);
@@ -86,6 +105,10 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor 
 void Sessions::Tick() {
   const core::Instant now = context_.clock.Read().mono;
   for (const auto& session : All()) session->Tick(now);
+}
+
+void Sessions::Recheck() {
+  for (const auto& session : All()) session->Recheck();
 }
 
 void Sessions::StopReading() {

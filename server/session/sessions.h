@@ -21,13 +21,23 @@ class Sessions {
   /// `context` is completed here; `linger_max` bounds what a client asks for.
   Sessions(SessionContext context, uint64_t sessions_max, core::Nanos linger_max);
 
+  /// A stream has arrived, which may ask for a session later: until then it is a guest, and counts
+  /// as a session does. An error refuses it: there are as many guests as there may be sessions.
+  Fault EnterGuest();
+
+  /// A guest has gone. Begin makes a session of one, or an error.
+  void LeaveGuest();
+
   /// The session that the first message of a stream asks for: one that is there, or a new one. An
-  /// error refuses the stream.
+  /// error refuses the stream, which is no guest any more in any case.
   std::optional<Error> Begin(const std::shared_ptr<Link>& link, Visitor visitor,
                              const v1::SessionRequest& first, std::shared_ptr<Session>* session);
 
   /// Now and then: each session's Tick.
   void Tick();
+
+  /// Each session's Recheck.
+  void Recheck();
 
   /// Each session's StopReading.
   void StopReading();
@@ -42,6 +52,7 @@ class Sessions {
 
  private:
   std::vector<std::shared_ptr<Session>> All() const;
+  Error Full() const;
   void Ended(Session& session);
 
   SessionContext context_;
@@ -50,6 +61,7 @@ class Sessions {
   mutable core::Mutex mutex_;
   absl::flat_hash_map<std::string, std::shared_ptr<Session>> by_token_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t guests_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace waitd::server

@@ -1,12 +1,13 @@
 """In which words the tests of access speak: who comes, what each asks for, and what stands."""
 
+import contextlib
 import os
 import threading
 
 import grpc
 from credentials import token_line
 from google.protobuf import empty_pb2
-from harness import CALL_LIMIT_S, FIFO, WRITE, Refusal, duration, eventually, options
+from harness import CALL_LIMIT_S, FIFO, WRITE, Refusal, Server, duration, eventually, options
 from session import FIELDS, SessionError, Stream, hello, result_of
 from waitd.v1 import admin_pb2, admin_pb2_grpc
 from waitd.v1 import waitd_pb2 as pb
@@ -183,6 +184,46 @@ def every_call(scene):
     calls["backup"] = admin_pb2.BackupRequest(name="nobody-may")
     assert {type(request) for request in calls.values()} == {*METHODS, admin_pb2.BackupRequest}
     return calls
+
+
+class Guarded:
+    """A server with tokens and rules of its own, and the clients of it by who they are."""
+
+    def __init__(self, waitd, directory, rules, identities, *flags):
+        self.tokens, self.rules = directory / "tokens", directory / "acl"
+        replace(self.tokens, tokens(*identities))
+        replace(self.rules, rules)
+        self.server = Server(waitd, "--auth=token", f"--token-file={self.tokens}",
+                             f"--acl-file={self.rules}", *flags)
+        self._clients = contextlib.ExitStack()
+        self._known = {}
+
+    def __enter__(self):
+        self.server.start()
+        return self
+
+    def __exit__(self, *unused):
+        self._clients.close()
+        self.server.stop()
+
+    def bearer(self, token):
+        """A client that sends this token; None: none."""
+        if token not in self._known:
+            self._known[token] = self._clients.enter_context(self.server.client(token=token))
+        return self._known[token]
+
+    def client(self, identity):
+        return self.bearer(token_of(identity))
+
+    def __call__(self, identity, request):
+        """What a unary call of somebody is answered."""
+        return answer(self.client(identity), request)
+
+    def crash(self):
+        self.server.kill()
+        self._clients.close()
+        self._known = {}
+        self.server.start()
 
 
 class Working:

@@ -104,6 +104,10 @@ class Stream:
     def half_close(self):
         self._requests.put(None)
 
+    def is_up(self):
+        """Whether it has not ended yet."""
+        return self._call.is_active()
+
     def break_off(self):
         """Ends the stream as a client does that has gone."""
         self._call.cancel()

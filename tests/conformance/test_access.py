@@ -1,17 +1,18 @@
 """Who gets in by a token, what each may do, and what of it is its own."""
 
 import contextlib
+import re
 
 import grpc
 import pytest
 from access import (
-    DENIED, MISSING, RIGHTS, UNKNOWN, Operations, Scene, Working, answer, every_call, hands_over,
-    in_a_hello, in_sessions, kind_of, of_a_right, poll, ready, replace, that_open,
+    DENIED, MISSING, RIGHTS, UNKNOWN, Guarded, Operations, Scene, Working, answer, every_call,
+    hands_over, in_a_hello, in_sessions, kind_of, of_a_right, poll, ready, replace, that_open,
     token_of, tokens, wait)
 from credentials import hash_of
 from harness import (
-    CALL_LIMIT_S, COALESCED, FIFO, KINDS, LATCH, READY, REMEMBERED, SOMEWHERE, WRITE, Server,
-    assert_refused_at_start, duration, eventually, refusal_of, refused)
+    CALL_LIMIT_S, COALESCED, FIFO, KINDS, LATCH, READY, REMEMBERED, SOMEWHERE, WRITE, Refusal,
+    assert_refused_at_start, duration, eventually, options, refusal_of, refused)
 from session import SessionClient, Stream, hello
 from waitd.v1 import admin_pb2
 from waitd.v1 import waitd_pb2 as pb
@@ -32,49 +33,9 @@ RULES = "".join([
 IDENTITIES = [*ALONE, "boss", "blind", "only-admin", "a", "b", "elsewhere", "stranger"]
 
 
-class Guarded:
-    """A server with tokens and rules of its own, and the clients of it by who they are."""
-
-    def __init__(self, waitd, directory, *flags, rules=RULES, identities=tuple(IDENTITIES)):
-        self.tokens, self.rules = directory / "tokens", directory / "acl"
-        replace(self.tokens, tokens(*identities))
-        replace(self.rules, rules)
-        self.server = Server(waitd, "--auth=token", f"--token-file={self.tokens}",
-                             f"--acl-file={self.rules}", *flags)
-        self._clients = contextlib.ExitStack()
-        self._known = {}
-
-    def __enter__(self):
-        self.server.start()
-        return self
-
-    def __exit__(self, *unused):
-        self._clients.close()
-        self.server.stop()
-
-    def bearer(self, token):
-        """A client that sends this token; None: none."""
-        if token not in self._known:
-            self._known[token] = self._clients.enter_context(self.server.client(token=token))
-        return self._known[token]
-
-    def client(self, identity):
-        return self.bearer(token_of(identity))
-
-    def __call__(self, identity, request):
-        """What a unary call of somebody is answered."""
-        return answer(self.client(identity), request)
-
-    def crash(self):
-        self.server.kill()
-        self._clients.close()
-        self._known = {}
-        self.server.start()
-
-
 @pytest.fixture(scope="module")
 def shared(waitd, tmp_path_factory):
-    with Guarded(waitd, tmp_path_factory.mktemp("access"), "--log-level=debug") as guarded:
+    with Guarded(waitd, tmp_path_factory.mktemp("access"), RULES, IDENTITIES, "--log-level=debug") as guarded:
         yield guarded
         no_secrets(guarded.server._lines)
 
@@ -98,8 +59,8 @@ def guard(shared):
 def guarded(waitd, tmp_path):
     """Starts guarded servers of a test's own: guarded(flag, ..., rules=..., identities=...)."""
     with contextlib.ExitStack() as servers:
-        yield lambda *flags, **options: servers.enter_context(
-            Guarded(waitd, tmp_path, *flags, **options))
+        yield lambda *flags, rules=RULES, identities=IDENTITIES: servers.enter_context(
+            Guarded(waitd, tmp_path, rules, identities, *flags))
 
 
 @pytest.fixture
@@ -147,6 +108,13 @@ def test_what_is_no_bearer_token_lets_nobody_in(guard, header):
                "UNAUTHENTICATED", "NO_CREDENTIALS")
 
 
+def test_a_stranger_is_refused_before_it_says_anything(guard):
+    """A stream without a token ends as it arrives: its client sends no message at all."""
+    for token in (None, "nobody's"):
+        with Stream(guard.bearer(token).channel) as silent:
+            assert kind_of(Refusal(silent.ended())) == UNKNOWN
+
+
 def test_refusals_of_strangers_are_counted(guard, team):
     def counted():
         metrics = guard.server.metrics()
@@ -158,6 +126,33 @@ def test_refusals_of_strangers_are_counted(guard, team):
     assert kind_of(guard("only-list", wait(team))) == DENIED
     assert kind_of(guard("stranger", admin_pb2.BackupRequest())) == DENIED
     assert counted() == [before[0] + 2, before[1] + 2]
+
+
+def test_the_log_says_which_rule_is_missing(guard, team):
+    """Also where the caller is told that the name is not there."""
+    for identity, request, right, rule in (
+            ("only-list", wait(team), "wait", "team/TEST/ wait"),
+            ("stranger", ready(team), "ready", "team/TEST/ ready"),
+            ("elsewhere", wait("alone"), "wait", "* wait"),
+            ("stranger", admin_pb2.BackupRequest(), "admin", "* admin"),
+            ("only-open", pb.ListPollDescriptorsRequest(prefix=team), "list", "team/TEST/ list")):
+        assert kind_of(guard(identity, request)) in (DENIED, MISSING)
+        folder = team[:team.rindex("/") + 1]
+        rule = f"{identity} {rule.replace('team/TEST/', folder)}"
+        guard.server.await_log(f"denied: identity={identity} right={right} .*missing rule: "
+                               f"{re.escape(rule)}$")
+
+
+def test_the_log_of_denials_is_bounded(guarded, team):
+    """Who is denied again and again does not fill the disk, and what is left out is counted."""
+    guard = guarded()
+    calls = [guard.client("stranger").start_ready(f"{team}/{number}") for number in range(2000)]
+    for call in calls:
+        assert call.exception().code() == grpc.StatusCode.NOT_FOUND
+    eventually(lambda: kind_of(guard("stranger", ready(team))) == MISSING and any(
+        "more calls" in line for line in guard.server._lines), "the next second says so")
+    shown = [line for line in guard.server._lines if "denied: identity" in line]
+    assert 100 <= len(shown) < 1500
 
 
 def test_health_asks_for_no_token(guard):
@@ -177,21 +172,27 @@ def carriers(guard, identity):
     assert operations.stream.ended() is None, "a session goes on after refusals"
 
 
+def rights_of(identity):
+    """Those to names below team/."""
+    return {"blind": {"wait", "ready", "deadline", "open"}}.get(
+        identity, {ALONE[identity]} if identity in ALONE else set())
+
+
 @pytest.mark.parametrize("identity", ["stranger", "elsewhere", "blind", "only-admin", *ALONE])
 def test_without_the_right_no_call_does_anything(guard, scene, team, identity):
-    """Who may list is told that it is forbidden; to others the name is not there. That they may not
-    open is told to all who could do the rest."""
+    """Who has any right to the name is told that it is forbidden; to others the name is not there.
+    That they may not open is told to all who could do the rest."""
     before = scene.look()
-    rights = {"blind": {"wait", "ready", "deadline", "open"}}.get(identity, {ALONE.get(identity)})
+    rights = rights_of(identity)
     for carrier, call in carriers(guard, identity):
         for word, (right, request) in of_a_right(team, scene.handed).items():
             if right not in rights and (carrier == "unary" or in_sessions(request)):
-                expected = DENIED if "list" in rights else MISSING
+                expected = DENIED if rights else MISSING
                 assert kind_of(call(request)) == expected, (carrier, word)
                 assert scene.look() == before, (carrier, word)
         for word, (right, request) in that_open(team, scene.missing).items():
             if "open" not in rights or right not in {None, *rights}:
-                hidden = right not in {None, *rights} and "list" not in rights
+                hidden = right is not None and not rights
                 assert kind_of(call(request)) == (MISSING if hidden else DENIED), (carrier, word)
                 assert scene.look() == before, (carrier, word)
     if "list" not in rights:
@@ -286,13 +287,13 @@ def same_answer(one, other, name, name_of_other):
 
 @pytest.mark.parametrize("identity", ["stranger", "elsewhere", "blind", *ALONE])
 def test_nobody_learns_by_refusals_whether_a_name_is_open(guard, scene, team, identity):
-    """What is open, what was, and what never was: to one who may not list, all are as the third is
-    to one who may do everything."""
+    """What is open, what was, and what never was: all are refused alike, and to one without a right
+    to the name as the third is to one who may do everything."""
     boss = guard.client("boss")
     closed, never = f"{team}/closed", f"{team}/never"
     boss.open(closed)
     boss.close(closed)
-    rights = {"blind": {"wait", "ready", "deadline", "open"}}.get(identity, {ALONE.get(identity)})
+    rights = rights_of(identity)
     for carrier, call in carriers(guard, identity):
         for word, (right, request) in of_a_right(team, scene.handed).items():
             if right in rights or not in_sessions(request) and carrier == "session":
@@ -301,7 +302,7 @@ def test_nobody_learns_by_refusals_whether_a_name_is_open(guard, scene, team, id
             for other in (closed, never):
                 asked = of_a_right(other, scene.handed)[word][1]
                 assert same_answer(said, call(asked), team, other), (carrier, word, other)
-            if "list" not in rights and word != "ack":
+            if not rights and word != "ack":
                 asked = of_a_right(never)[word][1]
                 assert same_answer(said, guard("boss", asked), team, never), (carrier, word)
         if "open" not in rights:
@@ -487,6 +488,28 @@ def test_a_session_is_its_openers_own(guard, team):
             assert two.ended() is None
 
 
+def test_what_a_client_calls_itself_stands_beside_its_identity(guard, team):
+    """Never in its place: whoever calls itself as another one is shown as who it is, too."""
+    a = guard.client("a")
+    a.open(team)
+    with Stream(a.channel, hello("b (worker 7)", linger=0.001)) as one:
+        one.send((1, wait(team)), (2, pb.OpenPollDescriptorRequest(
+            name=f"{team}/mine", options=options(ephemeral=True))))
+        a.await_parked(team)
+        shown = "a (b (worker 7))"
+        assert a.side(team).waiter_details[0].client == shown
+        eventually(lambda: a.is_open(f"{team}/mine"), "it is open")
+        assert a.get(f"{team}/mine").owner == shown
+        said = refusal_of(guard.client("b").start_wait(team), "FAILED_PRECONDITION", "DOUBLE_WAIT")
+        assert said.metadata["waiter"] == shown and shown in said.message
+        a.ready(team)
+        assert one.results(2)[1].wait.outcome == READY
+    call = guard.client("b").park(team)
+    assert a.side(team).waiter_details[0].client.startswith("b (unix:")
+    a.ready(team)
+    assert call.result().ready_by == "a"
+
+
 def test_a_session_without_a_token_resumes_nothing(guard):
     with Stream(guard.client("a").channel, hello()) as one:
         token = one.welcome().resume_token
@@ -595,6 +618,7 @@ def test_a_folder_in_place_of_a_file_is_refused_at_start(waitd, tmp_path, folder
     (["--tls-cert-file=TOKENS"], "--tls-key-file"), (["--tls-key-file=TOKENS"], "--tls-cert-file"),
     (["--tls-client-ca-file=TOKENS"], "--tls-cert-file"),
     (["--reflection=perhaps"], "reflection"), (["--max-rate=-1"], "max-rate"),
+    (["--max-rate=1000000001"], "max-rate"), (["--max-rate=18446744073709551615"], "max-rate"),
     (["--max-held-bytes=much"], "max-held-bytes"),
     (["--max-connection-age=old"], "max-connection-age"),
     (["--max-connection-age-grace=-1s"], "max-connection-age-grace"),
@@ -711,7 +735,7 @@ def test_a_right_that_is_taken_away_is_gone_at_once(guarded, team):
     with guard.rules.open("r+", encoding="utf-8") as file:  # in place, and of the same length
         file.write(f"{ALL_CALLS}b ")
     eventually(lambda: kind_of(guard("a", get(team))) == MISSING, "nor to look")
-    assert kind_of(session(wait(team, 0))) == MISSING
+    assert Refusal(session.stream.ended()).reason == "FORBIDDEN", "it has no right left"
 
 
 def test_a_token_is_replaced(guarded, team):

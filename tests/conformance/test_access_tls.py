@@ -26,8 +26,19 @@ IDENTITIES = {
     "spiffe://test/a": ["URI:spiffe://test/a"],
     "spiffe://test/first": ["DNS:before.test", "URI:spiffe://test/first", "URI:spiffe://test/b"],
     "one.test": ["DNS:one.test", "DNS:two.test"],
-    "me@mail.test": ["email:me@mail.test", "DNS:three.test"],
-    "10.1.2.3": ["IP:10.1.2.3"],
+    "three.test": ["email:spiffe://test/boss", "IP:10.1.2.3", "DNS:three.test"],
+    "spiffe://test/c": ["DNS:spiffe://test/boss", "email:spiffe://test/boss", "URI:spiffe://test/c"],
+}
+# Those that give none: what looks like an identity is of another kind, or is none.
+OF_NOBODY = {
+    "a DNS name like a URI": ["DNS:spiffe://test/boss"],
+    "an address of mail like a URI": ["email:spiffe://test/boss"],
+    "both": ["DNS:spiffe://test/boss", "email:spiffe://test/boss"],
+    "the first DNS name is none": ["DNS:spiffe://test/boss", "DNS:one.test"],
+    "a URI like a DNS name": ["URI:one.test"],
+    "a URI with a space": ["URI:spiffe://test/boss one"],
+    "an address of mail": ["email:me@mail.test"],
+    "an address": ["IP:10.1.2.3"],
 }
 RULES = f"{BOSS} * {ALL_NAMES},admin\n" + "".join(
     f"{identity} team/ {ALL_NAMES}\n" for identity in [*IDENTITIES, "t"])
@@ -178,9 +189,22 @@ def test_a_certificate_that_no_rule_speaks_of_may_nothing(tls, scene):
     scene.end()
 
 
+@pytest.mark.parametrize("names", OF_NOBODY)
+def test_a_certificate_whose_names_are_no_identity_is_of_nobody(tls, scene, names):
+    """An authority that is careful with URIs only gives nobody another one's identity."""
+    before = scene.look()
+    with tls.client(tls.authority.issue(*OF_NOBODY[names])) as nobody:
+        for request in (wait(scene.name, 0), ready(scene.name)):
+            said = answer(nobody, request)
+            assert kind_of(said) == UNKNOWN and "certificate" in said.message
+            assert kind_of(in_a_hello(nobody, request)) == UNKNOWN
+    assert scene.look() == before
+    scene.end()
+
+
 @pytest.mark.parametrize("identity", IDENTITIES)
 def test_the_identity_of_a_certificate(tls, boss, name, identity):
-    """The first URI, else the first other name; it is what rules and ready_by speak of."""
+    """The first URI, else the first DNS name; it is what rules and ready_by speak of."""
     name = f"team/{name}"
     boss.open(name, kind=FIFO)
     certificate = tls.authority.issue(*IDENTITIES[identity])

@@ -86,8 +86,19 @@ def test_bad_names(c, kind, bad):
     field = "targets[0].name" if kind == "poll" else "name"
     with refused(INVALID, "BAD_NAME", field):
         call(c, kind, bad, options())
-    prefix = bad[:100]
-    assert bad not in [one.name for one in c.list(prefix=prefix, page_size=1000).poll_descriptors]
+    if bad:
+        with refused(INVALID, "BAD_NAME", "prefix"):
+            c.list(prefix=bad)
+
+
+def test_a_prefix_is_as_long_as_a_name(c, name):
+    """And may be empty. A long one is refused by waitd, with its reason."""
+    c.open(name)
+    assert c.list(prefix="").poll_descriptors
+    assert not c.list(prefix="n" * 512 if name[0] != "n" else "m" * 512).poll_descriptors
+    for size in (513, 2000, 1 << 20):
+        with refused(INVALID, "BAD_NAME", "prefix"):
+            c.list(prefix="n" * size)
 
 
 @pytest.mark.parametrize("good", [

@@ -304,7 +304,47 @@ def test_what_rate_refuses_is_not_done(metered, name):
         assert sum(call.exception() is None for call in calls) == count
 
 
-def test_acks_and_cancels_are_not_counted(metered, name):
+def test_a_poll_is_charged_by_its_targets(metered, connect, name):
+    """One that is dearer than a burst passes when nothing is owed, and is owed afterwards."""
+    a = connect(metered, **who("a"))
+    targets = [f"{name}/{number}" for number in range(2 * RATE)]
+    begin = time.monotonic()
+    assert a.poll(targets, timeout=0, open_if_missing=options()).timeout_cause == BY_WAIT
+    with refused("RESOURCE_EXHAUSTED", "LIMIT_RATE"):
+        a.ready(name, open_if_missing=options())
+
+    def taken():
+        error = a.start_ready(name, open_if_missing=options()).exception()
+        return error is None or check_refusal(error, EXHAUSTED, "LIMIT_RATE") is None
+    eventually(taken, "in time it is paid")
+    assert time.monotonic() - begin > 1, "for 2 s of work, a second of it in advance"
+
+
+def test_what_a_server_does_not_know_is_charged(metered):
+    """Each operation of a message is one, whatever it asks for."""
+    with metered.client(**who("a")) as a, Stream(a.channel, hello()) as one:
+        one.welcome()
+        one.send_raw(pb.SessionRequest(operations=[
+            pb.Operation(id=number) for number in range(1, STORM + 1)]).SerializeToString())
+        said = [each.error.reason for each in one.results(STORM).values()]
+        assert RATE <= said.count("BAD_OPTIONS") < STORM
+        assert said.count("BAD_OPTIONS") + said.count("LIMIT_RATE") == STORM
+
+
+@pytest.mark.parametrize("what", ["acks", "cancels"])
+def test_acks_and_cancels_are_charged(metered, name, what):
+    """What is asked for behind them waits until they are paid."""
+    with metered.client(**who("a")) as a, Stream(a.channel, hello()) as one:
+        one.welcome()
+        ack = pb.AckRequest(name=name, wait_id="w", delivery=1, generation=1)
+        one.send(*((number, ack if what == "acks" else STORM) for number in range(1, STORM)))
+        reasons = {each.error.reason for each in one.results(STORM - 1).values()}
+        assert reasons == {"OUTCOME_UNKNOWN" if what == "acks" else ""}
+        refusal_of(a.start_ready(name, open_if_missing=options()), "RESOURCE_EXHAUSTED",
+                   "LIMIT_RATE")
+
+
+def test_acks_and_cancels_are_never_refused(metered, name):
     """They let go of what others wait for."""
     with metered.client(**who("a")) as a, metered.client(**who("b")) as b, Stream(
             a.channel, hello()) as one:

@@ -1,6 +1,8 @@
 """Sessions: hello, order, limits, resume, and what is left when one ends; C74 to C75b."""
 
+import contextlib
 import signal as signals
+import time
 
 import grpc
 import pytest
@@ -13,7 +15,7 @@ from waitd.v1 import waitd_pb2 as pb
 
 INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 PAYLOAD_BYTES_MAX = 1000
-MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + (16 << 20)
+MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + (4 << 20)
 
 
 def wait(name, timeout=None, **fields):
@@ -438,14 +440,60 @@ def test_an_ack_of_the_future_in_a_resume_is_bad(c, name):
         check_refusal(two.ended(), INVALID, "BAD_SESSION")
 
 
-def test_a_client_calls_itself_something_short(c, name):
+def test_a_client_calls_itself_what_a_label_may_say(c, name):
     c.open(name)
-    with Stream(c.channel, hello("n" * 128, linger=0.001)) as one:
-        one.send((1, wait(name)))
-        c.await_parked(name)
-        assert c.get(name).read.waiter_details[0].client == "n" * 128
-    with Stream(c.channel, hello("n" * 129)) as two:
-        check_refusal(two.ended(), INVALID, "BAD_SESSION", "hello.client")
+    for good in ("n" * 256, "\u00e9" * 128, "a (b) 'c'"):
+        with Stream(c.channel, hello(good, linger=0.001)) as one:
+            one.send((1, wait(name)))
+            c.await_parked(name)
+            assert c.get(name).read.waiter_details[0].client == good
+            one.half_close()
+            c.ready(name)
+            assert one.ended() is None
+    for bad in ("n" * 257, "\u00e9" * 128 + "n", "a\nb", "\x1b[31mroot", "a\x7f", "a\u0085b"):
+        with Stream(c.channel, hello(bad)) as two:
+            check_refusal(two.ended(), INVALID, "BAD_SESSION", "hello.client")
+
+
+def test_a_stream_without_a_hello_ends(c):
+    """After 10 s, and no earlier; one that has said hello stays."""
+    with Stream(c.channel, hello(linger=0.001)) as one:
+        one.welcome()
+        begin = time.monotonic()
+        with Stream(c.channel) as silent:
+            check_refusal(silent.ended(), INVALID, "BAD_SESSION", "hello")
+        assert 9.5 < time.monotonic() - begin < 20
+        one.half_close()
+        assert one.ended() is None
+
+
+def test_streams_that_say_nothing_count_as_sessions(start, name):
+    """Until they say hello, or go. What is there already stays, and can be resumed."""
+    server = start("--max-sessions=2")
+    with server.client() as c, contextlib.ExitStack() as streams:
+        silent = [streams.enter_context(Stream(c.channel)) for _ in range(3)]
+        refused = eventually(lambda: [one for one in silent if not one.is_up()], "one is refused")
+        assert len(refused) == 1
+        check_refusal(refused[0].ended(), EXHAUSTED, "LIMIT_SESSIONS")
+        left = [one for one in silent if one is not refused[0]]
+        left[0].send(hello=hello())
+        token = left[0].welcome().resume_token
+        with Stream(c.channel, hello()) as more:
+            check_refusal(more.ended(), EXHAUSTED, "LIMIT_SESSIONS")
+        with Stream(c.channel, hello(resume_token=token)) as again:
+            assert again.welcome().resumed, "a resume needs no place"
+            left[1].break_off()
+
+            def begins():
+                with Stream(c.channel, hello(linger=0.001)) as one:
+                    try:
+                        return one.welcome()
+                    except grpc.RpcError as error:
+                        check_refusal(error, EXHAUSTED, "LIMIT_SESSIONS")
+                        return None
+            eventually(begins, "there is a place for another")
+            again.send((1, open_(name)))
+            assert again.results(1)[1].open.created
 
 
 # What is left
@@ -550,8 +598,9 @@ def test_C75_a_ready_that_was_written_is_spent(c, name):
 # Size
 
 
-def test_100_000_operations_in_one_message(c, stream, name):
-    count = 100_000
+def test_100_000_operations_in_one_message(c, stream):
+    """On a short name, for a message has some 4 MiB."""
+    count, name = 100_000, "100k"
     c.open(name, kind=FIFO)
     stream.send(*((i, wait(name)) for i in range(1, count + 1)))
     c.await_parked(name, count)
@@ -560,35 +609,48 @@ def test_100_000_operations_in_one_message(c, stream, name):
     assert all(result.wait.outcome == CLOSED for result in found.values())
 
 
+def padded(request, size):
+    """That request in so many bytes: with a field that this version does not know."""
+    def unknown(length):
+        return encoder.TagBytes(1000, 2) + encoder._VarintBytes(length) + bytes(length)
+    around = len(unknown(size)) - size
+    padding = unknown(size - request.ByteSize() - around)
+    message = request.SerializeToString() + padding
+    assert len(message) == size
+    return message
+
+
 def test_a_message_at_the_size_limit(start, name):
     """It is carried out, and one that is larger by a byte breaks its stream, which is resumed."""
     server = start(f"--max-payload-bytes={PAYLOAD_BYTES_MAX}")
-
-    def unknown(length):
-        """A field that this version does not know."""
-        return encoder.TagBytes(1000, 2) + encoder._VarintBytes(length) + bytes(length)
-
-    def message(size, **fields):
-        request = pb.SessionRequest(**fields)
-        around = len(unknown(size)) - size
-        return request.SerializeToString() + unknown(size - request.ByteSize() - around)
-
     with server.client() as c, Stream(c.channel) as one:
         operation = pb.Operation(id=1, open=open_(name))
-        largest = message(MESSAGE_BYTES_MAX, hello=hello(), operations=[operation])
-        assert len(largest) == MESSAGE_BYTES_MAX
-        one.send_raw(largest)
+        one.send_raw(padded(pb.SessionRequest(hello=hello(), operations=[operation]),
+                            MESSAGE_BYTES_MAX))
         token = one.welcome().resume_token
         assert one.results(1)[1].open.created
         operation = pb.Operation(id=2, ready=ready(name))
-        too_large = message(MESSAGE_BYTES_MAX + 1, operations=[operation])
-        assert len(too_large) == MESSAGE_BYTES_MAX + 1
-        one.send_raw(too_large)
+        one.send_raw(padded(pb.SessionRequest(operations=[operation]), MESSAGE_BYTES_MAX + 1))
         assert one.ended().code() == EXHAUSTED
         two, welcome = resumed(c, token, acked_sequence=1)
         assert (welcome.resumed, welcome.received_through) == (True, 1)
         two.half_close()
         assert two.ended() is None
+        assert not c.takes(name)
+
+
+def test_a_unary_message_at_the_size_limit(start, name):
+    """The same limit: at it a call is carried out, above it refused."""
+    server = start(f"--max-payload-bytes={PAYLOAD_BYTES_MAX}")
+    with server.client() as c:
+        c.open(name, kind=FIFO)
+        call = c.channel.unary_unary("/waitd.v1.WaitService/Ready",
+                                     response_deserializer=pb.ReadyResponse.FromString)
+        assert call(padded(ready(name), MESSAGE_BYTES_MAX)).effect == REMEMBERED
+        assert c.takes(name)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(padded(ready(name), MESSAGE_BYTES_MAX + 1))
+        assert caught.value.code() == EXHAUSTED
         assert not c.takes(name)
 
 
@@ -610,7 +672,8 @@ def test_a_slow_reader_costs_others_nothing_and_gets_everything(start, name):
         one.welcome(), two.welcome()
         c.open(f"{name}/heavy", kind=LATCH)
         c.open(name, kind=LATCH)
-        one.send(*((i, wait(name)) for i in range(1, count + 1)))
+        for begin in range(1, count, 10_000):
+            one.send(*((i, wait(name)) for i in range(begin, min(begin + 10_000, count + 1))))
         one.send(*((i, wait(f"{name}/heavy")) for i in range(count + 1, count + heavy + 1)))
         c.await_parked(name, count)
         c.await_parked(f"{name}/heavy", heavy)

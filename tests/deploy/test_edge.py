@@ -221,7 +221,7 @@ def test_the_timeouts_of_a_session_are_longer_than_its_silence(pair, client):
 
 def test_a_session_carries_more_than_one_message_may_have(edge, name):
     """The bound of a call's request is none of a session's."""
-    small, _ = edge(changes={"client_max_body_size 17m": "client_max_body_size 100k"})
+    small, _ = edge(changes={"client_max_body_size 5m": "client_max_body_size 100k"})
     with small.client() as client, Stream(client.channel, hello()) as stream:
         stream.welcome()
         for number in range(1, 5):

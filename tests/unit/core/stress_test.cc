@@ -1,11 +1,13 @@
 // Goal: C25 to C27 with real threads and real time, under ThreadSanitizer too: Readys handed out
 // are no more than were accepted, every wait ends once, at rest nobody is parked. Method: eight
-// threads wait, poll, signal, move deadlines, cancel and close on few names; one runs the timers;
-// what they saw is added up at the end.
+// threads wait, poll, signal, move deadlines, cancel and close on few names; one runs the timers,
+// and another takes the right to one name away from everybody, again and again; what they saw is
+// added up at the end.
 #include <atomic>
 #include <random>
 #include <thread>
 
+#include "core/denial.h"
 #include "tests/unit/core/fixture.h"
 
 namespace waitd::core {
@@ -48,6 +50,15 @@ class Counted : public Base {
   std::atomic<bool> done_{false};
 };
 
+// The right to the first name is gone.
+class NoFirst final : public Denial {
+ protected:
+  bool Concerns(uint64_t /*caller*/) const override { return true; }
+  bool Denies(uint64_t /*caller*/, std::string_view name) const override {
+    return name == NameOf(0);
+  }
+};
+
 TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   const RealClock clock;
   Poller poller({}, clock, nullptr, nullptr);
@@ -57,6 +68,16 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   const OpenOptions fifo{.kind = Kind::kFifo};
   std::thread timers([&] {
     while (!stop) poller.RunTimers();
+  });
+  size_t denied = 0;
+  std::thread denials([&] {
+    while (!stop) {
+      NoFirst denial;
+      while (denial.EndSome(poller)) {
+      }
+      denied += denial.ended();
+      std::this_thread::sleep_for(milliseconds(1));
+    }
   });
   const auto work = [&](unsigned seed) {
     std::mt19937 random(seed);
@@ -145,6 +166,8 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   for (auto& thread : threads) thread.join();
   stop = true;
   timers.join();
+  denials.join();
+  EXPECT_GT(denied, 0U);
   EXPECT_EQ(tally.ended, started);
   EXPECT_LE(tally.handed_out, tally.accepted);
   EXPECT_EQ(poller.waiters(), 0U);

@@ -119,6 +119,7 @@ TEST(Status, EveryRefusalOfTheCoreHasItsReason) {
       {Reason::kBadPoll, "BAD_POLL"},           {Reason::kLimitDescriptors, "LIMIT_DESCRIPTORS"},
       {Reason::kLimitWaiters, "LIMIT_WAITERS"}, {Reason::kDraining, "DRAINING"},
       {Reason::kLimitDisk, "LIMIT_DISK"},       {Reason::kStoreFailed, "STORE_FAILED"},
+      {Reason::kForbidden, "FORBIDDEN"},
   };
   std::set<std::string> messages;
   for (const auto& [reason, expected] : reasons) {

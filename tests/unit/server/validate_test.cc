@@ -71,6 +71,21 @@ TEST(ValidateName, HasNoControlCharacters) {
   EXPECT_NO_FAULT(CheckName("a \xC2\xA0~", "name"));
 }
 
+TEST(ValidatePrefix, IsAsANameOrEmpty) {
+  EXPECT_NO_FAULT(CheckPrefix("", "prefix"));
+  EXPECT_NO_FAULT(CheckPrefix(std::string(512, 'a'), "prefix"));
+  EXPECT_FAULT(CheckPrefix(std::string(513, 'a'), "prefix"), "BAD_NAME", "prefix");
+  EXPECT_FAULT(CheckPrefix("a\n", "prefix"), "BAD_NAME", "prefix");
+}
+
+TEST(ValidateLabelValue, HasAtMost256BytesAndNoControlCharacters) {
+  EXPECT_TRUE(IsLabelValue(""));
+  EXPECT_TRUE(IsLabelValue(std::string(256, 'a')));
+  EXPECT_FALSE(IsLabelValue(std::string(257, 'a')));
+  EXPECT_FALSE(IsLabelValue("\x1b[31m"));
+  EXPECT_FALSE(IsLabelValue("a\xC2\x80"));
+}
+
 TEST(ValidateMode, UnsetIsReadAndUnknownIsRefused) {
   core::Mode mode = core::Mode::kWrite;
   EXPECT_NO_FAULT(ToMode(v1::MODE_UNSPECIFIED, "mode", &mode));
