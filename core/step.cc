@@ -20,7 +20,7 @@ Step::~Step() {
   Unlock();
   if (poller_.TooManyOutcomes()) poller_.DropOutcomes();
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
-  while (Effect* const effect = free_.Pop(UINT64_MAX)) effect->Done();
+  free_.LetGo(batch_);
 }
 
 bool Step::Widen(ShardSet more) {

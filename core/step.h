@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include "core/call.h"
@@ -25,8 +27,8 @@ namespace waitd::core {
 ///                before the latest of any of these shards.
 class Step {
  public:
-  explicit Step(Poller& poller, Instant received = kWhenCarriedOut)
-      : poller_(poller), received_(received) {}
+  explicit Step(Poller& poller, Instant received = kWhenCarriedOut, EffectBatch* batch = nullptr)
+      : poller_(poller), received_(received), batch_(batch) {}
   ~Step();
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
@@ -99,6 +101,13 @@ class Step {
   /// tells of is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
 
+  /// The same of a call that asked for `name`, which a refusal tells.
+  template <class C>
+  void Answer(Shard& shard, C& call, uint64_t number, std::string_view name) {
+    if (auto* const refusal = std::get_if<Refusal>(&call.result())) refusal->name = name;
+    Answer(shard, call, number);
+  }
+
   /// Releases that this step began and could not end in its hold.
   std::vector<Release*> unfinished;
 
@@ -108,6 +117,7 @@ class Step {
 
   Poller& poller_;
   const Instant received_;
+  EffectBatch* const batch_;
   Now now_{};
   ShardSet held_ = 0;
   size_t units_ = 0;  // of this hold

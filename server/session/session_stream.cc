@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace waitd::server {
 
 namespace {
@@ -86,6 +88,13 @@ void SessionStream::HasRead(bool ok) {
 
 // One message. An error ends the stream, and its session if it has one.
 std::optional<Error> SessionStream::Take() {
+  if (read_.Length() > Session::kMessageOverhead + context_.signals.bytes_max) {
+    return Error{
+        .reason = "BAD_SESSION",
+        .message = absl::StrCat("a message of a session has at most ", Session::kMessageOverhead,
+                                " bytes more than the largest signal"),
+        .field = {}};
+  }
   google::protobuf::Arena arena(MessageBlock());
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
   {

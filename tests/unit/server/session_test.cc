@@ -147,6 +147,110 @@ TEST_F(SessionTest, WhatIsReadyWhileAMessageIsWrittenLeavesTogether) {
   EXPECT_EQ(link_->written[2].sequence(), 2U);
 }
 
+// Another session of the same server.
+class TwoSessionsTest : public SessionTest {
+ protected:
+  TwoSessionsTest() {
+    v1::SessionHello hello;
+    hello.set_client("other");
+    other_ = std::make_shared<Session>(context_, 2, Visitor{}, hello, "other", seconds(30));
+    EXPECT_TRUE(other_->Attach(other_link_, false, 0, &none_));
+    EndOther();
+  }
+  ~TwoSessionsTest() override { other_->End(std::nullopt); }
+
+  void EndOther() {
+    other_link_->writing = false;
+    other_->Written(*other_link_, true);
+  }
+
+  std::shared_ptr<FakeLink> other_link_ = std::make_shared<FakeLink>();
+  std::shared_ptr<Session> other_;
+};
+
+TEST_F(TwoSessionsTest, WhatAMessageEndsInAnotherSessionLeavesTogether) {
+  v1::SessionRequest waits;
+  v1::SessionRequest readies;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    *waits.add_operations() = WaitFor(id, "n" + std::to_string(id)).operations(0);
+    *readies.add_operations() = ReadyFor(id, "n" + std::to_string(id)).operations(0);
+  }
+  google::protobuf::Arena arena;
+  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  EXPECT_EQ(other_link_->written.size(), 1U) << "the welcome";
+  EXPECT_FALSE(Send(readies).has_value());
+  ASSERT_EQ(other_link_->written.size(), 2U);
+  EXPECT_EQ(other_link_->written[1].results_size(), 8);
+  EndOther();
+  EXPECT_FALSE(other_link_->writing);
+}
+
+TEST_F(TwoSessionsTest, WhatOneRunOfTheTimersEndsLeavesTogether) {
+  v1::SessionRequest waits;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    v1::Operation& wait = *waits.add_operations();
+    wait = WaitFor(id, "n" + std::to_string(id)).operations(0);
+    wait.mutable_wait()->mutable_timeout()->set_seconds(1);
+  }
+  google::protobuf::Arena arena;
+  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  Pass(seconds(1));
+  {
+    core::EffectBatch batch;
+    poller_.RunTimers(&batch);
+    EXPECT_EQ(other_link_->written.size(), 1U) << "before the batch has ended";
+  }
+  ASSERT_EQ(other_link_->written.size(), 2U);
+  EXPECT_EQ(other_link_->written[1].results_size(), 8);
+}
+
+TEST_F(SessionTest, AMessageHasSoManyOperationsAndNotOneMore) {
+  v1::SessionRequest message;
+  for (int i = 1; i <= Session::kOperationsMax; ++i) {
+    v1::Operation& operation = *message.add_operations();
+    operation.set_id(static_cast<uint64_t>(i));
+    operation.set_cancel(1'000'000);
+  }
+  v1::Operation& one_more = *message.add_operations();
+  one_more = ReadyFor(1'000'000, "a").operations(0);
+  std::optional<Error> error = Send(message);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->reason, "BAD_SESSION");
+  EXPECT_EQ(link_->written.size(), 1U) << "none was carried out";
+  message.mutable_operations()->RemoveLast();
+  context_.unacked_max = 100'000;
+  EXPECT_EQ(Send(message), std::nullopt);
+}
+
+TEST_F(SessionTest, ResultsOfOneMessageCountAgainstTheLimitWhileTheyWait) {
+  v1::SessionRequest message;
+  for (uint64_t id = 1; id <= 4000; ++id) {
+    *message.add_operations() = ReadyFor(id, "a").operations(0);
+  }
+  const std::optional<Error> error = Send(message);
+  ASSERT_TRUE(error.has_value()) << "four results may be unacknowledged";
+  EXPECT_EQ(error->reason, "LIMIT_UNACKED");
+}
+
+TEST_F(SessionTest, WhatWasNeverWrittenCannotBeAcknowledged) {
+  context_.unacked_max = 1 << 20;
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  ASSERT_TRUE(link_->writing);
+  v1::SessionRequest many = ReadyFor(3, "a");
+  for (uint64_t id = 4; id < 4 + Outbox::kBatch; ++id) {
+    *many.add_operations() = ReadyFor(id, "b").operations(0);
+  }
+  EXPECT_FALSE(Send(many).has_value()) << "the READY of 1 is in a response that is not written";
+  v1::SessionRequest acknowledges;
+  acknowledges.set_acked_sequence(2);
+  const std::optional<Error> error = Send(acknowledges);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->reason, "BAD_SESSION");
+  session_->End(error);
+  EXPECT_TRUE(HasReady("a"));
+}
+
 TEST_F(SessionTest, AQuietStreamIsKeptAliveAndASilentOneIsBrokenOff) {
   Pass(seconds(29));
   EXPECT_EQ(link_->written.size(), 1U);
