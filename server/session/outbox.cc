@@ -35,16 +35,10 @@ void Outbox::Add(std::unique_ptr<SessionOperation> operation) {
 }
 
 void Outbox::Begin(const void* link, const v1::SessionResponse& message) {
-  Lose();
   link_ = link;
   next_ = responses_.empty() ? sequence_ + 1 : responses_.front().sequence;
   bytes_.unwritten += std::exchange(bytes_.written, 0);
   Say(message);
-}
-
-void Outbox::Lose() {
-  link_ = nullptr;
-  message_.reset();
 }
 
 void Outbox::Say(const v1::SessionResponse& message) {

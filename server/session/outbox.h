@@ -87,7 +87,7 @@ class Outbox {
   void Begin(const void* link, const v1::SessionResponse& message);
 
   /// The link is lost. Its write, if one is under way, still ends by Written.
-  void Lose();
+  void Lose() { link_ = nullptr; }
 
   /// This message, which has no number, is written before everything else.
   void Say(const v1::SessionResponse& message);

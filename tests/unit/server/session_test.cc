@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <bit>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -107,6 +108,14 @@ class SessionTest : public testing::Test {
     session_->Tick(clock_.now.mono);
   }
 
+  bool HasOpen(std::string_view name) {
+    struct Call final : core::GetCall {
+      void Done() override {}
+    } call;
+    poller_.Get({name}, call);
+    return std::holds_alternative<core::DescriptorInfo>(call.result());
+  }
+
   // Whether a READY stands on the name.
   bool HasReady(std::string_view name) {
     struct Call final : core::GetCall {
@@ -173,7 +182,11 @@ TEST_F(TwoSessionsTest, WhatAMessageEndsInAnotherSessionLeavesTogether) {
   v1::SessionRequest readies;
   for (uint64_t id = 1; id <= 8; ++id) {
     *waits.add_operations() = WaitFor(id, "n" + std::to_string(id)).operations(0);
-    *readies.add_operations() = ReadyFor(id, "n" + std::to_string(id)).operations(0);
+    *readies.add_operations() = ReadyFor(2 * id, "n" + std::to_string(id)).operations(0);
+    v1::Operation& poll = *readies.add_operations();  // which is carried out by itself
+    poll.set_id(2 * id + 1);
+    poll.mutable_poll()->add_targets()->set_name("n1");
+    poll.mutable_poll()->mutable_timeout();
   }
   google::protobuf::Arena arena;
   EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
@@ -230,6 +243,48 @@ TEST_F(SessionTest, ResultsOfOneMessageCountAgainstTheLimitWhileTheyWait) {
   const std::optional<Error> error = Send(message);
   ASSERT_TRUE(error.has_value()) << "four results may be unacknowledged";
   EXPECT_EQ(error->reason, "LIMIT_UNACKED");
+}
+
+TEST_F(SessionTest, WhatOneMessageAsksForIsAnsweredTogether) {
+  v1::SessionRequest message = ReadyFor(1, "a");
+  *message.add_operations() = ReadyFor(2, "").operations(0);  // refused before the core hears of it
+  message.add_operations()->set_id(3);                        // asks for nothing
+  EXPECT_FALSE(Send(message).has_value());
+  ASSERT_EQ(link_->written.size(), 2U);
+  EXPECT_EQ(link_->written[1].results_size(), 3);
+}
+
+TEST_F(SessionTest, AStreamEndsWithItsSessionWhenItsLastWriteHasEndedWell) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  session_->End(Error{.reason = "DRAINING", .message = "the test says so", .field = {}});
+  EXPECT_FALSE(link_->ended);
+  Drain();
+  EXPECT_TRUE(link_->ended);
+  ASSERT_TRUE(link_->error.has_value());
+  EXPECT_EQ(link_->error->reason, "DRAINING");
+  EXPECT_EQ(link_->written.size(), 2U) << "nothing more is written";
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(SessionTest, AFailedWriteIsTheEndOfItsStream) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  session_->Written(*link_, false);
+  EXPECT_FALSE(session_->connected());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  EXPECT_FALSE(HasOpen("b")) << "it is passed over";
+  link_ = std::make_shared<FakeLink>();
+  EXPECT_TRUE(session_->Attach(link_, true, 0, &none_));
+  Drain();
+  ASSERT_EQ(link_->written.size(), 2U);
+  EXPECT_EQ(link_->written[0].welcome().received_through(), 1U);
+  EXPECT_EQ(link_->written[1].sequence(), 1U);
+}
+
+TEST_F(SessionTest, AfterTheEndThereIsNothingToResume) {
+  session_->End(std::nullopt);
+  EXPECT_FALSE(session_->Attach(std::make_shared<FakeLink>(), true, 0, &none_));
+  EXPECT_FALSE(none_.has_value());
 }
 
 TEST_F(SessionTest, WhatWasNeverWrittenCannotBeAcknowledged) {
@@ -417,17 +472,25 @@ class HeldJournal final : public core::Journal {
  public:
   void Changed(core::ShardSet shards) override { changed_ |= shards; }
   // On a thread that holds no results back.
-  void Save(core::Poller& poller) {
+  void Save(core::Poller& poller) { SaveOf(poller, changed_); }
+
+  // Of one shard.
+  void SaveFirst(core::Poller& poller) { SaveOf(poller, changed_ & (~changed_ + 1)); }
+
+  core::ShardSet changed() const { return changed_; }
+
+ private:
+  void SaveOf(core::Poller& poller, core::ShardSet dirty) {
+    changed_ &= ~dirty;
     core::Changes changes;
     core::Poller::Cut cut;
-    while (poller.Collect(changed_, changes, cut)) {
+    while (poller.Collect(dirty, changes, cut)) {
     }
-    EXPECT_EQ(changed_, 0U);
+    EXPECT_EQ(dirty, 0U);
     while (poller.Saved(cut)) {
     }
   }
 
- private:
   core::ShardSet changed_ = 0;
 };
 
@@ -474,6 +537,19 @@ TEST_F(HeldSessionTest, OutlivesItsLastResultThoughAllOthersHaveLetItGo) {
   const std::weak_ptr<Session> gone = held_;
   held_.reset();
   ASSERT_FALSE(gone.expired()) << "the store has its operation";
+  journal_.Save(held_poller_);
+  EXPECT_TRUE(gone.expired());
+}
+
+TEST_F(HeldSessionTest, OutlivesEachResultButTheLast) {
+  SendHeld(ReadyFor(1, "a"));
+  SendHeld(ReadyFor(2, "b"));
+  ASSERT_GT(std::popcount(journal_.changed()), 1) << "two names of different shards";
+  held_->End(std::nullopt);
+  const std::weak_ptr<Session> gone = held_;
+  held_.reset();
+  journal_.SaveFirst(held_poller_);
+  EXPECT_FALSE(gone.expired()) << "the store has another operation of it";
   journal_.Save(held_poller_);
   EXPECT_TRUE(gone.expired());
 }
