@@ -207,23 +207,24 @@ void Poller::SetDeadline(Instant received, const SetDeadlineArgs& args, SetDeadl
 }
 void Poller::Ack(const AckArgs& args, AckCall& call) { RunOne(kWhenCarriedOut, args, call); }
 
-void Poller::Run(Instant received, std::span<const Operation> operations) {
+void Poller::Run(Instant received, std::span<const Operation> operations, EffectBatch* batch) {
   WAITD_CHECK(operations.size() <= kRunMax, "too many operations at once");
   while (!operations.empty()) {
     const auto poll = std::find_if(operations.begin(), operations.end(), [](const Operation& each) {
       return std::holds_alternative<Op<PollArgs, PollCall>>(each);
     });
     const auto before = static_cast<size_t>(poll - operations.begin());
-    RunByShard(received, operations.first(before));
+    RunByShard(received, operations.first(before), batch);
     if (poll == operations.end()) break;
     const auto& op = std::get<Op<PollArgs, PollCall>>(*poll);
-    Poll(received, *op.args, *op.call);
+    Poll(received, *op.args, *op.call, batch);
     operations = operations.subspan(before + 1);
   }
 }
 
 // Those of one shard in their order, and each shard once: a list of them for each, in one array.
-void Poller::RunByShard(Instant received, std::span<const Operation> operations) {
+void Poller::RunByShard(Instant received, std::span<const Operation> operations,
+                        EffectBatch* batch) {
   constexpr uint32_t kNone = UINT32_MAX;
   std::array<uint32_t, kShards> first;
   std::array<uint32_t, kShards> last;
@@ -244,7 +245,7 @@ void Poller::RunByShard(Instant received, std::span<const Operation> operations)
     }
     last[home] = i;
   }
-  Step step(*this, received);
+  Step step(*this, received, batch);
   for (; touched != 0; touched &= touched - 1) {
     Shard& home = shard(First(touched));
     const ShardSet set = SetOf(home.index());
@@ -315,7 +316,7 @@ void Poller::Once(Step& step, Shard& home, const Args& args, C& call) {
       return;
     }
   }
-  step.Answer(home, call, number);
+  step.Answer(home, call, number, args.name);
 }
 
 // True: the call is answered by what is known of its id, or will be.
@@ -338,7 +339,7 @@ bool Poller::RecallRequest(Step& step, Shard& home, const Args& args, uint64_t c
     }
     call.result() = std::get<typename C::Answer>(known->answer->value);
   }
-  step.Answer(home, call, Step::NumberFor(home, nullptr));
+  step.Answer(home, call, Step::NumberFor(home, nullptr), args.name);
   return true;
 }
 

@@ -37,6 +37,7 @@ inline constexpr Instant kWhenCarriedOut = Instant::min();
 /// Lifetime: a call passed in stays valid until its Done, which may run before the operation
 ///           returns and on another thread. A poller is destroyed when no operation is under way;
 ///           calls still parked are forgotten, so end them with EndWaits first.
+/// Batches:  what takes an EffectBatch lets calls that end go in it; null: each step is one.
 /// Errors:   answered as a Refusal; a refused operation has no effect. The caller checks the form
 ///           of names and labels, which the core never looks into.
 /// Source:   the Go runtime's netpoll.go, its functions one by one; see ARCHITECTURE.md.
@@ -64,19 +65,20 @@ class Poller {
   void Wait(Instant received, const WaitArgs& args, WaitCall& call);
   void Ready(Instant received, const ReadyArgs& args, ReadyCall& call);
   void SetDeadline(Instant received, const SetDeadlineArgs& args, SetDeadlineCall& call);
-  void Poll(Instant received, const PollArgs& args, PollCall& call);
+  void Poll(Instant received, const PollArgs& args, PollCall& call, EffectBatch* batch = nullptr);
   void Ack(const AckArgs& args, AckCall& call);
 
   /// Up to kRunMax operations at once: each shard's lock is taken once for all between two polls,
   /// if they are short. Those on one name take effect in their order.
-  void Run(Instant received, std::span<const Operation> operations);
+  void Run(Instant received, std::span<const Operation> operations, EffectBatch* batch = nullptr);
 
   void Get(const GetArgs& args, GetCall& call);
   void List(const ListArgs& args, ListCall& call);
 
   /// Ends a parked call with kCancelled, or refused, unless it has its outcome. The call's Wait or
   /// Poll has returned; its Done may have run, but the object is still there.
-  void Cancel(Parkable& call, std::optional<Reason> refused = std::nullopt);
+  void Cancel(Parkable& call, EffectBatch* batch = nullptr,
+              std::optional<Reason> refused = std::nullopt);
 
   /// The same for a call whose client has gone: with an id its wait goes on for linger, so that a
   /// later call with that id adopts it. As Cancel.
@@ -90,7 +92,7 @@ class Poller {
   /// Carries out what is due, a bounded part of it, in the order of the instants of each shard, and
   /// the work that operations have left. Returns when it must be called again: at once, if that is
   /// not in the future.
-  Instant RunTimers();
+  Instant RunTimers(EffectBatch* batch = nullptr);
 
   /// From now on every Wait and Poll is refused with kDraining; those that are parked stay.
   void RefuseWaits();
@@ -104,11 +106,11 @@ class Poller {
 
   /// All that was collected in this cut is safe: lets go of what waited for it, a bounded part.
   /// True: call it again.
-  [[nodiscard]] bool Saved(Cut& cut);
+  [[nodiscard]] bool Saved(Cut& cut, EffectBatch* batch = nullptr);
 
   /// Nothing more can be saved, and what was collected last may be or may not: whatever waits, and
   /// each operation from now on, is refused with kStoreFailed. The server ends.
-  void FailStore();
+  void FailStore(EffectBatch* batch = nullptr);
 
   /// While there is no room: operations that would need some are refused with kLimitDisk.
   void SetFull(bool full);
@@ -138,11 +140,11 @@ class Poller {
     // MO[room]: acquire; pairs with FailStore.
     return room_.load(std::memory_order_acquire) == Room::kFailed;
   }
-  bool EndWaits(Reason reason);
+  bool EndWaits(Reason reason, EffectBatch* batch = nullptr);
   // Operations (poller.cc, poller_wait.cc, poller_poll.cc).
   template <class Args, class C>
   void RunOne(Instant received, const Args& args, C& call);
-  void RunByShard(Instant received, std::span<const Operation> operations);
+  void RunByShard(Instant received, std::span<const Operation> operations, EffectBatch* batch);
   template <class Args, class C>
   void Once(Step& step, Shard& home, const Args& args, C& call);
   template <class Args, class C>
@@ -175,7 +177,7 @@ class Poller {
                         const Budget::Verdict& full, Account* account, Refusal& refusal);
   template <class C>
   void Parked(Shard& home, Waiter& waiter, C& call);
-  void Withdraw(Parkable& call, bool may_linger, std::optional<Reason> refused = std::nullopt);
+  void Withdraw(Parkable& call, bool may_linger, EffectBatch* batch, std::optional<Reason> refused);
   bool StillWaits(Step& step, Waiter& waiter);
   static void End(Step& step, Waiter& waiter, std::optional<Reason> refused = std::nullopt);
   template <class W>
@@ -195,11 +197,11 @@ class Poller {
               Refusal& refusal) const;
   template <class W, class C>
   bool RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
-                     const Retry& retry, C& call);
+                     const Retry& retry, std::string_view name, C& call);
   template <class W, class C>
   void Adopt(Step& step, Shard& home, IdRecord& record, W& waiter, C& call);
   template <class C>
-  void Repeat(Step& step, Shard& home, IdRecord& record, C& call);
+  void Repeat(Step& step, Shard& home, IdRecord& record, std::string_view name, C& call);
   uint64_t Remember(Step& step, Shard& home, IdRecord& record, std::shared_ptr<Remembered> answer);
   template <class R>
   uint64_t RememberEnd(Step& step, Shard& home, Waiter& waiter, bool heard, Result<R>& result,
@@ -224,14 +226,13 @@ class Poller {
   bool GiveBack(Step& step, const std::vector<WaitResult>& signals);
   template <class R>
   void UnwrittenSignals(const Parkable& call, Nanos linger, const Result<R>& result);
-  // Timers.
-  void Fire(Shard& shard, const FiredTimer& fired);
+  void Fire(Shard& shard, const FiredTimer& fired, EffectBatch* batch);
   void FireIdle(Step& step, Shard& shard, DescTimer& timer, uint32_t sequence);
   void FireWait(Step& step, Shard& shard, SingleWaiter& waiter, uint32_t sequence);
   void FireRetention(Step& step, Shard& home);
   void FireAbsent(Step& step, Absent& absent, uint32_t sequence);
   void FireDelivery(Step& step, Delivery& delivery, uint32_t sequence);
-  void RunWork(Shard& home);
+  void RunWork(Shard& home, EffectBatch* batch);
   DescriptorInfo Describe(const Now& now, const PollDesc& desc, bool with_waiters) const;
   const Options options_;
   const Clock& clock_;

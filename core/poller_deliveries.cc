@@ -224,7 +224,7 @@ void Poller::Once(Step& step, Shard& home, const AckArgs& args, AckCall& call) {
   } else {
     call.result() = Refusal{.reason = Reason::kStaleDelivery};
   }
-  step.Answer(home, call, Step::NumberFor(home, nullptr));
+  step.Answer(home, call, Step::NumberFor(home, nullptr), args.name);
 }
 
 }  // namespace waitd::core

@@ -57,7 +57,7 @@ bool Poller::Recall(const Step& step, Shard& home, const IdRecord* known, bool s
 // locks of all its targets. Whenever locks may have been let go, it is looked up anew.
 template <class W, class C>
 bool Poller::RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t content,
-                           const Retry& retry, C& call) {
+                           const Retry& retry, std::string_view name, C& call) {
   for (;;) {
     home.mutex().AssertHeld();
     IdRecord* const known = home.ids.Find(key);
@@ -65,7 +65,7 @@ bool Poller::RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t c
     Refusal refusal;
     if (!Recall(step, home, known, same, retry, refusal)) {
       call.result() = std::move(refusal);
-      step.Answer(home, call, Step::NumberFor(home, nullptr));
+      step.Answer(home, call, Step::NumberFor(home, nullptr), name);
       return true;
     }
     if (known == nullptr) return false;
@@ -80,15 +80,15 @@ bool Poller::RecallParking(Step& step, Shard& home, const IdKey& key, uint64_t c
     for (const WaitResult& each : signals) shards |= SetOf(each.desc->shard());
     if (!step.Widen(shards)) continue;
     if (known->answer->acks && ExpireOverdue(step, signals)) continue;
-    Repeat(step, home, *known, call);
+    Repeat(step, home, *known, name, call);
     return true;
   }
 }
 
 template bool Poller::RecallParking<SingleWaiter>(Step&, Shard&, const IdKey&, uint64_t,
-                                                  const Retry&, WaitCall&);
+                                                  const Retry&, std::string_view, WaitCall&);
 template bool Poller::RecallParking<PollWaiter>(Step&, Shard&, const IdKey&, uint64_t, const Retry&,
-                                                PollCall&);
+                                                std::string_view, PollCall&);
 
 // The waiter, its place and its instant stay; only who is told of the end changes.
 template <class W, class C>
@@ -110,7 +110,7 @@ void Poller::EndAbsent(Shard& home, IdRecord& record) {
 
 // The same answer again, unless another wait gets one of its signals. Under the locks of these.
 template <class C>
-void Poller::Repeat(Step& step, Shard& home, IdRecord& record, C& call) {
+void Poller::Repeat(Step& step, Shard& home, IdRecord& record, std::string_view name, C& call) {
   home.mutex().AssertHeld();
   using R = typename C::Answer;
   Remembered& answer = *record.answer;
@@ -123,7 +123,7 @@ void Poller::Repeat(Step& step, Shard& home, IdRecord& record, C& call) {
     call.shard_ = static_cast<uint8_t>(home.index());
     if (answer.kept) Unkeep(step, home, answer);
   }
-  step.Answer(home, call, Step::NumberFor(home, nullptr));
+  step.Answer(home, call, Step::NumberFor(home, nullptr), name);
 }
 
 // The record's call has this answer. Returns the number that it waits for.

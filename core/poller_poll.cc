@@ -152,8 +152,8 @@ void Poller::OpenTargets(Step& step, const PollArgs& args, PollWaiter& poll, Acc
   }
 }
 
-void Poller::Poll(Instant received, const PollArgs& args, PollCall& call) {
-  Step step(*this, received);
+void Poller::Poll(Instant received, const PollArgs& args, PollCall& call, EffectBatch* batch) {
+  Step step(*this, received, batch);
   DoPoll(step, args, call);
 }
 
@@ -193,7 +193,9 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   const bool has_id = well_formed && !args.retry.id.empty();
   const IdKey key = has_id ? KeyOf(IdUse::kWait, args.targets.front().name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallParking<PollWaiter>(step, home, key, content, args.retry, call)) return;
+  if (has_id && RecallParking<PollWaiter>(step, home, key, content, args.retry,
+                                          args.targets.front().name, call))
+    return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   PollWaiter& poll = home.polls.Get();
   Bound(step, args.timeout, args.retry.sent_ago, poll);
@@ -237,7 +239,9 @@ void Poller::DoPoll(Step& step, const PollArgs& args, PollCall& call) {
   if (begins) number = std::max(number, step.Link(poll, home));
   poll.Recycle();
   home.polls.Put(poll);
-  step.Answer(home, call, number);
+  const auto* const refused = std::get_if<Refusal>(&call.result());
+  const size_t at = refused == nullptr ? 0 : refused->target;
+  step.Answer(home, call, number, at < args.targets.size() ? args.targets[at].name : "");
 }
 
 void Poller::MakeTargets(const PollArgs& args, PollWaiter& poll) {

@@ -57,7 +57,7 @@ bool Poller::Collect(ShardSet& dirty, Changes& to, Cut& cut) {
   return true;
 }
 
-bool Poller::Saved(Cut& cut) {
+bool Poller::Saved(Cut& cut, EffectBatch* batch) {
   if (cut.shards_ == 0) return false;
   Shard& each = shard(First(cut.shards_));
   EffectList free;
@@ -72,25 +72,27 @@ bool Poller::Saved(Cut& cut) {
     }
     if (count < options_.units_max) cut.shards_ &= ~SetOf(each.index());
   }
-  while (Effect* const effect = free.Pop(0)) effect->Done();
+  free.LetGo(batch);
   return cut.shards_ != 0;
 }
 
-void Poller::FailStore() {
+void Poller::FailStore(EffectBatch* batch) {
   // MO[room]: release; pairs with Refuses and with Step::Answer.
   room_.store(Room::kFailed, std::memory_order_release);
-  while (EndWaits(Reason::kStoreFailed)) {
+  while (EndWaits(Reason::kStoreFailed, batch)) {
   }
   for (const auto& each : shards_) {
     EffectList failed;
+    EffectList told;
     {
       const MutexLock lock(each->mutex());
       while (Effect* const effect = each->line.Pop(UINT64_MAX)) failed.Push(*effect, 0);
     }
     while (Effect* const effect = failed.Pop(0)) {
       effect->Fail(Reason::kStoreFailed);
-      effect->Done();
+      told.Push(*effect, 0);
     }
+    told.LetGo(batch);
   }
 }
 

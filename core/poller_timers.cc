@@ -12,7 +12,7 @@ namespace waitd::core {
 
 // Timers are taken from the wheel under the lock, and each is handled under a hold of its own, so
 // that other operations get in between; what they change there makes a timer stale.
-Instant Poller::RunTimers() {
+Instant Poller::RunTimers(EffectBatch* batch) {
   std::array<FiredTimer, 64> fired;
   Instant next = kNever;
   for (const auto& each : shards_) {
@@ -22,8 +22,8 @@ Instant Poller::RunTimers() {
       each->latest = std::max(each->latest, clock_.Read().mono);
       count = each->env.timers.PopDue(each->latest, fired);
     }
-    for (size_t i = 0; i < count; ++i) Fire(*each, fired[i]);
-    RunWork(*each);
+    for (size_t i = 0; i < count; ++i) Fire(*each, fired[i], batch);
+    RunWork(*each, batch);
     const MutexLock lock(each->mutex());
     each->announced = each->Soonest();
     next = std::min(next, each->announced);
@@ -31,8 +31,8 @@ Instant Poller::RunTimers() {
   return next;
 }
 
-void Poller::Fire(Shard& home, const FiredTimer& fired) {
-  Step step(*this);
+void Poller::Fire(Shard& home, const FiredTimer& fired, EffectBatch* batch) {
+  Step step(*this, kWhenCarriedOut, batch);
   step.Lock(SetOf(home.index()));
   home.mutex().AssertHeld();
   switch (fired.use) {
@@ -74,9 +74,9 @@ void Poller::Fire(Shard& home, const FiredTimer& fired) {
 }
 
 // A piece of the work of this shard.
-void Poller::RunWork(Shard& home) {
+void Poller::RunWork(Shard& home, EffectBatch* batch) {
   const ShardSet set = SetOf(home.index());
-  Step step(*this);
+  Step step(*this, kWhenCarriedOut, batch);
   step.Lock(set);
   home.mutex().AssertHeld();
   for (;;) {

@@ -109,7 +109,8 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   const bool has_id = !args.retry.id.empty();
   const IdKey key = has_id ? KeyOf(IdUse::kWait, args.name, args.retry) : IdKey();
   const uint64_t content = has_id ? ContentOf(args) : 0;
-  if (has_id && RecallParking<SingleWaiter>(step, home, key, content, args.retry, call)) return;
+  if (has_id && RecallParking<SingleWaiter>(step, home, key, content, args.retry, args.name, call))
+    return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
   SingleWaiter& waiter = home.waits.Get();
   Bound(step, args.timeout, args.retry.sent_ago, waiter);
@@ -164,19 +165,20 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   }
   waiter.Recycle();
   home.waits.Put(waiter);
-  step.Answer(home, call, number);
+  step.Answer(home, call, number, args.name);
 }
 
-void Poller::Cancel(Parkable& call, std::optional<Reason> refused) {
-  Withdraw(call, false, refused);
+void Poller::Cancel(Parkable& call, EffectBatch* batch, std::optional<Reason> refused) {
+  Withdraw(call, false, batch, refused);
 }
-void Poller::Abandon(Parkable& call) { Withdraw(call, true); }
+void Poller::Abandon(Parkable& call) { Withdraw(call, true, nullptr, std::nullopt); }
 
 // Ends a parked call, or leaves its wait behind when it has an id and `may_linger`.
-void Poller::Withdraw(Parkable& call, bool may_linger, std::optional<Reason> refused) {
+void Poller::Withdraw(Parkable& call, bool may_linger, EffectBatch* batch,
+                      std::optional<Reason> refused) {
   Waiter* const waiter = call.waiter_;
   if (waiter == nullptr) return;  // it never parked
-  Step step(*this);
+  Step step(*this, kWhenCarriedOut, batch);
   Shard& home = shard(call.shard_);
   step.Lock(SetOf(home.index()));
   home.mutex().AssertHeld();
@@ -236,9 +238,9 @@ void Poller::RefuseWaits() {
   draining_.store(true, std::memory_order_release);
 }
 
-bool Poller::EndWaits(Reason reason) {
+bool Poller::EndWaits(Reason reason, EffectBatch* batch) {
   for (size_t i = 0; i < kShards; ++i) {
-    Step step(*this);
+    Step step(*this, kWhenCarriedOut, batch);
     step.Lock(SetOf(i));
     Shard& home = shard(i);
     home.mutex().AssertHeld();

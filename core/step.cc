@@ -23,7 +23,7 @@ Step::~Step() {
     if (poller_.budget_.Over(Held::kOutcomes, nullptr).over) poller_.DropOutcomes(nullptr);
   }
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
-  while (Effect* const effect = free_.Pop(UINT64_MAX)) effect->Done();
+  free_.LetGo(batch_);
 }
 
 bool Step::Widen(ShardSet more) {

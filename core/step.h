@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/call.h"
@@ -26,8 +28,8 @@ namespace waitd::core {
 ///                before the latest of any of these shards.
 class Step {
  public:
-  explicit Step(Poller& poller, Instant received = kWhenCarriedOut)
-      : poller_(poller), received_(received) {}
+  explicit Step(Poller& poller, Instant received = kWhenCarriedOut, EffectBatch* batch = nullptr)
+      : poller_(poller), received_(received), batch_(batch) {}
   ~Step();
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
@@ -100,6 +102,13 @@ class Step {
   /// tells of is unsaved.
   void Answer(Shard& shard, Effect& effect, uint64_t number);
 
+  /// The same of a call that asked for `name`, which a refusal tells.
+  template <class C>
+  void Answer(Shard& shard, C& call, uint64_t number, std::string_view name) {
+    if (auto* const refusal = std::get_if<Refusal>(&call.result())) refusal->name = name;
+    Answer(shard, call, number);
+  }
+
   /// There are too many outcomes: at the end of the step the oldest go, of the account, or of all.
   void DropOutcomes(AccountRef of) {
     drops_ = true;
@@ -115,6 +124,7 @@ class Step {
 
   Poller& poller_;
   const Instant received_;
+  EffectBatch* const batch_;
   Now now_{};
   ShardSet held_ = 0;
   size_t units_ = 0;  // of this hold

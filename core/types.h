@@ -104,6 +104,7 @@ struct Refusal {
   std::string waiter = {};       ///< of kDoubleWait: who waits
   WallTime waiting_since = {};   ///< of kDoubleWait: since when
   bool waiter_connected = true;  ///< of kDoubleWait: whether it is there, or lingers
+  std::string name = {};         ///< of the name that was asked for, if the refusal is about it
 };
 
 /// What an operation answers: T, or why not.

@@ -32,8 +32,8 @@ std::string AddressOf(std::string_view peer, std::string_view forwarded) {
     return forwarded.empty() ? "unix" : NetworkOf(std::string(forwarded));
   }
   // ipv4:192.0.2.1:12345, or ipv6:%5B2001:db8::1%5D:12345
-  const std::string plain =
-      absl::StrReplaceAll(absl::string_view(peer.data(), peer.size()), {{"%5B", "["}, {"%5D", "]"}});
+  const std::string plain = absl::StrReplaceAll(absl::string_view(peer.data(), peer.size()),
+                                                {{"%5B", "["}, {"%5D", "]"}});
   std::string host = plain.substr(0, plain.rfind(':'));
   host = host.substr(host.find(':') + 1);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);

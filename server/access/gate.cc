@@ -88,7 +88,7 @@ Fault Visitor::Check(Right right, std::string_view name) const {
   if (May(right, name)) return std::nullopt;
   LogDenied(identity, right, name);
   if (rules->Reaches(identity, name)) return Forbidden(*this, right, name);
-  return ToError(core::Refusal{.reason = core::Reason::kNoDescriptor}, name);
+  return ToError(core::Refusal{.reason = core::Reason::kNoDescriptor, .name = std::string(name)});
 }
 
 Fault Visitor::CheckOpenly(Right right, std::string_view name) const {

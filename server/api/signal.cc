@@ -51,17 +51,8 @@ Fault ToPayload(const v1::Signal* signal, std::string_view sender, const SignalL
   }
   const core::Amount amount = PayloadAmount(bytes.size());
   const auto verdict = limits.budget.Take(core::Held::kPayloads, account.get(), amount);
-  if (verdict.over) {
-    return Error{.reason = "LIMIT_MEMORY",
-                 .message = absl::StrCat("the signals that are held take the ", verdict.limit,
-                                         verdict.own ? " bytes that one caller's" : " bytes that they",
-                                         " may; try again when some were taken or forgotten, or "
-                                         "raise --max-memory, and --max-held-bytes if it is set"),
-                 .field = {},
-                 .metadata = {{"limit", absl::StrCat(verdict.limit)}}};
-  }
-  *to = MakePayload(std::move(bytes),
-                    {limits.budget, core::Held::kPayloads, account, amount});
+  if (verdict.over) return OverMemory("signals that are held", verdict);
+  *to = MakePayload(std::move(bytes), {limits.budget, core::Held::kPayloads, account, amount});
   return std::nullopt;
 }
 

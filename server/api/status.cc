@@ -200,9 +200,18 @@ void Write(const Error& error, v1::OperationError& to) {
   to.mutable_retry_delay()->set_nanos(row.retry_ms % 1000 * 1'000'000);
 }
 
-Error ToError(const core::Refusal& refusal, std::string_view name) {
+Error OverMemory(std::string_view what, const core::Budget::Verdict& verdict) {
+  return {.reason = "LIMIT_MEMORY",
+          .message = absl::StrCat(std::string(what), " take the ", verdict.limit,
+                                  verdict.own ? " bytes that one caller's" : " bytes that they",
+                                  " may; try again later, or raise --max-memory"),
+          .field = {},
+          .metadata = {{"limit", absl::StrCat(verdict.limit)}}};
+}
+
+Error ToError(const core::Refusal& refusal) {
   using core::Reason;
-  const std::string quoted = absl::StrCat("'", absl::string_view(name.data(), name.size()), "'");
+  const std::string quoted = absl::StrCat("'", refusal.name, "'");
   const std::map<std::string, std::string> open = {
       {"generation", absl::StrCat(refusal.generation)}};
   switch (refusal.reason) {

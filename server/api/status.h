@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/budget.h"
 #include "core/types.h"
 #include "waitd/v1/waitd.pb.h"
 
@@ -32,8 +33,11 @@ grpc::Status ToStatus(const Error& error);
 /// The same as a session says it.
 void Write(const Error& error, v1::OperationError& to);
 
-/// The error of a refusal of the core. `name` is the descriptor's.
-Error ToError(const core::Refusal& refusal, std::string_view name);
+/// The error of a refusal of the core.
+Error ToError(const core::Refusal& refusal);
+
+/// There is no memory for what a call asks for.
+Error OverMemory(std::string_view what, const core::Budget::Verdict& verdict);
 
 /// Every reason that there is, for the metric that counts them.
 std::span<const std::string_view> Reasons();

@@ -16,8 +16,7 @@ namespace waitd::server {
 /// Threads: everything by anyone. Lifetime: the poller outlives it.
 class CoreMetrics final : public prometheus::Collectable {
  public:
-  CoreMetrics(core::Poller& poller, const Options& options)
-      : poller_(poller), options_(options) {}
+  CoreMetrics(core::Poller& poller, const Options& options) : poller_(poller), options_(options) {}
 
   /// From now on waitd_draining is 1.
   void SetDraining() { draining_.store(true, std::memory_order_relaxed); }

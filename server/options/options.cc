@@ -43,9 +43,10 @@ ABSL_FLAG(bool, insecure, false, "let other machines in without TLS, or without 
 ABSL_FLAG(bool, reflection, true, "tell clients such as grpcurl what the service looks like");
 ABSL_FLAG(std::string, log_level, "info", "debug, info, warning or error");
 ABSL_FLAG(std::string, log_format, "text", "text or json, one line each on stderr");
-ABSL_FLAG(uint64_t, max_memory, 0,
-          "how many bytes waitd may take; each kind of thing that clients make it hold has its share "
-          "[3/4 of the machine's, or of the control group's]");
+ABSL_FLAG(
+    uint64_t, max_memory, 0,
+    "how many bytes waitd may take; each kind of thing that clients make it hold has its share "
+    "[3/4 of the machine's, or of the control group's]");
 ABSL_FLAG(uint64_t, max_descriptors, 0,
           "how many descriptors may be open at once [as many as memory allows]");
 ABSL_FLAG(uint64_t, max_waiters, 0,
@@ -61,9 +62,10 @@ ABSL_FLAG(absl::Duration, linger, absl::Seconds(30),
           "for how long a wait with an id outlives its broken call, and a session its stream");
 ABSL_FLAG(absl::Duration, retention, absl::Minutes(10),
           "for how long the outcome of a call with an id is remembered; inf: for ever");
-ABSL_FLAG(uint64_t, max_outcomes, 0,
-          "how many outcomes are remembered at most; a large one counts once for each KiB begun [as "
-          "many as memory allows]");
+ABSL_FLAG(
+    uint64_t, max_outcomes, 0,
+    "how many outcomes are remembered at most; a large one counts once for each KiB begun [as "
+    "many as memory allows]");
 ABSL_FLAG(
     uint64_t, max_deliveries, 0,
     "how many signals may wait for their Ack, for a repeated call or, after they came back, for "
@@ -71,9 +73,10 @@ ABSL_FLAG(
 ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
-ABSL_FLAG(uint64_t, max_sessions, 0,
-          "how many sessions there may be at once; a stream that has said no hello counts as one [as "
-          "many as memory allows]");
+ABSL_FLAG(
+    uint64_t, max_sessions, 0,
+    "how many sessions there may be at once; a stream that has said no hello counts as one [as "
+    "many as memory allows]");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
     uint64_t, max_unacked, 1 << 18,

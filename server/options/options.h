@@ -55,10 +55,10 @@ struct Options {
   std::string token_file;
   std::string acl_file;
   bool reflection = true;
-  uint64_t max_rate = 0;  ///< operations a second for each identity; 0: any number
-  uint64_t max_held_bytes = 0;                  ///< of all payloads; 0: as memory allows
-  uint64_t max_grpc_bytes = 0;                  ///< of gRPC's buffers; 0: any number
-  absl::Duration max_connection_age;            ///< zero: for ever
+  uint64_t max_rate = 0;              ///< operations a second for each identity; 0: any number
+  uint64_t max_held_bytes = 0;        ///< of all payloads; 0: as memory allows
+  uint64_t max_grpc_bytes = 0;        ///< of gRPC's buffers; 0: any number
+  absl::Duration max_connection_age;  ///< zero: for ever
   absl::Duration max_connection_age_grace;
   absl::Duration max_connection_idle;  ///< zero: for ever
   bool check_store = false;            ///< only look whether the data directory is good

@@ -34,7 +34,6 @@
 #include "server/rpc/admin_service.h"
 #include "server/rpc/rpc.h"
 #include "server/rpc/rpc_metrics.h"
-#include "server/session/flush_scope.h"
 #include "server/session/session_stream.h"
 #include "server/session/sessions.h"
 #include "server/store/committer.h"
@@ -49,7 +48,6 @@ constexpr int kStreamsMax = 200'000;                       // parked calls on on
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
 // For what is not asynchronous: a stream of reflection holds a thread for as long as it is open.
 constexpr int kSyncThreadsMax = 32;
-constexpr int kMessageOverhead = 4 << 20;  // what a message may hold besides a signal
 constexpr const char* kHealthNames[] = {"", "waitd.v1.WaitService", "waitd.v1.AdminService",
                                         "waitd-liveness", "waitd-readiness"};
 
@@ -113,7 +111,9 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   grpc::ResourceQuota quota("waitd");
   if (options.max_grpc_bytes > 0) quota.Resize(options.max_grpc_bytes);
   builder.SetResourceQuota(quota.SetMaxThreads(kSyncThreadsMax));
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_payload_bytes) + kMessageOverhead);
+  // Twice what a message may have, so that most that are too large are told so by waitd itself.
+  builder.SetMaxReceiveMessageSize(
+      static_cast<int>(options.max_payload_bytes + 2 * kMessageOverhead));
   // The methods that are not asynchronous are few: reflection, and what an operator asks for. One
   // that takes long is no poller meanwhile, so that the next call is taken by another thread.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
@@ -220,28 +220,34 @@ struct Server::Parts {
         poller(PollerOptions(given, memory), clock, given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
         gate(given.auth, given.max_rate, poller.budget()),
-        sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given), given.max_sessions,
+        sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given),
                  NanosOf(given.linger)),
         core_metrics(poller, given),
         store_metrics(committer, given),
-        context{
-            poller, clock, rpc_metrics, gate, SignalLimitsOf(given, poller), NanosOf(given.max_ack_timeout),
-            failed},
+        context{poller,
+                clock,
+                rpc_metrics,
+                gate,
+                SignalLimitsOf(given, poller),
+                NanosOf(given.max_ack_timeout),
+                failed},
         admin({&core_metrics, &store_metrics, &rpc_metrics, &process_metrics},
               [this] {
                 return !draining.load(std::memory_order_relaxed) &&
                        !failed.load(std::memory_order_relaxed);
               }),
-        admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {}
+        admin_service(context, {given.backup_dir, given.min_free_disk_bytes}, failed) {
+    for (size_t i = 0; i < core::kHeldKinds; ++i) {
+      poller.budget().SetLimit(static_cast<core::Held>(i), plan.limits[i]);
+    }
+  }
 
   // The rules have changed: what is parked by a right that was taken away ends. First each session
   // goes by the new rules, so that the search finds what came by the former ones.
   void EndForbidden(const Rules& former, const Rules& now) {
     sessions.Recheck();
     LostRights lost(former, now);
-    for (bool more = true; more;) {
-      const FlushScope together;
-      more = lost.EndSome(poller);
+    while (lost.EndSome(poller)) {
     }
     lost.Log();
   }

@@ -6,8 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include "server/session/flush_scope.h"
-
 namespace waitd::server {
 
 void TimerThread::Start(core::Poller& poller) {
@@ -49,8 +47,8 @@ void TimerThread::Run(core::Poller& poller) {
     lock.unlock();
     core::Instant again;
     {
-      const FlushScope scope;
-      again = poller.RunTimers();
+      core::EffectBatch batch;
+      again = poller.RunTimers(&batch);
     }
     lock.lock();
     next_ = std::min(next_, again);

@@ -146,7 +146,7 @@ Fault AdminService::CheckState() const {
   }
   const absl::StatusOr<uint64_t> free = store_->FreeBytes();
   if (free.ok() && *free < options_.free_bytes_min) {
-    return ToError(core::Refusal{.reason = core::Reason::kLimitDisk}, {});
+    return ToError(core::Refusal{.reason = core::Reason::kLimitDisk});
   }
   return std::nullopt;
 }

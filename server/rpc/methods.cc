@@ -140,9 +140,9 @@ Fault ReadyMethod::Parse(const Caller& caller, const Request& request, Parsed<Ar
   to.args.generation = request.generation();
   if (Fault fault = ToMode(request.mode(), "mode", &to.args.mode)) return fault;
   if (Fault fault = ToReadyCondition(request.condition(), &to.args.condition)) return fault;
-  if (Fault fault = ToPayload(request.has_signal() ? &request.signal() : nullptr,
-                              caller.visitor.identity, caller.signals, caller.visitor.account,
-                              &to.args.signal)) {
+  if (Fault fault =
+          ToPayload(request.has_signal() ? &request.signal() : nullptr, caller.visitor.identity,
+                    caller.signals, caller.visitor.account, &to.args.signal)) {
     return fault;
   }
   return ToOpenIfMissing(caller, request, &to);
@@ -218,12 +218,6 @@ Fault PollMethod::Parse(const Caller& caller, const Request& request, Parsed<Arg
 void PollMethod::Answer(const core::Now& /*now*/, const core::PollResult& result,
                         Response& response) {
   Write(result, response);
-}
-
-std::string_view PollMethod::NameOf(const Request& request, const core::Refusal& refusal) {
-  const auto at = static_cast<int>(refusal.target);
-  return at < request.targets_size() ? std::string_view(request.targets(at).name())
-                                     : std::string_view();
 }
 
 std::string PollMethod::FieldOf(const core::Refusal& refusal) {

@@ -34,8 +34,8 @@ struct Parsed {
 };
 
 /// What all methods are made of: Parse checks the request and says what is wrong with it, or what
-/// it means; Start hands that to the core; Answer writes the core's result. NameOf and FieldOf tell
-/// what a refusal is about.
+/// it means; Start hands that to the core; Answer writes the core's result. FieldOf tells what a
+/// refusal is about.
 template <class Req, class Resp, class Call, class Arguments, Method kNumber>
 struct MethodBase {
   using Request = Req;
@@ -46,9 +46,6 @@ struct MethodBase {
   static constexpr bool kGivesBack = false;  ///< it only lets go of what is held: no limit stops it
   /// How many operations of --max-rate it is.
   static uint64_t Work(const Request& /*request*/) { return 1; }
-  static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
-    return request.name();
-  }
   static std::string FieldOf(const core::Refusal& refusal) {
     if (refusal.reason == core::Reason::kBadOptions) return "ack_timeout";
     if (refusal.reason != core::Reason::kIdReused) return {};
@@ -145,7 +142,6 @@ struct PollMethod
     });
   }
   static void Answer(const core::Now& now, const core::PollResult& result, Response& response);
-  static std::string_view NameOf(const Request& request, const core::Refusal& refusal);
   static std::string FieldOf(const core::Refusal& refusal);
   static Response* ResultIn(v1::OperationResult& to) { return to.mutable_poll(); }
 };
@@ -181,9 +177,6 @@ struct ListMethod : MethodBase<v1::ListPollDescriptorsRequest, v1::ListPollDescr
   }
   static void Answer(const core::Now& now, const Request& request, const core::ListResult& result,
                      Response& response);
-  static std::string_view NameOf(const Request& request, const core::Refusal& /*refusal*/) {
-    return request.prefix();
-  }
 };
 
 }  // namespace waitd::server

@@ -6,19 +6,26 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
+#include "core/budget.h"
 #include "core/poller.h"
 #include "server/api/status.h"
+#include "server/options/memory.h"
 #include "server/rpc/methods.h"
 #include "server/rpc/rpc_metrics.h"
 #include "waitd/v1/waitd.grpc.pb.h"
 
 namespace waitd::server {
+
+/// What a message of a client may hold besides a signal.
+inline constexpr size_t kMessageOverhead = size_t{4} << 20U;
 
 /// What every call has to do with. Lifetime: outlives all calls.
 struct Context {
@@ -39,7 +46,7 @@ struct Context {
   Error SentAway() const {
     const bool failed = store_failed.load(std::memory_order_relaxed);
     const auto reason = failed ? core::Reason::kStoreFailed : core::Reason::kDraining;
-    return ToError(core::Refusal{.reason = reason}, {});
+    return ToError(core::Refusal{.reason = reason});
   }
 };
 
@@ -63,13 +70,20 @@ using AsyncService =
 
 /// What a unary call is for the core: one that parks is shown by its identity and its address.
 template <class Base>
-class UnaryCall : public Base {};
+class UnaryCall : public Base {
+ public:
+  core::Account* account() const override { return payer.get(); }
+
+  core::AccountRef payer;
+};
 template <class R>
 class UnaryCall<core::ParkingCall<R>> : public core::ParkingCall<R> {
  public:
+  core::Account* account() const override { return payer.get(); }
   std::string_view client() const override { return shown; }
   uint64_t caller() const override { return owner; }
 
+  core::AccountRef payer;
   std::string shown;
   uint64_t owner = 0;
 };
@@ -96,7 +110,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   /// The core has the result.
   void Done() override {
     if (const auto* refusal = std::get_if<core::Refusal>(&this->result())) {
-      Refuse(ToError(*refusal, T::NameOf(*request_, *refusal)), T::FieldOf(*refusal));
+      Refuse(ToError(*refusal), T::FieldOf(*refusal));
       return;
     }
     using Result = typename T::CoreCall::Answer;
@@ -170,11 +184,25 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
     }
     started_ = true;
     T::Start(context_.poller, began_, parsed.args, *this);
-    if constexpr (kParks) LookAgain(visitor);
+    if constexpr (kParks) {
+      LookAgain(visitor);
+      request_arena_.reset();  // it may be large, and the call may be parked for long
+    }
   }
 
   Fault Enter(Visitor* visitor) {
     if (Fault fault = context_.gate.Admit(server_context_, visitor)) return fault;
+    this->payer = visitor->account;
+    core::Budget& budget = context_.poller.budget();
+    const auto verdict = budget.Add(core::Held::kCalls, this->payer.get(), kOneCall);
+    charge_ = {budget, core::Held::kCalls, this->payer, kOneCall};
+    if (verdict.over && !T::kGivesBack) return OverMemory("calls and streams", verdict);
+    if (request_->ByteSizeLong() > kMessageOverhead + context_.signals.bytes_max) {
+      return Error{.reason = "PAYLOAD_TOO_LARGE",
+                   .message = absl::StrCat("a request has at most ", kMessageOverhead,
+                                           " bytes more than the largest signal"),
+                   .field = {}};
+    }
     if (!T::kGivesBack) return context_.gate.Charge(*visitor, began_, T::Work(*request_));
     context_.gate.Note(*visitor, began_);
     return std::nullopt;
@@ -185,7 +213,7 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   void LookAgain(Visitor& visitor) {
     if (context_.gate.version() == visitor.version) return;
     if (!context_.gate.Refresh(&visitor).has_value() && T::MayWait(visitor, *request_)) return;
-    context_.poller.Cancel(*this, core::Reason::kForbidden);
+    context_.poller.Cancel(*this, nullptr, core::Reason::kForbidden);
   }
 
   void Refuse(Error error, std::string field) {
@@ -229,12 +257,15 @@ class Rpc final : public UnaryCall<typename T::CoreCall> {
   Context& context_;
   AsyncService& service_;
   grpc::ServerCompletionQueue& queue_;
+  std::optional<google::protobuf::Arena> request_arena_{std::in_place};
   google::protobuf::Arena arena_;
-  Request* const request_ = google::protobuf::Arena::CreateMessage<Request>(&arena_);
+  // Until the arena goes.
+  Request* const request_ = google::protobuf::Arena::CreateMessage<Request>(&*request_arena_);
   Response* const response_ = google::protobuf::Arena::CreateMessage<Response>(&arena_);
   grpc::ServerContext server_context_;
   grpc::ServerAsyncResponseWriter<Response> writer_;
   core::Instant began_;
+  core::Charge charge_;  // of the call itself
   int events_left_ = kParks ? 2 : 1;
   bool counted_ = false;
   bool started_ = false;  // the core has it, or had it

@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_SESSION_SESSION_CALL_H_
 #define WAITD_SERVER_SESSION_SESSION_CALL_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,31 +20,27 @@ namespace waitd::server {
 
 class SessionOperation;
 
-/// Where the results of a session's operations go.
-class Outbox {
+/// Whose operations these are.
+class OperationOwner {
  public:
-  virtual ~Outbox() = default;
+  virtual ~OperationOwner() = default;
 
   /// Takes the operation, which has its result. On any thread, once for each.
-  virtual void Completed(SessionOperation& operation) = 0;
-
-  /// Of the name that the core refused, as it was asked for: empty unless this thread is carrying
-  /// out the message that asked.
-  virtual std::string_view NameOf(const SessionOperation& operation,
-                                  const core::Refusal& refusal) const = 0;
+  virtual void Completed(SessionOperation& operation, core::EffectBatch& batch) = 0;
 
   virtual std::string_view client() const = 0;
   virtual bool connected() const = 0;
 
-  /// Whose it is, as Visitor::number.
+  /// Whose it is, as Visitor::number, and who is charged.
   virtual uint64_t owner() const = 0;
+  virtual core::Account* account() const = 0;
 };
 
 /// An operation of a session, from its arrival to its result. Threads: as the core's calls; what
-/// comes after Completed is the outbox's.
+/// comes after Completed is its owner's.
 class SessionOperation {
  public:
-  SessionOperation(Outbox& outbox, uint64_t id) : outbox_(outbox), id_(id) {}
+  SessionOperation(OperationOwner& owner, uint64_t id) : owner_(owner), id_(id) {}
   virtual ~SessionOperation() = default;
   SessionOperation(const SessionOperation&) = delete;
   SessionOperation& operator=(const SessionOperation&) = delete;
@@ -53,9 +50,6 @@ class SessionOperation {
 
   /// For a cancel; null: it does not park.
   virtual core::Parkable* parkable() { return nullptr; }
-
-  /// Whether it is the core that completes it.
-  virtual bool in_core() const { return false; }
 
   /// About how many bytes Write writes.
   virtual size_t size() const { return kSmall; }
@@ -72,20 +66,56 @@ class SessionOperation {
  protected:
   static constexpr size_t kSmall = 64;
 
-  /// Last of all: the outbox may delete it.
-  void Complete() { outbox_.Completed(*this); }
-  const Outbox& outbox() const { return outbox_; }
+  /// Last of all: the owner may delete it.
+  void Complete(core::EffectBatch& batch) { owner_.Completed(*this, batch); }
+  const OperationOwner& owner() const { return owner_; }
 
  private:
-  Outbox& outbox_;
+  friend class CompletedOperations;
+  OperationOwner& owner_;
   const uint64_t id_;
+  SessionOperation* next_ = nullptr;  // of those that were completed
+};
+
+/// Operations that have their results, until their owner takes them: any thread adds one without a
+/// lock, in the order of which they are taken.
+///
+/// Threads: any; Take by one at a time.
+class CompletedOperations {
+ public:
+  /// True: it is the first since the last Take, and whoever added it sees to the next. The
+  /// operation, and its owner, may be gone when this returns false.
+  [[nodiscard]] bool Add(SessionOperation& operation) {
+    SessionOperation* last = last_.load(std::memory_order_relaxed);
+    do {
+      operation.next_ = last;
+      // MO[completed]: release; pairs with Take, which sees the operation and its result.
+    } while (!last_.compare_exchange_weak(last, &operation, std::memory_order_release,
+                                          std::memory_order_relaxed));
+    return last == nullptr;
+  }
+
+  /// Calls `take` with each, which may delete it.
+  void Take(const auto& take) {
+    // MO[completed]: acquire; pairs with Add.
+    SessionOperation* each = last_.exchange(nullptr, std::memory_order_acquire);
+    SessionOperation* first = nullptr;
+    while (each != nullptr) {
+      SessionOperation* const before = std::exchange(each->next_, first);
+      first = std::exchange(each, before);
+    }
+    while (first != nullptr) take(*std::exchange(first, first->next_));
+  }
+
+ private:
+  std::atomic<SessionOperation*> last_{nullptr};  // the others behind it, backwards
 };
 
 /// One that was refused before it got to the core, or one without a result of its own.
 class RefusedOperation final : public SessionOperation {
  public:
-  RefusedOperation(Outbox& outbox, uint64_t id, Error error)
-      : SessionOperation(outbox, id), error_(std::move(error)) {}
+  RefusedOperation(OperationOwner& owner, uint64_t id, Error error)
+      : SessionOperation(owner, id), error_(std::move(error)) {}
   void Write(const core::Now& /*now*/, RpcMetrics& metrics, v1::OperationResult& to) override {
     metrics.Refused(error_.reason);
     server::Write(error_, *to.mutable_error());
@@ -107,14 +137,16 @@ template <class Base>
 class ShownCall : public Base, public SessionOperation {
  public:
   using SessionOperation::SessionOperation;
+  core::Account* account() const override { return owner().account(); }
 };
 template <class R>
 class ShownCall<core::ParkingCall<R>> : public core::ParkingCall<R>, public SessionOperation {
  public:
   using SessionOperation::SessionOperation;
-  std::string_view client() const override { return outbox().client(); }
-  bool connected() const override { return outbox().connected(); }
-  uint64_t caller() const override { return outbox().owner(); }
+  core::Account* account() const override { return owner().account(); }
+  std::string_view client() const override { return owner().client(); }
+  bool connected() const override { return owner().connected(); }
+  uint64_t caller() const override { return owner().owner(); }
   core::Parkable* parkable() override { return this; }
   void GiveBack(core::Poller& poller) override { poller.Unwritten(*this, core::Nanos(0)); }
 };
@@ -127,22 +159,18 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
 
   using ShownCall<typename T::CoreCall>::ShownCall;
 
-  bool in_core() const override { return true; }
-
   void Done() override {
-    if (const auto* const refusal = std::get_if<core::Refusal>(&this->result())) {
-      // What is refused later, such as by a drain, says nothing of its name.
-      const std::string_view name = this->outbox().NameOf(*this, *refusal);
-      error_ = std::make_unique<Error>(ToError(*refusal, name));
-      if (error_->field.empty()) error_->field = T::FieldOf(*refusal);
-    }
-    this->Complete();
+    core::EffectBatch alone;
+    DoneIn(alone);
   }
+  void DoneIn(core::EffectBatch& batch) override { this->Complete(batch); }
 
   void Write(const core::Now& now, RpcMetrics& metrics, v1::OperationResult& to) override {
-    if (error_ != nullptr) {
-      metrics.Refused(error_->reason);
-      server::Write(*error_, *to.mutable_error());
+    if (const auto* const refusal = std::get_if<core::Refusal>(&this->result())) {
+      Error error = ToError(*refusal);
+      if (error.field.empty()) error.field = T::FieldOf(*refusal);
+      metrics.Refused(error.reason);
+      server::Write(error, *to.mutable_error());
       return;
     }
     using Result = typename T::CoreCall::Answer;
@@ -174,9 +202,6 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
     }
     return this->kSmall;
   }
-
- private:
-  std::unique_ptr<Error> error_;
 };
 static_assert(sizeof(SessionCall<WaitMethod>) <= 96, "a parked wait is promised to be small");
 

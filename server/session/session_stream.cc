@@ -43,10 +43,6 @@ SessionStream::SessionStream(Context& context, Sessions& sessions, AsyncService&
                              grpc::ServerCompletionQueue& queue)
     : context_(context), sessions_(sessions), service_(service), queue_(queue) {}
 
-SessionStream::~SessionStream() {
-  if (guest_) sessions_.LeaveGuest();
-}
-
 void SessionStream::Landed() {
   if (events_.fetch_sub(1, std::memory_order_acq_rel) == 1) self_.reset();
 }
@@ -74,7 +70,10 @@ void SessionStream::Arrived(bool ok) {
 // Before anything is read: a stranger gets no further.
 Fault SessionStream::Enter() {
   if (Fault fault = context_.gate.Admit(server_context_, &visitor_)) return fault;
-  if (Fault fault = sessions_.EnterGuest()) return fault;
+  core::Budget& budget = context_.poller.budget();
+  const auto verdict = budget.Take(core::Held::kCalls, visitor_.account.get(), kOneCall);
+  if (verdict.over) return OverMemory("calls and streams", verdict);
+  charge_ = {budget, core::Held::kCalls, visitor_.account, kOneCall};
   guest_ = true;
   return std::nullopt;
 }
@@ -132,6 +131,12 @@ void SessionStream::HasRead(bool ok) {
 
 // One message. An error ends the stream, and its session if it has one.
 std::optional<Error> SessionStream::Take() {
+  if (read_.Length() > kMessageOverhead + context_.signals.bytes_max) {
+    return Error{.reason = "BAD_SESSION",
+                 .message = absl::StrCat("a message of a session has at most ", kMessageOverhead,
+                                         " bytes more than the largest signal"),
+                 .field = {}};
+  }
   google::protobuf::Arena arena(MessageBlock());
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
   {

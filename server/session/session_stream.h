@@ -27,7 +27,6 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
 
   SessionStream(Context& context, Sessions& sessions, AsyncService& service,
                 grpc::ServerCompletionQueue& queue);
-  ~SessionStream() override;
 
   bool Write(const grpc::ByteBuffer& bytes) override;
   void End(const std::optional<Error>& error) override;
@@ -72,6 +71,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&server_context_};
   grpc::ByteBuffer read_;
   core::Instant began_;
+  core::Charge charge_;               // of the stream itself
   Visitor visitor_;                   // who it is; of the session, when there is one
   bool guest_ = false;                // it is let in, and has said no hello; of the events
   std::shared_ptr<Session> session_;  // from the first message on; of the events

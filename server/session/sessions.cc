@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "server/api/validate.h"
+#include "server/options/memory.h"
 
 namespace waitd::server {
 namespace {
@@ -23,39 +24,26 @@ std::string MakeToken() {
       absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
+Error Full(const core::Budget::Verdict& verdict) {
+  if (verdict.bytes) return OverMemory("sessions", verdict);
+  return {.reason = "LIMIT_SESSIONS",
+          .message = absl::StrCat("the limit of ", verdict.limit, " sessions",
+                                  verdict.own ? " for one caller" : "",
+                                  " is reached; try again later, or raise --max-sessions"),
+          .field = {},
+          .metadata = {{"limit", absl::StrCat(verdict.limit)}}};
+}
+
 }  // namespace
 
-Sessions::Sessions(SessionContext context, uint64_t sessions_max, core::Nanos linger_max)
-    : context_(std::move(context)), sessions_max_(sessions_max), linger_max_(linger_max) {
+Sessions::Sessions(SessionContext context, core::Nanos linger_max)
+    : context_(std::move(context)), linger_max_(linger_max) {
   context_.ended = [this](Session& session) { Ended(session); };
-}
-
-Fault Sessions::EnterGuest() {
-  const core::MutexLock lock(mutex_);
-  // A guest may resume a session, so those that are there do not keep it out.
-  if (guests_ >= sessions_max_) return Full();
-  ++guests_;
-  return std::nullopt;
-}
-
-void Sessions::LeaveGuest() {
-  const core::MutexLock lock(mutex_);
-  --guests_;
-}
-
-Error Sessions::Full() const {
-  return {.reason = "LIMIT_SESSIONS",
-          .message = absl::StrCat("the limit of ", sessions_max_,
-                                  " sessions, and streams that said no hello yet, is reached; try "
-                                  "again later, or raise --max-sessions"),
-          .field = {},
-          .metadata = {{"limit", absl::StrCat(sessions_max_)}}};
 }
 
 std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor visitor,
                                      const v1::SessionRequest& first,
                                      std::shared_ptr<Session>* session) {
-  LeaveGuest();
   if (!first.has_hello()) {
     return Error{
         .reason = "BAD_SESSION", .message = "the first message says hello", .field = "hello"};
@@ -88,12 +76,15 @@ std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor 
       return error;
     }
   }
+  core::Budget& budget = context_.poller.budget();
+  const auto verdict = budget.Take(core::Held::kSessions, visitor.account.get(), kOneSession);
+  if (verdict.over) return Full(verdict);
+  core::Charge charge(budget, core::Held::kSessions, visitor.account, kOneSession);
   {
     const core::MutexLock lock(mutex_);
-    if (by_token_.size() + guests_ >= sessions_max_) return Full();
     std::string token = MakeToken();
     *session = std::make_shared<Session>(context_, ++last_number_, std::move(visitor), hello, token,
-                                         linger);
+                                         linger, std::move(charge));
     by_token_.emplace(std::move(token), *session);
     context_.metrics.Sessions(1);
   }

@@ -38,7 +38,8 @@ absl::StatusOr<StoreReport> CheckStore(const std::string& data_dir) {
   }
   const absl::Cleanup unlock = [&] { env->UnlockFile(lock).PermitUncheckedError(); };
   rocksdb::DB* opened = nullptr;
-  const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(StoreOptions().write_buffer), dir.database(), &opened);
+  const auto status = rocksdb::DB::OpenForReadOnly(RocksOptions(StoreOptions().write_buffer),
+                                                   dir.database(), &opened);
   if (!status.ok()) return FromRocks(status, data_dir);
   const std::unique_ptr<rocksdb::DB> db(opened);
   const auto format = ReadFormat(*db, data_dir);

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "core/saved.h"
-#include "server/session/flush_scope.h"
 
 namespace waitd::server {
 namespace {
@@ -75,8 +74,8 @@ bool Committer::Commit(core::Poller& poller, Store& store) {
       return false;
     }
   }
-  const FlushScope scope;
-  while (poller.Saved(cut)) {
+  core::EffectBatch batch;
+  while (poller.Saved(cut, &batch)) {
   }
   return true;
 }
@@ -116,8 +115,8 @@ void Committer::Fail(core::Poller& poller, const absl::Status& status) {
   spdlog::critical("the store has failed, and waitd ends: {}", std::string(status.message()));
   options_.failing();
   {
-    const FlushScope scope;
-    poller.FailStore();
+    core::EffectBatch batch;
+    poller.FailStore(&batch);
   }
   options_.failed();
 }

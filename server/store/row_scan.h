@@ -57,8 +57,8 @@ class RowScan {
   const InstantReader& instants_;
   PayloadRows& payloads_;
   core::Budget* const budget_;  // null: nothing is charged
-  uint64_t lives_ = 0;        // of the shard that has given out the most generations
-  store::v1::Desc desc_row_;  // kept for their memory
+  uint64_t lives_ = 0;          // of the shard that has given out the most generations
+  store::v1::Desc desc_row_;    // kept for their memory
   store::v1::Id id_row_;
   store::v1::Delivery delivery_row_;
 };

@@ -129,7 +129,12 @@ HELD_BYTES_MAX, SIGNAL = 100_000, bytes(10_000)
 
 
 def held(server):
-    return server.metrics()("waitd_held_bytes")
+    return server.metrics()("waitd_held_bytes", what="payloads")
+
+
+def share(limit):
+    """What one caller may have of it: the last 1/32 is for others."""
+    return limit - limit // 32
 
 
 def fill(c, name, limit=100):
@@ -150,7 +155,9 @@ def test_the_limit_of_held_memory(start, connect, name):
     parked = c.park(name)
     count, said = fill(c, name)
     assert 5 <= count <= 10
-    seen(server, said, "LIMIT_MEMORY", "held_bytes", HELD_BYTES_MAX)
+    assert said.metadata["limit"] == str(share(HELD_BYTES_MAX)), said
+    assert refusals(server, "LIMIT_MEMORY") == 1
+    assert server.metrics()("waitd_held_bytes_limit", what="payloads") == HELD_BYTES_MAX
     assert count * len(SIGNAL) <= held(server) <= HELD_BYTES_MAX
     with refused("RESOURCE_EXHAUSTED", "LIMIT_MEMORY"):
         c.ready(f"{name}/missing", SIGNAL, open_if_missing=options())

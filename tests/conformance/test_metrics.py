@@ -40,11 +40,13 @@ def product(**labels):
     return sets
 
 
+HELD = ["descriptors", "waits", "outcomes", "deliveries", "payloads", "results", "sessions",
+        "calls"]
 ZERO_AT_START = {
     "waitd_descriptors": product(kind=["exclusive", "fifo", "latch"]),
     "waitd_waiters": product(mode=MODES),
     "waitd_oldest_waiter_seconds": [{}],
-    "waitd_held_bytes": [{}],
+    "waitd_held_bytes": product(what=HELD),
     "waitd_timers": [{}],
     "waitd_waits_total": product(mode=MODES, outcome=OUTCOMES),
     "waitd_ready_total": product(mode=SIDES, effect=EFFECTS),
@@ -64,8 +66,9 @@ ZERO_AT_START = {
     "waitd_timeout_lateness_seconds_count": [{}],
 }
 NOT_ZERO = {
-    "waitd_limit": product(resource=["descriptors", "waiters", "payload_bytes", "held_bytes",
-                                     "outcomes", "deliveries", "sessions"]),
+    "waitd_limit": product(resource=["descriptors", "waiters", "payload_bytes", "outcomes",
+                                     "deliveries", "sessions"]),
+    "waitd_held_bytes_limit": product(what=HELD),
     "process_start_time_seconds": [{}],
     "process_virtual_memory_bytes": [{}],
     "process_resident_memory_bytes": [{}],

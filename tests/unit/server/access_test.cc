@@ -154,7 +154,8 @@ TEST(Visitor, IsShownBesideWhatItCallsItself) {
 constexpr core::Instant kNow{std::chrono::seconds(1000)};
 
 TEST(Gate, LetsEachOneAskForSoMuchASecond) {
-  Gate gate(AuthMode::kNone, 10);
+  core::Budget budget;
+  Gate gate(AuthMode::kNone, 10, budget);
   const Visitor one{"one", 1, nullptr};
   const Visitor two{"two", 2, nullptr};
   core::Instant now = kNow;
@@ -173,7 +174,8 @@ TEST(Gate, LetsEachOneAskForSoMuchASecond) {
 }
 
 TEST(Gate, WhatIsMoreThanABurstPassesAloneAndIsOwed) {
-  Gate gate(AuthMode::kNone, 10);
+  core::Budget budget;
+  Gate gate(AuthMode::kNone, 10, budget);
   const Visitor one{"one", 1, nullptr};
   core::Instant now = kNow;
   EXPECT_EQ(gate.Charge(one, now, 1), std::nullopt);
@@ -188,7 +190,8 @@ TEST(Gate, WhatIsMoreThanABurstPassesAloneAndIsOwed) {
 }
 
 TEST(Gate, WhatIsNeverRefusedIsOwedForAMinuteAtMost) {
-  Gate gate(AuthMode::kNone, 10);
+  core::Budget budget;
+  Gate gate(AuthMode::kNone, 10, budget);
   const Visitor one{"one", 1, nullptr};
   core::Instant now = kNow;
   for (int i = 0; i < 10; ++i) gate.Note(one, now);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/waiter.h"
 #include "server/api/status.h"
 #include "server/metrics/process_metrics.h"
 #include "server/rpc/rpc_metrics.h"
@@ -57,13 +58,13 @@ const prometheus::ClientMetric& Find(const prometheus::MetricFamily& family,
 class CoreMetricsTest : public testing::Test {
  protected:
   const core::RealClock clock_{};
-  core::Poller poller_{{}, clock_, nullptr, nullptr};
-  const Options options_{.max_descriptors = 11,
-                         .max_waiters = 12,
-                         .max_payload_bytes = 13,
-                         .max_wait = {},
-                         .default_idle_ttl = {},
-                         .drain_timeout = {}};
+  core::Poller poller_{
+      {.max_descriptors = 11, .max_waiters = {core::Limit::kMost, core::WaitsOf(12).bytes}},
+      clock_,
+      nullptr,
+      nullptr};
+  const Options options_{
+      .max_payload_bytes = 13, .max_wait = {}, .default_idle_ttl = {}, .drain_timeout = {}};
   CoreMetrics metrics_{poller_, options_};
 };
 
@@ -91,12 +92,22 @@ TEST_F(CoreMetricsTest, EveryLabelSetIsThereFromTheStart) {
   EXPECT_EQ(families.at("waitd_build_info").metric.at(0).gauge.value, 1);
 }
 
-TEST_F(CoreMetricsTest, TheLimitsAreThoseOfTheOptions) {
+TEST_F(CoreMetricsTest, TheLimitsAreThoseThatHold) {
   const auto limits = Collect(metrics_).at("waitd_limit");
   EXPECT_EQ(Find(limits, {{"resource", "descriptors"}}).gauge.value, 11);
   EXPECT_EQ(Find(limits, {{"resource", "waiters"}}).gauge.value, 12);
   EXPECT_EQ(Find(limits, {{"resource", "payload_bytes"}}).gauge.value, 13);
   EXPECT_EQ(Find(limits, {{"resource", "deliveries"}}).gauge.value, 1 << 20);
+  const auto bytes = Collect(metrics_).at("waitd_held_bytes_limit");
+  EXPECT_EQ(Find(bytes, {{"what", "waits"}}).gauge.value, core::WaitsOf(12).bytes);
+}
+
+TEST_F(CoreMetricsTest, WhatIsHeldIsShownByKind) {
+  poller_.budget().Add(core::Held::kResults, nullptr, {.things = 1, .bytes = 160});
+  const auto held = Collect(metrics_).at("waitd_held_bytes");
+  EXPECT_EQ(held.metric.size(), core::kHeldKinds);
+  EXPECT_EQ(Find(held, {{"what", "results"}}).gauge.value, 160);
+  EXPECT_EQ(Find(held, {{"what", "payloads"}}).gauge.value, 0);
 }
 
 TEST_F(CoreMetricsTest, WhatTheCoreCountedIsShown) {

@@ -20,7 +20,6 @@
 #include <thread>
 #include <vector>
 
-#include "server/session/flush_scope.h"
 #include "server/session/session.h"
 #include "server/store/committer.h"
 
@@ -39,6 +38,7 @@ class Wire final : public Link {
 
   bool Write(const grpc::ByteBuffer& bytes) override {
     const std::lock_guard lock(mutex_);
+    if (cut_) return false;
     EXPECT_FALSE(std::exchange(writing_, true)) << "two writes at once";
     bytes_ = bytes;
     changed_.notify_one();
@@ -51,6 +51,13 @@ class Wire final : public Link {
     changed_.notify_one();
   }
   void Break() override {}
+
+  /// Nothing is written any more. Whether a write is under way, which fails.
+  bool Cut() {
+    const std::lock_guard lock(mutex_);
+    cut_ = true;
+    return std::exchange(writing_, false);
+  }
 
   /// What is being written; null: the session has ended, or nothing came for a moment.
   std::optional<v1::SessionResponse> Take(bool* ended) {
@@ -71,6 +78,7 @@ class Wire final : public Link {
   grpc::ByteBuffer bytes_;
   bool writing_ = false;
   bool ended_ = false;
+  bool cut_ = false;
 };
 
 // A client: what it asked, and what it was answered.
@@ -80,7 +88,7 @@ class Client {
     v1::SessionHello hello;
     hello.set_client("stress");
     session_ = std::make_shared<Session>(context, seed, Visitor{}, hello, "token",
-                                         std::chrono::seconds(30));
+                                         std::chrono::seconds(30), core::Charge());
     Attach(false);
   }
 
@@ -193,8 +201,13 @@ class Client {
         } else {
           welcomed_ = false;
           ++breaks_;
+          // The end of the link and of its last write are told in any order.
+          const bool write_first = random() % 2 == 0;
+          if (write_first) session_->Written(*by, came);
           session_->Broken(*by);
           Attach(true);
+          if (!write_first) session_->Written(*by, came);
+          if (by->Cut()) session_->Written(*by, false);
         }
       }
       if (all_sent && results.size() == sent && !std::exchange(closing_, true)) {
@@ -258,13 +271,13 @@ TEST_P(SessionStress, EachOperationHasOneResult) {
   SlowStore store;
   if (GetParam()) committer.Start(poller, store);
   RpcMetrics metrics;
-  Gate gate(AuthMode::kNone, 0);
+  Gate gate(AuthMode::kNone, 0, poller.budget());
   std::atomic<int> ended{0};
   const SessionContext context{.poller = poller,
                                .clock = clock,
                                .metrics = metrics,
                                .gate = gate,
-                               .signals = {1000, uint64_t{1} << 30},
+                               .signals = {1000, poller.budget()},
                                .parked_max = 1000,
                                .unacked_max = 100'000,
                                .ended = [&](Session&) { ++ended; }};
@@ -281,8 +294,8 @@ TEST_P(SessionStress, EachOperationHasOneResult) {
   std::thread timers([&] {
     while (!stop) {
       {
-        const FlushScope scope;
-        poller.RunTimers();
+        core::EffectBatch batch;
+        poller.RunTimers(&batch);
       }
       for (auto& client : clients) client->session().Tick(clock.Read().mono);
       std::this_thread::yield();

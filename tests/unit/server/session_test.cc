@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <bit>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -67,7 +68,8 @@ class SessionTest : public testing::Test {
   std::shared_ptr<Session> Begin() {
     v1::SessionHello hello;
     hello.set_client("test");
-    return std::make_shared<Session>(context_, 1, Visitor{}, hello, "token", seconds(30));
+    return std::make_shared<Session>(context_, 1, Visitor{}, hello, "token", seconds(30),
+                                     core::Charge());
   }
 
   // Every write that is under way ends well, and what follows from it.
@@ -107,6 +109,14 @@ class SessionTest : public testing::Test {
     session_->Tick(clock_.now.mono);
   }
 
+  bool HasOpen(std::string_view name) {
+    struct Call final : core::GetCall {
+      void Done() override {}
+    } call;
+    poller_.Get({name}, call);
+    return std::holds_alternative<core::DescriptorInfo>(call.result());
+  }
+
   // Whether a READY stands on the name.
   bool HasReady(std::string_view name) {
     struct Call final : core::GetCall {
@@ -120,13 +130,13 @@ class SessionTest : public testing::Test {
   ManualClock clock_;
   core::Poller poller_{{}, clock_, nullptr, nullptr};
   RpcMetrics metrics_;
-  Gate gate_{AuthMode::kNone, 0};
+  Gate gate_{AuthMode::kNone, 0, poller_.budget()};
   int ended_ = 0;
   SessionContext context_{.poller = poller_,
                           .clock = clock_,
                           .metrics = metrics_,
                           .gate = gate_,
-                          .signals = {10'000, uint64_t{1} << 30},
+                          .signals = {10'000, poller_.budget()},
                           .parked_max = 10,
                           .unacked_max = 4,
                           .ended = [this](Session&) { ++ended_; }};
@@ -145,6 +155,157 @@ TEST_F(SessionTest, WhatIsReadyWhileAMessageIsWrittenLeavesTogether) {
   ASSERT_EQ(link_->written.size(), 3U);
   EXPECT_EQ(link_->written[2].results_size(), 2);
   EXPECT_EQ(link_->written[2].sequence(), 2U);
+}
+
+// Another session of the same server.
+class TwoSessionsTest : public SessionTest {
+ protected:
+  TwoSessionsTest() {
+    v1::SessionHello hello;
+    hello.set_client("other");
+    other_ = std::make_shared<Session>(context_, 2, Visitor{}, hello, "other", seconds(30),
+                                       core::Charge());
+    EXPECT_TRUE(other_->Attach(other_link_, false, 0, &none_));
+    EndOther();
+  }
+  ~TwoSessionsTest() override { other_->End(std::nullopt); }
+
+  void EndOther() {
+    other_link_->writing = false;
+    other_->Written(*other_link_, true);
+  }
+
+  std::shared_ptr<FakeLink> other_link_ = std::make_shared<FakeLink>();
+  std::shared_ptr<Session> other_;
+};
+
+TEST_F(TwoSessionsTest, WhatAMessageEndsInAnotherSessionLeavesTogether) {
+  v1::SessionRequest waits;
+  v1::SessionRequest readies;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    *waits.add_operations() = WaitFor(id, "n" + std::to_string(id)).operations(0);
+    *readies.add_operations() = ReadyFor(2 * id, "n" + std::to_string(id)).operations(0);
+    v1::Operation& poll = *readies.add_operations();  // which is carried out by itself
+    poll.set_id(2 * id + 1);
+    poll.mutable_poll()->add_targets()->set_name("n1");
+    poll.mutable_poll()->mutable_timeout();
+  }
+  google::protobuf::Arena arena;
+  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  EXPECT_EQ(other_link_->written.size(), 1U) << "the welcome";
+  EXPECT_FALSE(Send(readies).has_value());
+  ASSERT_EQ(other_link_->written.size(), 2U);
+  EXPECT_EQ(other_link_->written[1].results_size(), 8);
+  EndOther();
+  EXPECT_FALSE(other_link_->writing);
+}
+
+TEST_F(TwoSessionsTest, WhatOneRunOfTheTimersEndsLeavesTogether) {
+  v1::SessionRequest waits;
+  for (uint64_t id = 1; id <= 8; ++id) {
+    v1::Operation& wait = *waits.add_operations();
+    wait = WaitFor(id, "n" + std::to_string(id)).operations(0);
+    wait.mutable_wait()->mutable_timeout()->set_seconds(1);
+  }
+  google::protobuf::Arena arena;
+  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  Pass(seconds(1));
+  {
+    core::EffectBatch batch;
+    poller_.RunTimers(&batch);
+    EXPECT_EQ(other_link_->written.size(), 1U) << "before the batch has ended";
+  }
+  ASSERT_EQ(other_link_->written.size(), 2U);
+  EXPECT_EQ(other_link_->written[1].results_size(), 8);
+}
+
+TEST_F(SessionTest, AMessageHasSoManyOperationsAndNotOneMore) {
+  v1::SessionRequest message;
+  for (int i = 1; i <= Session::kOperationsMax; ++i) {
+    v1::Operation& operation = *message.add_operations();
+    operation.set_id(static_cast<uint64_t>(i));
+    operation.set_cancel(1'000'000);
+  }
+  v1::Operation& one_more = *message.add_operations();
+  one_more = ReadyFor(1'000'000, "a").operations(0);
+  std::optional<Error> error = Send(message);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->reason, "BAD_SESSION");
+  EXPECT_EQ(link_->written.size(), 1U) << "none was carried out";
+  message.mutable_operations()->RemoveLast();
+  context_.unacked_max = 100'000;
+  EXPECT_EQ(Send(message), std::nullopt);
+}
+
+TEST_F(SessionTest, ResultsOfOneMessageCountAgainstTheLimitWhileTheyWait) {
+  v1::SessionRequest message;
+  for (uint64_t id = 1; id <= 4000; ++id) {
+    *message.add_operations() = ReadyFor(id, "a").operations(0);
+  }
+  const std::optional<Error> error = Send(message);
+  ASSERT_TRUE(error.has_value()) << "four results may be unacknowledged";
+  EXPECT_EQ(error->reason, "LIMIT_UNACKED");
+}
+
+TEST_F(SessionTest, WhatOneMessageAsksForIsAnsweredTogether) {
+  v1::SessionRequest message = ReadyFor(1, "a");
+  *message.add_operations() = ReadyFor(2, "").operations(0);  // refused before the core hears of it
+  message.add_operations()->set_id(3);                        // asks for nothing
+  EXPECT_FALSE(Send(message).has_value());
+  ASSERT_EQ(link_->written.size(), 2U);
+  EXPECT_EQ(link_->written[1].results_size(), 3);
+}
+
+TEST_F(SessionTest, AStreamEndsWithItsSessionWhenItsLastWriteHasEndedWell) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  session_->End(Error{.reason = "DRAINING", .message = "the test says so", .field = {}});
+  EXPECT_FALSE(link_->ended);
+  Drain();
+  EXPECT_TRUE(link_->ended);
+  ASSERT_TRUE(link_->error.has_value());
+  EXPECT_EQ(link_->error->reason, "DRAINING");
+  EXPECT_EQ(link_->written.size(), 2U) << "nothing more is written";
+  EXPECT_EQ(ended_, 1);
+}
+
+TEST_F(SessionTest, AFailedWriteIsTheEndOfItsStream) {
+  EXPECT_FALSE(Send(ReadyFor(1, "a")).has_value());
+  session_->Written(*link_, false);
+  EXPECT_FALSE(session_->connected());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  EXPECT_FALSE(HasOpen("b")) << "it is passed over";
+  link_ = std::make_shared<FakeLink>();
+  EXPECT_TRUE(session_->Attach(link_, true, 0, &none_));
+  Drain();
+  ASSERT_EQ(link_->written.size(), 2U);
+  EXPECT_EQ(link_->written[0].welcome().received_through(), 1U);
+  EXPECT_EQ(link_->written[1].sequence(), 1U);
+}
+
+TEST_F(SessionTest, AfterTheEndThereIsNothingToResume) {
+  session_->End(std::nullopt);
+  EXPECT_FALSE(session_->Attach(std::make_shared<FakeLink>(), true, 0, &none_));
+  EXPECT_FALSE(none_.has_value());
+}
+
+TEST_F(SessionTest, WhatWasNeverWrittenCannotBeAcknowledged) {
+  context_.unacked_max = 1 << 20;
+  EXPECT_FALSE(Send(WaitFor(1, "a")).has_value());
+  EXPECT_FALSE(Send(ReadyFor(2, "b")).has_value());
+  ASSERT_TRUE(link_->writing);
+  v1::SessionRequest many = ReadyFor(3, "a");
+  for (uint64_t id = 4; id < 4 + Outbox::kBatch; ++id) {
+    *many.add_operations() = ReadyFor(id, "b").operations(0);
+  }
+  EXPECT_FALSE(Send(many).has_value()) << "the READY of 1 is in a response that is not written";
+  v1::SessionRequest acknowledges;
+  acknowledges.set_acked_sequence(2);
+  const std::optional<Error> error = Send(acknowledges);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->reason, "BAD_SESSION");
+  session_->End(error);
+  EXPECT_TRUE(HasReady("a"));
 }
 
 TEST_F(SessionTest, AQuietStreamIsKeptAliveAndASilentOneIsBrokenOff) {
@@ -268,7 +429,7 @@ TEST_F(SessionTest, AReadyThatWasWrittenIsSpent) {
   EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
   Drain();
   session_->Broken(*link_);
-  Pass(seconds(30));
+  Pass(seconds(30), core::Charge());
   EXPECT_FALSE(HasReady("a"));
 }
 
@@ -313,17 +474,25 @@ class HeldJournal final : public core::Journal {
  public:
   void Changed(core::ShardSet shards) override { changed_ |= shards; }
   // On a thread that holds no results back.
-  void Save(core::Poller& poller) {
+  void Save(core::Poller& poller) { SaveOf(poller, changed_); }
+
+  // Of one shard.
+  void SaveFirst(core::Poller& poller) { SaveOf(poller, changed_ & (~changed_ + 1)); }
+
+  core::ShardSet changed() const { return changed_; }
+
+ private:
+  void SaveOf(core::Poller& poller, core::ShardSet dirty) {
+    changed_ &= ~dirty;
     core::Changes changes;
     core::Poller::Cut cut;
-    while (poller.Collect(changed_, changes, cut)) {
+    while (poller.Collect(dirty, changes, cut)) {
     }
-    EXPECT_EQ(changed_, 0U);
+    EXPECT_EQ(dirty, 0U);
     while (poller.Saved(cut)) {
     }
   }
 
- private:
   core::ShardSet changed_ = 0;
 };
 
@@ -331,7 +500,8 @@ class HeldSessionTest : public SessionTest {
  protected:
   HeldSessionTest() {
     v1::SessionHello hello;
-    held_ = std::make_shared<Session>(held_context_, 1, Visitor{}, hello, "held", seconds(30));
+    held_ = std::make_shared<Session>(held_context_, 1, Visitor{}, hello, "held", seconds(30),
+                                      core::Charge());
     EXPECT_TRUE(held_->Attach(held_link_, false, 0, &none_));
     EndWrite();
   }
@@ -374,6 +544,19 @@ TEST_F(HeldSessionTest, OutlivesItsLastResultThoughAllOthersHaveLetItGo) {
   EXPECT_TRUE(gone.expired());
 }
 
+TEST_F(HeldSessionTest, OutlivesEachResultButTheLast) {
+  SendHeld(ReadyFor(1, "a"));
+  SendHeld(ReadyFor(2, "b"));
+  ASSERT_GT(std::popcount(journal_.changed()), 1) << "two names of different shards";
+  held_->End(std::nullopt);
+  const std::weak_ptr<Session> gone = held_;
+  held_.reset();
+  journal_.SaveFirst(held_poller_);
+  EXPECT_FALSE(gone.expired()) << "the store has another operation of it";
+  journal_.Save(held_poller_);
+  EXPECT_TRUE(gone.expired());
+}
+
 TEST_F(HeldSessionTest, ReadsNoMoreWhileTheStoreHasManyOfItsOperations) {
   constexpr int kOperations = 100'000;
   constexpr int kOfMessage = 1000;
@@ -411,7 +594,7 @@ TEST_F(SessionTest, AReadyIsSpentWhoseWriteEndsWellAfterItsStreamBroke) {
   ASSERT_TRUE(link_->writing);
   session_->Broken(*link_);
   session_->Written(*link_, true);
-  Pass(seconds(30));
+  Pass(seconds(30), core::Charge());
   EXPECT_EQ(ended_, 1);
   EXPECT_FALSE(HasReady("a"));
 }

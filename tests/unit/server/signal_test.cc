@@ -9,7 +9,8 @@
 namespace waitd::server {
 namespace {
 
-constexpr SignalLimits kLimits{1000, uint64_t{1} << 30};
+core::Budget budget;  // without limits
+const SignalLimits kLimits{1000, budget};
 
 v1::WaitResponse Told(const core::Payload& payload) {
   v1::WaitResponse response;
@@ -27,11 +28,11 @@ TEST(Signal, IsMeasuredEncodedAndWithoutItsSender) {
   core::Payload to;
   const v1::Signal signal = OfSize(100);
   const size_t size = signal.ByteSizeLong();
-  EXPECT_EQ(ToPayload(&signal, {}, {size, kLimits.held_max}, &to), std::nullopt);
+  EXPECT_EQ(ToPayload(&signal, {}, {size, budget}, {}, &to), std::nullopt);
   ASSERT_NE(to, nullptr);
   EXPECT_EQ(*to, signal.SerializeAsString());
-  EXPECT_EQ(ToPayload(&signal, "sender", {size, kLimits.held_max}, &to), std::nullopt);
-  const Fault fault = ToPayload(&signal, {}, {size - 1, kLimits.held_max}, &to);
+  EXPECT_EQ(ToPayload(&signal, "sender", {size, budget}, {}, &to), std::nullopt);
+  const Fault fault = ToPayload(&signal, {}, {size - 1, budget}, {}, &to);
   ASSERT_TRUE(fault.has_value());
   EXPECT_EQ(fault->reason, "PAYLOAD_TOO_LARGE");
   EXPECT_EQ(fault->field, "signal");
@@ -39,11 +40,11 @@ TEST(Signal, IsMeasuredEncodedAndWithoutItsSender) {
 
 TEST(Signal, NoneAndAnEmptyOneDiffer) {
   core::Payload to;
-  EXPECT_EQ(ToPayload(nullptr, {}, kLimits, &to), std::nullopt);
+  EXPECT_EQ(ToPayload(nullptr, {}, kLimits, {}, &to), std::nullopt);
   EXPECT_EQ(to, nullptr);
   EXPECT_FALSE(Told(to).has_signal());
   const v1::Signal empty;
-  EXPECT_EQ(ToPayload(&empty, {}, kLimits, &to), std::nullopt);
+  EXPECT_EQ(ToPayload(&empty, {}, kLimits, {}, &to), std::nullopt);
   ASSERT_NE(to, nullptr);
   EXPECT_TRUE(Told(to).has_signal());
 }
@@ -52,11 +53,11 @@ TEST(Signal, ComesWithItsSender) {
   for (const size_t length : {1, 255, 256, 4097}) {
     const std::string sender(length, 's');
     core::Payload to;
-    EXPECT_EQ(ToPayload(nullptr, sender, kLimits, &to), std::nullopt);
+    EXPECT_EQ(ToPayload(nullptr, sender, kLimits, {}, &to), std::nullopt);
     EXPECT_EQ(Told(to).ready_by(), sender);
     EXPECT_FALSE(Told(to).has_signal());
     for (const v1::Signal& signal : {v1::Signal(), OfSize(3)}) {
-      EXPECT_EQ(ToPayload(&signal, sender, kLimits, &to), std::nullopt);
+      EXPECT_EQ(ToPayload(&signal, sender, kLimits, {}, &to), std::nullopt);
       EXPECT_EQ(Told(to).ready_by(), sender);
       EXPECT_TRUE(Told(to).has_signal());
       EXPECT_EQ(Told(to).signal().data(), signal.data());
@@ -69,27 +70,40 @@ TEST(Signal, HasNoSenderThatItClaimsItself) {
   v1::Signal signal;
   signal.GetReflection()->MutableUnknownFields(&signal)->AddLengthDelimited(10, "somebody");
   core::Payload to;
-  EXPECT_EQ(ToPayload(&signal, {}, kLimits, &to), std::nullopt);
+  EXPECT_EQ(ToPayload(&signal, {}, kLimits, {}, &to), std::nullopt);
   EXPECT_EQ(Told(to).ready_by(), "");
   EXPECT_EQ(Told(to).signal().SerializeAsString(), signal.SerializeAsString());
 }
 
-TEST(Signal, CountsAsHeldUntilTheLastHolderLetsGo) {
-  const uint64_t before = HeldPayloadBytes();
+TEST(Signal, IsChargedUntilTheLastHolderLetsGo) {
+  core::Budget small;
+  small.SetLimit(core::Held::kPayloads, {core::Limit::kMost, 1000 + PayloadAmount(0).bytes});
+  const core::AccountRef alice = small.Open(1);
+  const auto held = [&] { return alice.get()->held(core::Held::kPayloads); };
   const v1::Signal signal = OfSize(900);
   core::Payload first;
-  EXPECT_EQ(ToPayload(&signal, {}, {1000, before + 1000}, &first), std::nullopt);
-  EXPECT_GT(HeldPayloadBytes(), before + 900);
+  EXPECT_EQ(ToPayload(&signal, {}, {1000, small}, alice, &first), std::nullopt);
+  EXPECT_GT(held().bytes, 900U);
   core::Payload second;
-  const Fault fault = ToPayload(&signal, {}, {1000, before + 1000}, &second);
+  const Fault fault = ToPayload(&signal, {}, {1000, small}, alice, &second);
   ASSERT_TRUE(fault.has_value());
   EXPECT_EQ(fault->reason, "LIMIT_MEMORY");
   EXPECT_EQ(second, nullptr);
   second = first;
   first = nullptr;
-  EXPECT_GT(HeldPayloadBytes(), before + 900);
+  EXPECT_EQ(held().things, 1U);
   second = nullptr;
-  EXPECT_EQ(HeldPayloadBytes(), before);
+  EXPECT_EQ(held().bytes, 0U);
+  EXPECT_EQ(small.held(core::Held::kPayloads).things, 0U);
+}
+
+TEST(Signal, OneThatWasStoredIsChargedToNobodyInParticular) {
+  core::Budget all;
+  core::Payload payload = StoredPayload(std::string(500, 'x'), &all);
+  EXPECT_GT(all.held(core::Held::kPayloads).bytes, 500U);
+  payload = nullptr;
+  EXPECT_EQ(all.held(core::Held::kPayloads).bytes, 0U);
+  EXPECT_EQ(*StoredPayload("of a check", nullptr), "of a check");
 }
 
 }  // namespace

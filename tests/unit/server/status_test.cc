@@ -123,7 +123,7 @@ TEST(Status, EveryRefusalOfTheCoreHasItsReason) {
   };
   std::set<std::string> messages;
   for (const auto& [reason, expected] : reasons) {
-    const Error error = ToError({.reason = reason}, "name");
+    const Error error = ToError({.reason = reason, .name = "name"});
     EXPECT_EQ(error.reason, expected);
     EXPECT_TRUE(messages.insert(error.message).second) << error.message;
   }
@@ -131,13 +131,13 @@ TEST(Status, EveryRefusalOfTheCoreHasItsReason) {
 
 TEST(Status, TheChangingPartsAreMetadata) {
   const Error stale =
-      ToError({.reason = core::Reason::kStaleGeneration, .generation = 77}, "build/42");
+      ToError({.reason = core::Reason::kStaleGeneration, .generation = 77, .name = "build/42"});
   EXPECT_EQ(stale.metadata.at("generation"), "77");
   EXPECT_NE(stale.message.find("'build/42'"), std::string::npos);
-  const Error limit = ToError({.reason = core::Reason::kLimitWaiters, .limit = 5}, "a");
+  const Error limit = ToError({.reason = core::Reason::kLimitWaiters, .limit = 5});
   EXPECT_EQ(limit.metadata.at("limit"), "5");
   EXPECT_NE(limit.message.find("--max-waiters"), std::string::npos);
-  const Error deliveries = ToError({.reason = core::Reason::kLimitDeliveries, .limit = 6}, "a");
+  const Error deliveries = ToError({.reason = core::Reason::kLimitDeliveries, .limit = 6});
   EXPECT_EQ(deliveries.reason, "LIMIT_DELIVERIES");
   EXPECT_EQ(deliveries.metadata.at("limit"), "6");
   EXPECT_NE(deliveries.message.find("--max-deliveries or --max-deliveries-per-side"),
@@ -145,12 +145,27 @@ TEST(Status, TheChangingPartsAreMetadata) {
   EXPECT_EQ(ToStatus(deliveries).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
+TEST(Status, ALimitSaysWhoseItIsAndOfWhat) {
+  const auto with = [](bool bytes, bool own) {
+    return ToError({.reason = core::Reason::kLimitDescriptors,
+                    .limit = 7,
+                    .limit_is_bytes = bytes,
+                    .limit_is_own = own})
+        .message;
+  };
+  EXPECT_EQ(with(false, false),
+            "the limit of 7 open descriptors is reached; try again later, or raise "
+            "--max-descriptors");
+  EXPECT_NE(with(false, true).find("for one caller"), std::string::npos);
+  EXPECT_NE(with(true, false).find("7 bytes"), std::string::npos);
+  EXPECT_NE(with(true, false).find("--max-memory"), std::string::npos);
+}
+
 TEST(Status, ADoubleWaitSaysWhoWaitsAndSinceWhen) {
   const Error error = ToError({.reason = core::Reason::kDoubleWait,
                                .generation = 9,
                                .waiter = "ipv4:10.0.0.1:5",
-                               .waiting_since = core::WallTime(std::chrono::seconds(1))},
-                              "a");
+                               .waiting_since = core::WallTime(std::chrono::seconds(1))});
   EXPECT_EQ(error.metadata.at("waiter"), "ipv4:10.0.0.1:5");
   EXPECT_EQ(error.metadata.at("since"), "1970-01-01T00:00:01+00:00");
   EXPECT_EQ(error.metadata.at("connected"), "true");
