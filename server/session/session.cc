@@ -161,12 +161,12 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
 // What the limits leave room for.
 void Session::Measure(Portion& portion) const {
   const uint64_t unacked = outbox_.unacked();
-  // What all sessions have is the fault of those with much of it: others are not over.
-  const bool no_memory = context_.poller.budget().Over(core::Held::kResults, account_.get()).over;
-  portion.unacked_full = unacked >= context_.unacked_max || no_memory;
+  // What all sessions have is the fault of those with much of it.
+  const auto memory = context_.poller.budget().Over(core::Held::kResults, account_.get());
+  portion.unacked_full = unacked >= context_.unacked_max || memory.over;
   // Refusals are results, too: who goes on all the same must end somewhere.
   portion.unacked_over =
-      unacked >= 2 * context_.unacked_max || (no_memory && unacked >= Outbox::kBatch);
+      unacked >= 2 * context_.unacked_max || (memory.own && unacked >= Outbox::kBatch);
   portion.waits_left =
       context_.parked_max - std::min<uint64_t>(context_.parked_max, parking_.size());
 }

@@ -2,6 +2,7 @@
 its share is refused, and others go on. Each of these once took more memory than the machine had."""
 
 import contextlib
+import os
 
 import grpc
 import pytest
@@ -14,6 +15,8 @@ from waitd.v1 import waitd_pb2 as pb
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 MIB = 1 << 20
 MEMORY = 256 * MIB
+# A sanitizer keeps a shadow of everything, and what was freed.
+MOST = MEMORY * (4 if "ASAN_OPTIONS" in os.environ else 1)
 TARGETS_MAX = 1000
 
 
@@ -42,7 +45,7 @@ def check_bounded(server, what, name):
     """What is held of a kind is near its limit, the process is below its own, and b goes on."""
     allowed = limit(server, what)
     assert allowed / 2 < held(server, what) <= allowed * 1.05
-    assert server.rss() < MEMORY
+    assert server.rss() < MOST
     with server.client(**who("b")) as b, Stream(b.channel, hello()) as one:
         one.welcome()
         b.open(f"{name}/b", kind=FIFO)
@@ -91,7 +94,7 @@ def test_outcomes_of_polls(server, name):
         dropped = "waitd_outcomes_dropped_total"
         for number in range(2000):
             answer = a.poll(targets, need=TARGETS_MAX, wait_id=f"poll{number}")
-            assert len(answer.ready) == TARGETS_MAX
+            assert len(answer.results) == TARGETS_MAX
             if number % 50 == 0 and server.metrics()(dropped) > 50:
                 break
         assert server.metrics()(dropped) > 50
@@ -112,7 +115,8 @@ def test_names_with_many_labels(server, name):
         assert int(said.metadata["limit"]) < limit(server, "descriptors")
         assert number > 1000
         check_bounded(server, "descriptors", name)
-        a.close(f"{name}/0")
+        for number in range(2):  # for b has a little of it by now
+            a.close(f"{name}/{number}")
         assert a.open(f"{name}/0", labels=labels).created
 
 
@@ -132,7 +136,8 @@ def test_polls_that_are_parked(server, name):
             one.send((number, pb.PollRequest(targets=targets)))
             metrics = server.metrics()
             if metrics("waitd_refusals_total", reason="LIMIT_WAITERS") > 0:
-                error = one.results(1)[number].error
+                (_, result), = one.results(1).items()
+                error = result.error
                 break
         assert error.reason == "LIMIT_WAITERS"
         waits = server.metrics()("waitd_waiters", mode="poll")
@@ -197,7 +202,8 @@ def test_what_is_held_is_what_the_process_grows_by(server, name):
             a.ready(f"{name}/{number}", signal, open_if_missing=options(kind=FIFO))
         grown = server.rss() - begin
         total = server.metrics().total("waitd_held_bytes")
-        assert grown / 1.2 - 4 * MIB < total < grown * 1.2 + 4 * MIB
+        assert total < grown * 1.2 + 4 * MIB
+        assert total > grown * MEMORY / MOST / 1.2 - 4 * MIB
 
 
 def test_a_limit_that_cannot_fit_is_told_of(start):
