@@ -77,28 +77,28 @@ class SessionOperation {
   SessionOperation* next_ = nullptr;  // of those that were completed
 };
 
-/// Operations that have their results, until their owner takes them: any thread adds one without a
-/// lock, in the order of which they are taken.
+/// Operations that have their results, until their owner takes them. To add one needs no lock.
 ///
 /// Threads: any; Take by one at a time.
 class CompletedOperations {
  public:
-  /// True: it is the first since the last Take, and whoever added it sees to the next. The
-  /// operation, and its owner, may be gone when this returns false.
+  /// True: it is the first since the last Take, and whoever added it sees to the next. When this
+  /// returns false, the operation and its owner may be gone.
   [[nodiscard]] bool Add(SessionOperation& operation) {
     SessionOperation* last = last_.load(std::memory_order_relaxed);
     do {
       operation.next_ = last;
-      // MO[completed]: release; pairs with Take, which sees the operation and its result.
-    } while (!last_.compare_exchange_weak(last, &operation, std::memory_order_release,
+      // MO[completed]: acq_rel; pairs with Take, which sees the operation and its result. The first
+      // one sees that the former Take has begun, which has no use any more for what notes the next.
+    } while (!last_.compare_exchange_weak(last, &operation, std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
     return last == nullptr;
   }
 
-  /// Calls `take` with each, which may delete it.
+  /// Calls `take` with each, in the order in which they were added; it may delete them.
   void Take(const auto& take) {
-    // MO[completed]: acquire; pairs with Add.
-    SessionOperation* each = last_.exchange(nullptr, std::memory_order_acquire);
+    // MO[completed]: acq_rel; pairs with Add, both ways.
+    SessionOperation* each = last_.exchange(nullptr, std::memory_order_acq_rel);
     SessionOperation* first = nullptr;
     while (each != nullptr) {
       SessionOperation* const before = std::exchange(each->next_, first);
@@ -108,7 +108,7 @@ class CompletedOperations {
   }
 
  private:
-  std::atomic<SessionOperation*> last_{nullptr};  // the others behind it, backwards
+  std::atomic<SessionOperation*> last_{nullptr};  // each knows the one that was added before
 };
 
 /// One that was refused before it got to the core, or one without a result of its own.

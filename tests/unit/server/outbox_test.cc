@@ -352,5 +352,25 @@ TEST_F(OutboxTest, ALargeResponseIsWrittenInParts) {
   EXPECT_EQ(Ids(), These({5, 6}));
 }
 
+TEST(CompletedOperationsTest, AreTakenInTheirOrderAndTheFirstIsKnown) {
+  Nobody owner;
+  EmptyOperation one(owner, 1);
+  EmptyOperation two(owner, 2);
+  EmptyOperation three(owner, 3);
+  CompletedOperations completed;
+  std::vector<uint64_t> taken;
+  const auto take = [&](const SessionOperation& each) { taken.push_back(each.id()); };
+  EXPECT_TRUE(completed.Add(one));
+  EXPECT_FALSE(completed.Add(two));
+  EXPECT_FALSE(completed.Add(three));
+  completed.Take(take);
+  EXPECT_EQ(taken, std::vector<uint64_t>({1, 2, 3}));
+  EXPECT_TRUE(completed.Add(two)) << "the first since";
+  completed.Take(take);
+  EXPECT_EQ(taken, std::vector<uint64_t>({1, 2, 3, 2}));
+  completed.Take(take);
+  EXPECT_EQ(taken.size(), 4U);
+}
+
 }  // namespace
 }  // namespace waitd::server
