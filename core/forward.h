@@ -7,7 +7,6 @@ namespace waitd::core {
 class Denial;
 class PollDesc;
 class PollWaiter;
-class Poller;
 class Recovery;
 class Shard;
 class SingleWaiter;
@@ -24,9 +23,6 @@ struct FiredTimer;
 struct IdKey;
 struct IdRecord;
 struct Remembered;
-
-template <class T>
-class PollCache;
 
 }  // namespace waitd::core
 
