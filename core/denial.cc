@@ -1,6 +1,8 @@
 #include "core/denial.h"
 
 #include <algorithm>
+#include <optional>
+#include <type_traits>
 
 #include "core/ids.h"
 #include "core/poller.h"

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <string_view>
 
-#include "core/forward.h"
-
 namespace waitd::core {
+
+class Poller;
+class Step;
+template <class T>
+class PollCache;
 
 /// Ends the waits of callers who may not wait on their names any more. They are refused with
 /// kForbidden, their ids are forgotten, and no signal is taken or lost: as by Poller::Cancel.

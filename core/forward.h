@@ -8,7 +8,6 @@ class Account;
 class Denial;
 class PollDesc;
 class PollWaiter;
-class Poller;
 class Recovery;
 class Shard;
 class SingleWaiter;
@@ -25,9 +24,6 @@ struct FiredTimer;
 struct IdKey;
 struct IdRecord;
 struct Remembered;
-
-template <class T>
-class PollCache;
 
 }  // namespace waitd::core
 

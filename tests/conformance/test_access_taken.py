@@ -217,6 +217,37 @@ def test_many_end_and_others_do_not_wait(guard, connect, team):
     guard.server.await_log(f"waits ended={MANY} ")
 
 
+def test_a_poll_that_parks_after_the_others_were_ended(guard, team):
+    """While the rules change some poll is always being looked through, for that takes long: of 1,000
+    names each comes under the last of 10,000 rules. It was let in, and parks when all is over."""
+    others = "".join(f"a x{number}/ wait\n" for number in range(10_000))
+    boss, a, stop = guard.client("boss"), guard.client("a"), threading.Event()
+    request = pb.PollRequest(
+        targets=[pb.PollRequest.Target(name=f"{team}/{number}") for number in range(1000)],
+        open_if_missing=options(kind=FIFO))
+    for version in range(3):
+        replace(guard.rules, f"{BOSS}# {version}\n{others}a team/ {ALL_NAMES}\n")
+        eventually(lambda: not kind_of(guard("a", ready(f"{team}/x", open_if_missing=options()))),
+                   "it may")
+        calls = []
+
+        def park():
+            while not stop.is_set():
+                calls.append(a.start("Poll", request))
+                stop.wait(0.01)
+        thread = threading.Thread(target=park, daemon=True)
+        thread.start()
+        eventually(lambda: guard.server.metrics()("waitd_waiters", mode="poll") > 3000, "some are in")
+        replace(guard.rules, f"{BOSS}# {version}\n{others}")
+        eventually(lambda: kind_of(guard("a", wait(team, 0))) == MISSING, "it holds")
+        stop.set()
+        thread.join()
+        stop.clear()
+        ends = {kind_of(Refusal(call.exception())) for call in calls}
+        assert DENIED in ends and ends <= {DENIED, MISSING}, ends
+        assert boss.side(f"{team}/0").waiters == 0
+
+
 def test_no_wait_slips_through_while_rules_change(guard, connect, team):
     """It parks without a pause while its right comes and goes. What was let in by rules that are no
     more ends, also if it parks after all others were ended."""

@@ -491,7 +491,7 @@ def test_metadata_beyond_the_limit_is_refused(pair, client, name):
 
 
 def test_a_request_beyond_the_limit_is_refused(client, name):
-    refused_by_the_edge(lambda: client.ready(name, bytes(18 << 20)), "RESOURCE_EXHAUSTED")
+    refused_by_the_edge(lambda: client.ready(name, bytes(6 << 20)), "RESOURCE_EXHAUSTED")
     with refused("INVALID_ARGUMENT", None):
         client.ready(name, bytes(1 << 20))
 
