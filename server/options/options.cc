@@ -73,10 +73,8 @@ ABSL_FLAG(
 ABSL_FLAG(uint64_t, max_deliveries_per_side, 1 << 16,
           "how many of them may be of one side of one name");
 ABSL_FLAG(absl::Duration, max_ack_timeout, absl::Hours(24), "how long an ack_timeout may be");
-ABSL_FLAG(
-    uint64_t, max_sessions, 0,
-    "how many sessions there may be at once; a stream that has said no hello counts as one [as "
-    "many as memory allows]");
+ABSL_FLAG(uint64_t, max_sessions, 0,
+          "how many sessions there may be at once [as many as memory allows]");
 ABSL_FLAG(uint64_t, max_parked, 1 << 20, "how many waits may be parked in one session");
 ABSL_FLAG(
     uint64_t, max_unacked, 1 << 18,

@@ -33,15 +33,17 @@ struct OutboxBytes {
 /// The states of a result, and what each event makes of it. A write is known by its link; each link
 /// has one at most. A write that was under way when its link was lost may still end well.
 ///
-///   | event            | waiting       | composed | being written      | written          |
-///   |------------------|---------------|----------|--------------------|------------------|
-///   | Next             | composed, if nothing is | being written |          |                  |
-///   | Written, ok      |               |          | written; its signals are spent        |
-///   | Written, not ok  |               |          | composed           |                  |
-///   | Begin, Lose      |               |          | composed: the write goes on by itself |
-///   composed | | Acknowledge      |               | an error, unless a write of it once began:
-///   gone | gone | | TakeBack         | goes back     | goes back | stays until Written: not ok:
-///   goes back | stays |
+///   | event       | waiting   | composed            | being written         | written  |
+///   |-------------|-----------|---------------------|-----------------------|----------|
+///   | Next        | composed* | being written       |                       |          |
+///   | Written, ok |           |                     | written               |          |
+///   | Written, no |           |                     | composed              |          |
+///   | Begin, Lose |           |                     | composed**            | composed |
+///   | Acknowledge |           | gone, if ever begun | gone                  | gone     |
+///   | TakeBack    | goes back | goes back           | goes back if it fails | stays    |
+///
+///   *  If nothing is being written, or there are many.
+///   ** The write goes on by itself: when it ends well the signals are spent all the same.
 ///
 /// Threads:    none of its own.
 /// Invariants: 1. Each result is in one response; responses are numbered from 1 without a gap.

@@ -468,35 +468,6 @@ def test_a_stream_without_a_hello_ends(c):
         assert one.ended() is None
 
 
-def test_streams_that_say_nothing_count_as_sessions(start, name):
-    """Until they say hello, or go. What is there already stays, and can be resumed."""
-    server = start("--max-sessions=2")
-    with server.client() as c, contextlib.ExitStack() as streams:
-        silent = [streams.enter_context(Stream(c.channel)) for _ in range(3)]
-        refused = eventually(lambda: [one for one in silent if not one.is_up()], "one is refused")
-        assert len(refused) == 1
-        check_refusal(refused[0].ended(), EXHAUSTED, "LIMIT_SESSIONS")
-        left = [one for one in silent if one is not refused[0]]
-        left[0].send(hello=hello())
-        token = left[0].welcome().resume_token
-        with Stream(c.channel, hello()) as more:
-            check_refusal(more.ended(), EXHAUSTED, "LIMIT_SESSIONS")
-        with Stream(c.channel, hello(resume_token=token)) as again:
-            assert again.welcome().resumed, "a resume needs no place"
-            left[1].break_off()
-
-            def begins():
-                with Stream(c.channel, hello(linger=0.001)) as one:
-                    try:
-                        return one.welcome()
-                    except grpc.RpcError as error:
-                        check_refusal(error, EXHAUSTED, "LIMIT_SESSIONS")
-                        return None
-            eventually(begins, "there is a place for another")
-            again.send((1, open_(name)))
-            assert again.results(1)[1].open.created
-
-
 # What is left
 
 

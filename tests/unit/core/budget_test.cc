@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/unit/core/fixture.h"
+#include "tests/unit/core/world.h"
 
 namespace waitd::core {
 namespace {
@@ -163,6 +164,29 @@ TEST_F(SharesOfOutcomes, WhereNobodyHasMuchTheOldestOfAllGoes) {
   EXPECT_EQ(Count(t).outcomes, 64U);
   EXPECT_EQ(accounts.front().get()->held(Held::kOutcomes).things, 0U);
   EXPECT_EQ(accounts.back().get()->held(Held::kOutcomes).things, 1U);
+}
+
+TEST(SharesOverARestart, WhatOneHasForgottenIsCarriedOutForNobody) {
+  World w({.max_outcomes = 64});
+  SavedOpen(w, "a");
+  {
+    const AccountRef alice = w.poller().budget().Open(1);
+    for (int i = 0; i < 100; ++i) {
+      const std::string id = "x" + std::to_string(i);
+      Of<Answered<ReadyCall>> call(alice.get());
+      w.poller().Ready(kWhenCarriedOut, As(id, "a", 1), call);
+      w.Save();
+      ASSERT_TRUE(call.done());
+    }
+  }
+  w.t().Advance(seconds(1));
+  w.Crash();
+  const AccountRef alice = w.poller().budget().Open(1);
+  EXPECT_EQ(alice.get()->held(Held::kOutcomes).things, 62U) << "whose ids they are is stored";
+  for (const uint64_t caller : {1, 2}) {
+    EXPECT_EQ(ReasonOf(w.t().Ready(As("x0", "a", caller, seconds(1)))), Reason::kOutcomeUnknown)
+        << "of whom it was is not told any more: it is refused to all";
+  }
 }
 
 class SharesOfWaits : public Shares {
