@@ -442,7 +442,7 @@ TEST_F(SessionTest, AReadyThatWasWrittenIsSpent) {
   EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
   Drain();
   session_->Broken(*link_);
-  Pass(seconds(30), core::Charge());
+  Pass(seconds(30));
   EXPECT_FALSE(HasReady("a"));
 }
 
@@ -538,7 +538,7 @@ class HeldSessionTest : public SessionTest {
                                .clock = clock_,
                                .metrics = metrics_,
                                .gate = gate_,
-                               .signals = {1000, uint64_t{1} << 30},
+                               .signals = {1000, held_poller_.budget()},
                                .parked_max = 10,
                                .unacked_max = 1 << 20,
                                .ended = [](Session&) {},
@@ -608,7 +608,7 @@ TEST_F(SessionTest, AReadyIsSpentWhoseWriteEndsWellAfterItsStreamBroke) {
   ASSERT_TRUE(link_->writing);
   session_->Broken(*link_);
   session_->Written(*link_, true);
-  Pass(seconds(30), core::Charge());
+  Pass(seconds(30));
   EXPECT_EQ(ended_, 1);
   EXPECT_FALSE(HasReady("a"));
 }
