@@ -151,6 +151,20 @@ Error ServerError(const core::Refusal& refusal) {
   }
 }
 
+Error DoubleWaitError(const core::Refusal& refusal, const std::string& quoted) {
+  const absl::Time since = absl::FromUnixNanos(refusal.waiting_since.time_since_epoch().count());
+  const std::string shown = absl::FormatTime(absl::RFC3339_full, since, absl::UTCTimeZone());
+  return {
+      .reason = "DOUBLE_WAIT",
+      .message = absl::StrCat(quoted, " is exclusive, and ", refusal.waiter, " waits on it since ",
+                              shown, "; open a name of kind FIFO or LATCH for many waiters"),
+      .field = {},
+      .metadata = {{"generation", absl::StrCat(refusal.generation)},
+                   {"waiter", refusal.waiter},
+                   {"since", shown},
+                   {"connected", refusal.waiter_connected ? "true" : "false"}}};
+}
+
 }  // namespace
 
 std::span<const std::string_view> Reasons() { return kReasons; }
@@ -237,20 +251,8 @@ Error ToError(const core::Refusal& refusal) {
                                       ", which is not the one asked for"),
               .field = {},
               .metadata = open};
-    case Reason::kDoubleWait: {
-      const absl::Time since =
-          absl::FromUnixNanos(refusal.waiting_since.time_since_epoch().count());
-      const std::string shown = absl::FormatTime(absl::RFC3339_full, since, absl::UTCTimeZone());
-      return {.reason = "DOUBLE_WAIT",
-              .message =
-                  absl::StrCat(quoted, " is exclusive, and ", refusal.waiter, " waits on it since ",
-                               shown, "; open a name of kind FIFO or LATCH for many waiters"),
-              .field = {},
-              .metadata = {{"generation", absl::StrCat(refusal.generation)},
-                           {"waiter", refusal.waiter},
-                           {"since", shown},
-                           {"connected", refusal.waiter_connected ? "true" : "false"}}};
-    }
+    case Reason::kDoubleWait:
+      return DoubleWaitError(refusal, quoted);
     case Reason::kBadTime:
       return {.reason = "BAD_TIME",
               .message = "ARM_OR_EXTEND needs a time that is to come",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "server/metrics/families.h"
@@ -51,25 +52,35 @@ Samples ByMode(const char* label, const std::array<const char*, N>& names,
   return samples;
 }
 
+// One sample for each kind of thing that is held.
+Samples ByKind(const std::function<uint64_t(Held)>& value) {
+  Samples samples;
+  for (size_t i = 0; i < core::kHeldKinds; ++i) {
+    const auto what = static_cast<Held>(i);
+    samples.emplace_back(LabelSet{{"what", NameOf(what)}}, static_cast<double>(value(what)));
+  }
+  return samples;
+}
+
+// Of a kind that has no number of its own as many as its memory has room for.
+prometheus::MetricFamily LimitFamily(const core::Budget& budget, uint64_t payload_bytes) {
+  const auto things = [&](Held what) {
+    const core::Limit limit = budget.limit(what);
+    return static_cast<double>(std::min(limit.things, limit.bytes / LeastBytesOf(what)));
+  };
+  return Gauge("waitd_limit", "How much is allowed, by what is limited.",
+               {{{{"resource", "descriptors"}}, things(Held::kDescriptors)},
+                {{{"resource", "waiters"}}, things(Held::kWaits)},
+                {{{"resource", "payload_bytes"}}, static_cast<double>(payload_bytes)},
+                {{{"resource", "outcomes"}}, things(Held::kOutcomes)},
+                {{{"resource", "deliveries"}}, things(Held::kDeliveries)},
+                {{{"resource", "sessions"}}, things(Held::kSessions)}});
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
   const Counters counted = poller_.Count();
-  const core::Budget& budget = poller_.budget();
-  // What a kind has no number of its own for is as many as its memory has room for.
-  const auto ThingsOf = [&](Held what) {
-    const core::Limit limit = budget.limit(what);
-    return static_cast<double>(std::min(limit.things, limit.bytes / LeastBytesOf(what)));
-  };
-  Samples held;
-  Samples allowed;
-  for (size_t i = 0; i < core::kHeldKinds; ++i) {
-    const auto what = static_cast<Held>(i);
-    held.emplace_back(LabelSet{{"what", NameOf(what)}},
-                      static_cast<double>(budget.held(what).bytes));
-    allowed.emplace_back(LabelSet{{"what", NameOf(what)}},
-                         static_cast<double>(budget.limit(what).bytes));
-  }
   std::vector<prometheus::MetricFamily> families = {
       Gauge("waitd_descriptors", "Descriptors that are open, by kind.",
             ByLabel("kind", kKinds, counted.descriptors)),
@@ -108,15 +119,11 @@ std::vector<prometheus::MetricFamily> CoreMetrics::Collect() const {
               One(static_cast<double>(counted.double_waits))),
       Counter("waitd_idle_closed_total", "Descriptors closed because they were idle.",
               One(static_cast<double>(counted.idle_closed))),
-      Gauge("waitd_limit", "What the options allow, by what is limited.",
-            {{{{"resource", "descriptors"}}, ThingsOf(Held::kDescriptors)},
-             {{{"resource", "waiters"}}, ThingsOf(Held::kWaits)},
-             {{{"resource", "payload_bytes"}}, static_cast<double>(options_.max_payload_bytes)},
-             {{{"resource", "outcomes"}}, ThingsOf(Held::kOutcomes)},
-             {{{"resource", "deliveries"}}, ThingsOf(Held::kDeliveries)},
-             {{{"resource", "sessions"}}, ThingsOf(Held::kSessions)}}),
-      Gauge("waitd_held_bytes", "Memory that clients make it hold, about, by what for.", held),
-      Gauge("waitd_held_bytes_limit", "How much that may be.", allowed),
+      LimitFamily(poller_.budget(), options_.max_payload_bytes),
+      Gauge("waitd_held_bytes", "Memory that clients make it hold, about, by what for.",
+            ByKind([this](Held what) { return poller_.budget().held(what).bytes; })),
+      Gauge("waitd_held_bytes_limit", "How much that may be.",
+            ByKind([this](Held what) { return poller_.budget().limit(what).bytes; })),
       Gauge("waitd_draining", "1 from the signal to end until the end.",
             One(draining_.load(std::memory_order_relaxed) ? 1 : 0)),
       Gauge("waitd_build_info", "The version of this process; always 1.",

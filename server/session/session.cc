@@ -179,14 +179,15 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message, Portio
 }
 
 // What the limits leave room for.
-void Session::Measure(Portion& portion) const {
+void Session::Measure(Portion& portion) {
   const uint64_t unacked = outbox_.unacked();
   // What all sessions have is the fault of those with much of it.
   const auto memory = context_.poller.budget().Over(core::Held::kResults, account_.get());
   portion.unacked_full = unacked >= context_.unacked_max || memory.over;
   // Refusals are results, too: who goes on all the same must end somewhere.
+  if (!portion.unacked_full) refused_ = 0;
   portion.unacked_over =
-      unacked >= 2 * context_.unacked_max || (memory.own && unacked >= Outbox::kBatch);
+      unacked >= 2 * context_.unacked_max || (memory.own && refused_ >= Outbox::kBatch);
   portion.waits_left =
       context_.parked_max - std::min<uint64_t>(context_.parked_max, parking_.size());
 }
@@ -305,11 +306,13 @@ void Session::ForgetEphemeral() {
   ephemeral_left_ = ephemeral_.size();
 }
 
-std::optional<Error> Session::OverLimit(bool parks, bool gives_back, Portion& portion) const {
+std::optional<Error> Session::OverLimit(bool parks, bool gives_back, Portion& portion) {
   if (!gives_back && portion.unacked_full) {
+    ++refused_;
     return Error{.reason = "LIMIT_UNACKED",
                  .message = absl::StrCat(context_.unacked_max,
-                                         " results are not acknowledged; send acked_sequence"),
+                                         " results are not acknowledged, or such results take more "
+                                         "memory than there is; send acked_sequence"),
                  .field = {},
                  .metadata = {{"limit", absl::StrCat(context_.unacked_max)}}};
   }

@@ -177,8 +177,9 @@ class Session final : public OperationOwner,
   template <class T>
   void PrepareAs(uint64_t id, const typename T::Request& request, Portion& portion)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
-  std::optional<Error> OverLimit(bool parks, bool gives_back, Portion& portion) const;
-  void Measure(Portion& portion) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Error> OverLimit(bool parks, bool gives_back, Portion& portion)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
+  void Measure(Portion& portion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_, mutex_);
   void NoteEphemeral(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void ForgetEphemeral() ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void CarryOut(Portion& portion) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
@@ -213,6 +214,7 @@ class Session final : public OperationOwner,
   core::Mutex work_;
   Visitor visitor_ ABSL_GUARDED_BY(work_);
   uint64_t last_id_ ABSL_GUARDED_BY(work_) = 0;
+  uint64_t refused_ ABSL_GUARDED_BY(work_) = 0;  // for results that are not acknowledged, in a row
   // Names that it may have open as ephemeral, and how many there were when that was last looked at.
   absl::flat_hash_set<std::string> ephemeral_ ABSL_GUARDED_BY(work_);
   size_t ephemeral_left_ ABSL_GUARDED_BY(work_) = 0;

@@ -7,6 +7,9 @@ namespace waitd::server {
 namespace {
 
 struct Charged {
+  Charged(std::string given, core::Charge charged)
+      : bytes(std::move(given)), charge(std::move(charged)) {}
+
   const std::string bytes;
   const core::Charge charge;
 };

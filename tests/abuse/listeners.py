@@ -65,7 +65,7 @@ class Mtls(Plain):
     def _server(self, binary):
         self._authority = Authority(self.directory)
         shown = self._authority.issue(*HERE, stem="server")
-        self._clients = {who: self._authority.issue(f"URI:{who}", stem=who)
+        self._clients = {who: self._authority.issue(f"DNS:{who}", stem=who)
                          for who in ("good", "bad")}
         rules = self.directory / "rules"
         rules.write_text(RULES, encoding="ascii")

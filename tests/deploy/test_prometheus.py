@@ -166,7 +166,7 @@ def test_the_dashboard_shows_each_limit_that_an_alert_is_of():
     alerted = set(re.findall(r'"resource", "(\w+)"', ratio))
     shown = {target["legendFormat"].removeprefix("{{instance}} ").replace(" ", "_")
              for title, target in queries() if title == "Limits in use"}
-    assert '"resource", "$1_bytes", "what"' in " ".join(ratio.split()), "of each kind"
+    assert '"resource", "${1}_bytes", "what"' in " ".join(ratio.split()), "of each kind"
     assert shown == alerted | {"memory_of_{{what}}"}
 
 

@@ -69,16 +69,21 @@ TEST(Stress, NoReadyIsUsedTwiceAndEveryWaitEndsC25C26C27) {
   std::thread timers([&] {
     while (!stop) poller.RunTimers();
   });
+  // At least one that is denied, however soon the rest ends.
+  Counted<WaitCall> first(tally);
+  ++started;
+  poller.Wait(kWhenCarriedOut, {.name = NameOf(0), .open_if_missing = &fifo}, first);
   size_t denied = 0;
   std::thread denials([&] {
-    while (!stop) {
+    do {
       NoFirst denial;
       while (denial.EndSome(poller)) {
       }
       denied += denial.ended();
       std::this_thread::sleep_for(milliseconds(1));
-    }
+    } while (!stop);
   });
+  while (!first.done()) std::this_thread::yield();
   const auto work = [&](unsigned seed) {
     std::mt19937 random(seed);
     // The calls live as long as the thread, so that a late cancel finds them.
