@@ -44,7 +44,7 @@ namespace {
 
 constexpr std::chrono::seconds kAnswerTimeMax{5};  // for clients to take what they are answered
 constexpr std::chrono::milliseconds kGoodbyeTimeMax{200};  // for them to hang up by themselves
-constexpr int kStreamsMax = 200'000;                       // parked calls on one connection
+constexpr uint64_t kStreamsMax = 200'000;                  // parked calls on one connection
 constexpr size_t kAwaitedCalls = 4;  // of each method and queue, so that arrivals seldom queue up
 // For what is not asynchronous: a stream of reflection holds a thread for as long as it is open.
 constexpr int kSyncThreadsMax = 32;
@@ -95,7 +95,7 @@ void SetDuration(grpc::ServerBuilder& builder, const char* argument, absl::Durat
   builder.AddChannelArgument(argument, static_cast<int>(std::clamp<int64_t>(ms, 1, INT_MAX)));
 }
 
-void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
+void SetArguments(grpc::ServerBuilder& builder, const Options& options, const MemoryPlan& plan) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
@@ -104,7 +104,10 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsMax);
+  // No more than all may have: before its message has come, a call is gRPC's, and nobody's.
+  const uint64_t calls = plan.limit(core::Held::kCalls).bytes / kOneCall.bytes;
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             static_cast<int>(std::min(kStreamsMax, calls)));
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_IDLE_MS, options.max_connection_idle);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_MS, options.max_connection_age);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options.max_connection_age_grace);
@@ -350,7 +353,7 @@ bool Server::Start(std::string* error) {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   if (!p.options.reflection) builder.SetOption(std::make_unique<NoReflection>());
-  SetArguments(builder, p.options);
+  SetArguments(builder, p.options, p.plan);
   int port = 0;
   builder.AddListeningPort(asked, *std::move(credentials), &port);
   builder.RegisterService(&p.service);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "core/budget.h"
 #include "core/clock.h"
 #include "server/rpc/rpc_metrics.h"
@@ -26,6 +27,13 @@ struct OutboxBytes {
   size_t kept = 0;       ///< the signals of responses that may have to go back
 };
 
+/// What is charged for an outbox, but for signals, which are charged by themselves.
+struct OutboxAmounts {
+  core::Amount waits;    ///< Held::kWaits: of waits that have ended, until they are composed
+  core::Amount calls;    ///< Held::kCalls: the same of other operations
+  core::Amount results;  ///< Held::kResults: of responses, with a copy of each signal
+};
+
 /// The results of a session on their way to its client: they wait, are composed into numbered
 /// responses, are written, perhaps on several links one after the other, and go when the client
 /// acknowledges them. A signal of a response goes back if no write of it ended well before the end.
@@ -33,15 +41,19 @@ struct OutboxBytes {
 /// The states of a result, and what each event makes of it. A write is known by its link; each link
 /// has one at most. A write that was under way when its link was lost may still end well.
 ///
-///   | event            | waiting       | composed | being written      | written          |
-///   |------------------|---------------|----------|--------------------|------------------|
-///   | Next             | composed, if nothing is | being written |          |                  |
-///   | Written, ok      |               |          | written; its signals are spent        |
-///   | Written, not ok  |               |          | composed           |                  |
-///   | Begin, Lose      |               |          | composed: the write goes on by itself |
-///   composed | | Acknowledge      |               | an error, unless a write of it once began:
-///   gone | gone | | TakeBack         | goes back     | goes back | stays until Written: not ok:
-///   goes back | stays |
+///   | event       | waiting   | composed         | being written               | written  |
+///   |-------------|-----------|------------------|-----------------------------|----------|
+///   | Next        | composed  | being written    |                             |          |
+///   | Written, ok |           |                  | written, signals spent      |          |
+///   | Written, no |           |                  | composed                    |          |
+///   | Begin, Lose |           |                  | composed; the write goes on | composed |
+///   | Acknowledge |           | error, unless a  | gone                        | gone     |
+///   |             |           | write once began |                             |          |
+///   | TakeBack    | goes back | goes back        | stays until Written; not ok | stays    |
+///   |             |           |                  | then: goes back             |          |
+///
+/// Next composes if nothing is being written, and as far as there is room: what waits shares its
+/// signal with all who have it, and a response has a copy of it.
 ///
 /// Threads:    none of its own.
 /// Invariants: 1. Each result is in one response; responses are numbered from 1 without a gap.
@@ -66,6 +78,7 @@ class Outbox {
     grpc::ByteBuffer bytes;
     size_t size = 0;
     size_t kept = 0;      // the size of `returns`
+    size_t held = 0;      // the same as SessionOperation::held
     uint64_t weight = 0;  // its results, or how many of usual size would be as large
     Operations returns;   // what goes back if no write of it ends well
   };
@@ -93,9 +106,12 @@ class Outbox {
   /// This message, which has no number, is written before everything else.
   void Say(const v1::SessionResponse& message);
 
-  /// The write that begins now on the link; nothing: one is under way, or nothing is to be written.
-  /// Whatever else waits leaves with the one after it.
-  std::optional<grpc::ByteBuffer> Next();
+  /// Whether there is room for so many bytes more in responses. True: they are taken.
+  using Room = absl::FunctionRef<bool(size_t bytes)>;
+
+  /// The write that begins now on the link; nothing: one is under way, or nothing is to be written,
+  /// or there is no room for it. Whatever else waits leaves with the one after it.
+  std::optional<grpc::ByteBuffer> Next(Room room = [](size_t) { return true; });
 
   /// The write that was under way on this link has ended. If it failed, the link is lost next.
   Decided Written(const void* link, bool ok);
@@ -113,13 +129,17 @@ class Outbox {
   /// Nothing waits, and everything is written on the present link.
   bool written() const { return waiting_.empty() && !writing() && next_ > sequence_; }
 
+  /// Something waits for room alone, such as acknowledgements make.
+  bool held_back() const {
+    return link_ != nullptr && !writing() && next_ > sequence_ && !waiting_.empty();
+  }
+
   /// Results that are not acknowledged, those that wait included; large ones count as several.
   uint64_t unacked() const;
 
   const OutboxBytes& bytes() const { return bytes_; }
 
-  /// What its results are charged, but for their signals, which are charged by themselves.
-  core::Amount amount() const;
+  OutboxAmounts amounts() const;
 
  private:
   struct Write {
@@ -127,7 +147,7 @@ class Outbox {
     uint64_t sequence;  // 0: a message without a number
   };
 
-  void Compose();
+  bool Compose(Room room);
   Response* Find(uint64_t sequence);
   Operations Release(Response& response);
   bool BeingWritten(uint64_t sequence) const;
@@ -145,6 +165,9 @@ class Outbox {
   std::vector<Write> writes_;                // under way; seldom more than one
   bool over_ = false;                        // TakeBack was called
   size_t returns_ = 0;                       // operations in responses_ that may have to go back
+  size_t held_waits_ = 0;                    // SessionOperation::held of those that wait: of waits
+  size_t held_calls_ = 0;                    // the same of the others
+  size_t held_returns_ = 0;                  // the same of those in responses_
   OutboxBytes bytes_;
 };
 

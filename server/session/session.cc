@@ -33,6 +33,7 @@ struct Session::Portion {
   bool unacked_full = false;  // of the limits, at its beginning
   bool unacked_over = false;
   uint64_t waits_left = 0;
+  uint64_t work = 0;  // of all that is prepared, by its results
   std::vector<core::Operation> operations = {};
   std::vector<SessionOperation*> started = {};  // these as the session has them
   Outbox::Operations done = {};                 // with their results already
@@ -52,6 +53,9 @@ Session::Session(const SessionContext& context, uint64_t number, Visitor visitor
       charge_(std::move(charge)),
       visitor_(std::move(visitor)),
       outbox_(context.clock, context.metrics),
+      waits_(context.poller.budget(), core::Held::kWaits, account_, {}),
+      calls_(context.poller.budget(), core::Held::kCalls, account_, {}),
+      results_(context.poller.budget(), core::Held::kResults, account_, {}),
       broken_at_(core::kNever) {
   heard_ = said_ = context.clock.Read().mono;
 }
@@ -149,9 +153,7 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
                    .field = {}};
     }
     Prepare(operation, portion);
-    if (portion.cancels == 0 && portion.operations.size() + portion.done.size() < Outbox::kBatch) {
-      continue;
-    }
+    if (portion.cancels == 0 && ++portion.work < Outbox::kBatch) continue;
     CarryOut(portion);
   }
   CarryOut(portion);
@@ -161,8 +163,15 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
 // What the limits leave room for.
 void Session::Measure(Portion& portion) const {
   const uint64_t unacked = outbox_.unacked();
-  // What all sessions have is the fault of those with much of it.
-  const auto memory = context_.poller.budget().Over(core::Held::kResults, account_.get());
+  // What all sessions have is the fault of those with much of it. There is to be room for one more
+  // result with its signal: else it would be carried out, and held back.
+  const core::Budget& budget = context_.poller.budget();
+  const size_t one =
+      std::min<size_t>(context_.signals.bytes_max, budget.limit(core::Held::kResults).bytes / 128);
+  auto memory = budget.Over(core::Held::kResults, account_.get(), {1, one});
+  for (const core::Held what : {core::Held::kWaits, core::Held::kCalls}) {
+    if (!memory.over) memory = budget.Over(what, account_.get());
+  }
   portion.unacked_full = unacked >= context_.unacked_max || memory.over;
   // Refusals are results, too: who goes on all the same must end somewhere.
   portion.unacked_over =
@@ -196,6 +205,7 @@ void Session::CarryOut(Portion& portion) {
     todo = Next();
     Measure(portion);
   }
+  portion.work = 0;
   portion.operations.clear();
   portion.started.clear();
   portion.done.clear();
@@ -266,6 +276,8 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Portion
       for (const auto& target : parsed->args.targets) NoteEphemeral(target.name);
     }
   }
+  constexpr uint64_t kLarge = 8;  // an open is answered with its labels
+  portion.work += (std::is_same_v<T, OpenMethod> ? kLarge : T::Work(request)) - 1;
   auto* const call = new Call(*this, id);
   portion.started.push_back(call);
   portion.operations.emplace_back(
@@ -352,7 +364,12 @@ void Session::Run() {
 // What is ready leaves, if nothing is being written.
 Session::Todo Session::Next() {
   Todo todo;
-  if (!pinned_ && alive()) todo.bytes = outbox_.Next();
+  if (!pinned_ && alive()) {
+    todo.bytes = outbox_.Next([this](size_t bytes) {
+      mutex_.AssertHeld();
+      return results_.Take({1, bytes + bytes / 4});  // with what is told beside the signals
+    });
+  }
   ChargeResults();
   if (pinned_ || !alive()) return todo;
   if (todo.bytes.has_value()) {
@@ -360,6 +377,8 @@ Session::Todo Session::Next() {
     todo.link = link_;
   } else {
     todo.end = phase_ == Phase::kDraining && in_flight_ == 0 && outbox_.written();
+    // Who sends nothing more acknowledges nothing either.
+    todo.full = phase_ == Phase::kDraining && outbox_.held_back();
   }
   return todo;
 }
@@ -367,15 +386,20 @@ Session::Todo Session::Next() {
 // After each change of the outbox, whether or not there is room: for want of it what comes next is
 // refused (Measure).
 void Session::ChargeResults() {
-  core::Budget& budget = context_.poller.budget();
-  const core::Amount amount = outbox_.amount();
-  budget.Add(core::Held::kResults, account_.get(), amount);
-  results_ = core::Charge(budget, core::Held::kResults, account_, amount);
+  const OutboxAmounts amounts = outbox_.amounts();
+  waits_.Set(amounts.waits);
+  calls_.Set(amounts.calls);
+  results_.Set(amounts.results);
 }
 
 void Session::Do(const Todo& todo) {
   if (todo.end) {
     End(std::nullopt);
+  } else if (todo.full) {
+    End(Error{.reason = "LIMIT_UNACKED",
+              .message = "there is no memory for the results that are left, and who sends nothing "
+                         "more acknowledges none",
+              .field = {}});
   } else if (todo.link != nullptr && !todo.link->Write(*todo.bytes)) {
     Written(*todo.link, false);
   }
@@ -456,6 +480,7 @@ bool Session::congested() const {
 // a Written.
 bool Session::Stuffed() const {
   const OutboxBytes& bytes = outbox_.bytes();
+  if (outbox_.held_back()) return false;  // the acknowledgement that it needs is to be read
   return bytes.waiting + bytes.unwritten > Outbox::kUnwrittenBytesMax ||
          in_flight_ > context_.parked_max + kInFlightMax;
 }
