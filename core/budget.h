@@ -31,8 +31,13 @@ enum class Held : uint8_t {
 };
 inline constexpr size_t kHeldKinds = 8;
 
-/// So many things, and the memory that they take. `bytes` is kept in units of 16.
+/// So many things, and the memory that they take. `bytes` is kept in units of 16, begun ones too.
 struct Amount {
+  static constexpr uint64_t kUnit = 16;
+
+  /// One thing of so many bytes, in whole units: of such, a sum ends as well one by one.
+  static constexpr Amount Whole(uint64_t bytes) { return {1, (bytes + kUnit - 1) / kUnit * kUnit}; }
+
   uint64_t things = 0;
   uint64_t bytes = 0;
 };
@@ -62,7 +67,7 @@ class Sum {
  private:
   static constexpr auto kRelaxed = std::memory_order_relaxed;
   static constexpr unsigned kThings = 36;  // from this bit on
-  static constexpr uint64_t kUnit = 16;
+  static constexpr uint64_t kUnit = Amount::kUnit;
 
   static uint64_t Word(Amount of) { return of.things << kThings | (of.bytes + kUnit - 1) / kUnit; }
   static Amount Of(uint64_t word) {

@@ -12,7 +12,7 @@ using DeliveryState = Delivery::State;
 
 namespace {
 
-constexpr Amount kOne = {1, sizeof(Delivery)};
+constexpr Amount kOne = Amount::Whole(sizeof(Delivery));
 
 // It is there whether or not there is room: that was asked for when its wait began.
 void HoldOne(DescEnv& env, const AccountRef& whose) {
@@ -137,6 +137,7 @@ void PollDesc::FreeDelivery(DescEnv& env, Delivery& delivery) {
   delivery.signal = nullptr;
   delivery.answer.reset();
   delivery.wait_id.clear();
+  delivery.caller = 0;
   delivery.account = {};
   delivery.owner = nullptr;
   env.deliveries.Put(delivery);
@@ -147,7 +148,7 @@ void PollDesc::Retire(Step& step, Delivery& delivery, DeliveryState state) {
   LeaveState(delivery);
   delivery.state = state;
   delivery.signal = nullptr;
-  step.poller().Age(step, env_, delivery, sizeof(Delivery));
+  step.poller().Age(step, env_, delivery, sizeof(Delivery), step.now().mono);
 }
 
 bool PollDesc::WasReset(Side s, uint64_t number) const {
@@ -252,8 +253,8 @@ class PollDesc::DisposeWork final : public Work {
       if (!step.Holds(Home(delivery)) || !step.Spend(1)) return false;
       env_.timers.Cancel(delivery);
       delivery.Renew();
-      if (delivery.bytes > 0) {
-        step.poller().Unage(env_, delivery);
+      if (delivery.state == DeliveryState::kAcked || delivery.state == DeliveryState::kStale) {
+        step.poller().Unage(env_, delivery);  // if it was not forgotten meanwhile
       } else {
         env_.budget.GiveOwn(Held::kDeliveries, delivery.account.get(), kOne);
       }

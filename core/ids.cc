@@ -164,9 +164,13 @@ void IdTable::Erase(IdRecord& record) {
 }
 
 void IdTable::MoveHorizon(Instant to, uint64_t caller, Instant useful_from) {
-  // One that lies further back than what is remembered at all says nothing.
+  // One that lies further back than what is remembered at all may as well be everybody's.
   if (!horizons_.contains(caller)) {
-    absl::erase_if(horizons_, [&](const auto& each) { return each.second < useful_from; });
+    absl::erase_if(horizons_, [&](const auto& each) {
+      if (each.second >= useful_from) return false;
+      MoveHorizon(each.second);
+      return true;
+    });
   }
   Instant& own = horizons_.try_emplace(caller, Instant::min()).first->second;
   own = std::max(own, to);

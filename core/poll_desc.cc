@@ -26,11 +26,11 @@ void PollDesc::Init(std::string_view name, Kind kind, uint64_t generation, const
 
 Amount AmountOf(std::string_view name, const Labels& labels) {
   constexpr size_t kIndexes = 48;  // its entries in both, which are not full
-  Amount amount = {1, sizeof(PollDesc) + kIndexes + name.size()};
+  size_t bytes = sizeof(PollDesc) + kIndexes + name.size();
   for (const auto& [key, value] : labels) {
-    amount.bytes += sizeof(Labels::value_type) + key.size() + value.size();
+    bytes += sizeof(Labels::value_type) + key.size() + value.size();
   }
-  return amount;
+  return Amount::Whole(bytes);  // a poll is charged at once for those that it opens
 }
 
 Amount PollDesc::amount() const {

@@ -98,14 +98,11 @@ class PollDesc {
   /// its own bound says so. True: it goes on.
   bool StillWaits(Step& step, SingleWaiter& waiter);
 
-  /// The timer of a wait by max-wait has fired, and a deadline bounds it instead: a clear sees to
-  /// it.
+  /// A wait's timer for max-wait has fired, and a deadline bounds it instead: a clear sees to it.
   void SetMaxWaitAside(Side side) { extra(side).max_waits_aside = true; }
 
-  /// Ends a wait that StillWaits with this.
+  /// Ends with this a wait that StillWaits, or a poll, under all its locks.
   void EndWait(Step& step, SingleWaiter& waiter, Result<WaitResult> result);
-
-  /// Ends a poll, under all its locks.
   static void EndPoll(Step& step, PollWaiter& poll, Result<PollResult> result);
 
   /// Takes the signals that the poll needs and ends it, if they are there. Under all its locks.
@@ -119,8 +116,7 @@ class PollDesc {
 
   // Deliveries (deliveries.cc).
   Delivery* FindDelivery(Side side, uint64_t number) const;  ///< null: there is none
-  /// A signal that a wait took from here waits for its Ack, or for somebody who asks for its
-  /// answer.
+  /// A signal that a wait took waits for its Ack, or for somebody who asks for its answer.
   Delivery& Deliver(const WaitResult& taken, Delivery::State state, Instant alarm,
                     const AccountRef& whose);
   /// The end of a delivery, or of what it was: kAcked or kStale, which is remembered for a while.
@@ -130,21 +126,18 @@ class PollDesc {
   /// False: it was forgotten, for a Reset came after its hand-out.
   bool Return(Step& step, Delivery& delivery);
   bool Return(Step& step, const WaitResult& taken);
-  /// Whether a Reset came after this signal was handed out.
-  bool WasReset(Side side, uint64_t number) const;
+  bool WasReset(Side side, uint64_t number) const;  ///< a Reset came after its hand-out
   /// How many deliveries of the side are held for somebody, or may be: one for each wait with an
   /// ack_timeout. ReserveDelivery: one more of these waits, or one less.
   uint64_t deliveries_held(Side side) const;
   void ReserveDelivery(Side side, const AccountRef& whose);
   void EndReservation(Side side, const AccountRef& whose);
-  /// Takes the place out of its list.
-  void Unlink(Place& place);
+  void Unlink(Place& place);  ///< takes it out of its list
   /// The release in which the place waits for its turn, or null.
   Release* ReleaseOf(const Place& place) const {
     return env_.releases == 0 ? nullptr : FindRelease(place);
   }
-  /// Work has to do with it: its slot is not handed out.
-  bool busy() const;
+  bool busy() const;  ///< work has to do with it: its slot is not handed out
   /// Counts the side's signal in the polls that stand on it, or no more; as many as a hold allows,
   /// the rest as Work. True: all are.
   bool Recount(Step& step, Side s) { return side(s).extra == nullptr || RecountPolls(step, s); }

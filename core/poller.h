@@ -21,8 +21,7 @@
 
 namespace waitd::core {
 
-/// The message of an operation was received when the operation is carried out: for a caller that
-/// gets no messages.
+/// The operation's message was received when it is carried out: for who gets no messages.
 inline constexpr Instant kWhenCarriedOut = Instant::min();
 
 /// The table of named poll descriptors: every operation of the service, over all shards.
@@ -120,8 +119,7 @@ class Poller {
   Nanos linger() const { return options_.linger; }  ///< of a wait with an id, after its call
   uint64_t waiters() const;  ///< parked at this moment; a poll counts by its targets
 
-  /// All that clients make it hold, and those who use it. Calls name who is charged
-  /// (Effect::account).
+  /// All that clients make it hold. Calls name who is charged (Effect::account).
   Budget& budget() { return budget_; }
 
  private:
@@ -208,12 +206,13 @@ class Poller {
                        std::shared_ptr<Remembered>* to);
   void Forget(Shard& home, IdRecord& record);
   void EndAbsent(Shard& home, IdRecord& record);
-  void Age(Step& step, DescEnv& env, Aging& item, size_t bytes);
   void Age(Step& step, DescEnv& env, Aging& item, size_t bytes, Instant recorded);
   void Unage(DescEnv& env, Aging& item);
   void ForgetOldest(const Step& step, Shard& home, Aging& oldest, bool own);
   static Aging* Oldest(Shard& home, Account* own);
+  bool TooManyOutcomes(const Account* own) const;
   void DropOutcomes(Account* own);
+  bool FindOldest(OldestShard& found, Account* own);
   bool DropFrom(size_t victim, Instant until, Account* own);
   // Deliveries (poller_deliveries.cc).
   void AgeKept(Step& step, Remembered& answer);

@@ -63,7 +63,7 @@ void Poller::AgeKept(Step& step, Remembered& answer) {
   Shard& home = shard(answer.shard);
   home.mutex().AssertHeld();
   home.env.unsaved.Touch(*answer.record);  // since when it can be forgotten is saved
-  Age(step, home.env, *answer.record, SizeOf(answer.value));
+  Age(step, home.env, *answer.record, SizeOf(answer.value), step.now().mono);
 }
 
 // Somebody has come. Under the same locks.

@@ -135,7 +135,7 @@ uint64_t Poller::Remember(Step& step, Shard& home, IdRecord& record,
   record.answer->record = &record;
   record.answer->shard = static_cast<uint8_t>(home.index());
   home.env.unsaved.Touch(record);
-  Age(step, home.env, record, SizeOf(record.answer->value));
+  Age(step, home.env, record, SizeOf(record.answer->value), step.now().mono);
   return home.env.unsaved.Changed();
 }
 
@@ -180,10 +180,6 @@ template uint64_t Poller::RememberEnd(Step&, Shard&, Waiter&, bool, Result<PollR
                                       std::shared_ptr<Remembered>*);
 
 // Can be forgotten from now on, when there is no more room or its time is over.
-void Poller::Age(Step& step, DescEnv& env, Aging& item, size_t bytes) {
-  Age(step, env, item, bytes, step.now().mono);
-}
-
 void Poller::Age(Step& step, DescEnv& env, Aging& item, size_t bytes, Instant recorded) {
   item.recorded = recorded;
   item.bytes = static_cast<uint32_t>(bytes);
@@ -244,29 +240,46 @@ void Poller::ForgetOldest(const Step& step, Shard& home, Aging& oldest, bool own
   }
 }
 
+// Of the account: it has more than its share, and there is too much. Null: there is, of all.
+bool Poller::TooManyOutcomes(const Account* own) const {
+  const Budget::Verdict over = budget_.Over(Held::kOutcomes, own);
+  return over.over && (own == nullptr || over.own);
+}
+
 // While there are more outcomes than may be, the oldest of all shards goes: of the account, if it
-// has more than its share; else of all. In which shard that is was looked for a moment ago.
+// has more than its share; else of all. In which shard that is was looked for a moment ago. One
+// large outcome may cost many small ones: each hold of a lock is bounded, and each goes once.
 void Poller::DropOutcomes(Account* own) {
   OldestShard& found = own == nullptr ? oldest_ : own->oldest;
-  const bool none_left = DropFrom(found.shard.load(std::memory_order_relaxed),
-                                  Instant(Nanos(found.until.load(std::memory_order_relaxed))), own);
-  if (!none_left) return;
+  while (TooManyOutcomes(own)) {
+    const Instant until(Nanos(found.until.load(std::memory_order_relaxed)));
+    if (!DropFrom(found.shard.load(std::memory_order_relaxed), until, own)) continue;
+    if (!FindOldest(found, own)) return;
+  }
+}
+
+// False: there is none.
+bool Poller::FindOldest(OldestShard& found, Account* own) {
   size_t victim = 0;
   Instant first = kNever;
-  Instant second = kNever;
+  Instant second = clock_.Read().mono;  // whatever comes yet is not older
   for (size_t i = 0; i < kShards; ++i) {
     const MutexLock lock(shard(i).mutex());
     const Aging* const oldest = Oldest(shard(i), own);
-    if (oldest == nullptr || oldest->recorded >= second) continue;
-    second = oldest->recorded;
-    if (second >= first) continue;
-    std::swap(first, second);
-    victim = i;
+    if (oldest == nullptr) continue;
+    if (oldest->recorded < first) {
+      second = std::min(second, first);
+      first = oldest->recorded;
+      victim = i;
+    } else {
+      second = std::min(second, oldest->recorded);
+    }
   }
-  const Instant until = SaturatingAdd(second, std::chrono::seconds(1));
+  if (first == kNever) return false;
+  const Instant until = SaturatingAdd(std::max(first, second), std::chrono::seconds(1));
   found.shard.store(victim, std::memory_order_relaxed);
   found.until.store(until.time_since_epoch().count(), std::memory_order_relaxed);
-  DropFrom(victim, until, own);
+  return true;
 }
 
 Aging* Poller::Oldest(Shard& home, Account* own) {
@@ -281,8 +294,7 @@ bool Poller::DropFrom(size_t victim, Instant until, Account* own) {
   Shard& home = shard(victim);
   home.mutex().AssertHeld();
   for (uint32_t i = 0; i < options_.units_max; ++i) {
-    const Budget::Verdict over = budget_.Over(Held::kOutcomes, own);
-    if (!over.over || (own != nullptr && !over.own)) return false;
+    if (!TooManyOutcomes(own)) return false;
     Aging* const oldest = Oldest(home, own);
     if (oldest == nullptr || oldest->recorded > until) return true;
     ++home.env.counters.outcomes_dropped;

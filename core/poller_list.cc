@@ -137,7 +137,7 @@ void Poller::Get(const GetArgs& args, GetCall& call) {
   } else {
     call.result() = Describe(step.now(), *desc, true);
   }
-  step.Answer(home, call, Step::NumberFor(home, desc));
+  step.Answer(home, call, Step::NumberFor(home, desc), args.name);
 }
 
 // First the names, merged from all shards, then each one's description; a name closed in between is

@@ -19,8 +19,8 @@ bool TellsOfTargets(const PollResult& result) {
 Step::~Step() {
   Unlock();
   if (drops_) {
-    if (drops_of_.get() != nullptr) poller_.DropOutcomes(drops_of_.get());
-    if (poller_.budget_.Over(Held::kOutcomes, nullptr).over) poller_.DropOutcomes(nullptr);
+    for (const AccountRef& own : drops_of_) poller_.DropOutcomes(own.get());
+    poller_.DropOutcomes(nullptr);
   }
   if (alarm_ != kNever && poller_.alarm_) poller_.alarm_(alarm_);
   free_.LetGo(batch_);

@@ -110,9 +110,10 @@ class Step {
   }
 
   /// There are too many outcomes: at the end of the step the oldest go, of the account, or of all.
-  void DropOutcomes(AccountRef of) {
+  void DropOutcomes(const AccountRef& of) {
     drops_ = true;
-    drops_of_ = std::move(of);
+    if (of.get() == nullptr) return;
+    if (drops_of_.empty() || drops_of_.back().get() != of.get()) drops_of_.push_back(of);
   }
 
   /// Releases that this step began and could not end in its hold.
@@ -129,8 +130,8 @@ class Step {
   ShardSet held_ = 0;
   size_t units_ = 0;  // of this hold
   bool drops_ = false;
-  AccountRef drops_of_;
-  EffectList free_;  // of what is unsaved: they leave when the step goes
+  std::vector<AccountRef> drops_of_;  // in the order in which they came to have too many
+  EffectList free_;                   // of what is unsaved: they leave when the step goes
   Instant alarm_ = kNever;
 };
 

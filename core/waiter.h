@@ -102,6 +102,7 @@ static_assert(sizeof(SingleWaiter) <= 104, "a parked wait is promised to be smal
 
 /// What so many parked waits, or targets of polls, take with their calls.
 constexpr Amount WaitsOf(uint64_t count) { return {count, count * 208}; }
+static_assert(WaitsOf(1).bytes % Amount::kUnit == 0, "many of them may end one by one");
 
 /// Lifetime: as a Waiter; its home is the shard of its first target.
 class PollWaiter : public Waiter {

@@ -104,10 +104,9 @@ void SetArguments(grpc::ServerBuilder& builder, const Options& options, const Me
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 30'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
-  // No more than all may have: before its message has come, a call is gRPC's, and nobody's.
   const uint64_t calls = plan.limit(core::Held::kCalls).bytes / kOneCall.bytes;
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                             static_cast<int>(std::min(kStreamsMax, calls)));
+                             static_cast<int>(std::min(calls, kStreamsMax)));
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_IDLE_MS, options.max_connection_idle);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_MS, options.max_connection_age);
   SetDuration(builder, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options.max_connection_age_grace);

@@ -41,19 +41,18 @@ struct OutboxAmounts {
 /// The states of a result, and what each event makes of it. A write is known by its link; each link
 /// has one at most. A write that was under way when its link was lost may still end well.
 ///
-///   | event       | waiting   | composed         | being written               | written  |
-///   |-------------|-----------|------------------|-----------------------------|----------|
-///   | Next        | composed  | being written    |                             |          |
-///   | Written, ok |           |                  | written, signals spent      |          |
-///   | Written, no |           |                  | composed                    |          |
-///   | Begin, Lose |           |                  | composed; the write goes on | composed |
-///   | Acknowledge |           | error, unless a  | gone                        | gone     |
-///   |             |           | write once began |                             |          |
-///   | TakeBack    | goes back | goes back        | stays until Written; not ok | stays    |
-///   |             |           |                  | then: goes back             |          |
+///   | event       | waiting   | composed            | being written         | written  |
+///   |-------------|-----------|---------------------|-----------------------|----------|
+///   | Next        | composed* | being written       |                       |          |
+///   | Written, ok |           |                     | written               |          |
+///   | Written, no |           |                     | composed              |          |
+///   | Begin, Lose |           |                     | composed**            | composed |
+///   | Acknowledge |           | gone, if ever begun | gone                  | gone     |
+///   | TakeBack    | goes back | goes back           | goes back if it fails | stays    |
 ///
-/// Next composes if nothing is being written, and as far as there is room: what waits shares its
-/// signal with all who have it, and a response has a copy of it.
+///   *  If nothing is being written, or there are many, and if there is room: what waits shares its
+///      signal with all who have it, and a response has a copy of it.
+///   ** The write goes on by itself: when it ends well the signals are spent all the same.
 ///
 /// Threads:    none of its own.
 /// Invariants: 1. Each result is in one response; responses are numbered from 1 without a gap.

@@ -10,6 +10,9 @@ namespace {
 
 constexpr uint64_t kInFlightMax = 1 << 16;  // besides the waits: above this nothing more is read
 
+// Operations of one message, polls by their targets, before others have their turn.
+constexpr int kSlice = 4096;
+
 constexpr const char* kNotWritten = "acked_sequence is above every response that was written";
 
 Error BadSession(std::string message) {
@@ -60,26 +63,12 @@ Session::Session(const SessionContext& context, uint64_t number, Visitor visitor
   heard_ = said_ = context.clock.Read().mono;
 }
 
-v1::SessionWelcome Session::Welcome(bool resumed) const {
-  const auto to_proto = [](core::Nanos from, google::protobuf::Duration* to) {
-    to->set_seconds(std::chrono::duration_cast<std::chrono::seconds>(from).count());
-    to->set_nanos(static_cast<int32_t>((from % std::chrono::seconds(1)).count()));
-  };
-  v1::SessionWelcome welcome;
-  welcome.set_resume_token(token_);
-  welcome.set_resumed(resumed);
-  welcome.set_server("waitd " WAITD_VERSION);
-  welcome.set_received_through(last_id_);
-  to_proto(context_.keepalive, welcome.mutable_keepalive());
-  to_proto(context_.retention, welcome.mutable_retention());
-  const auto parked_max = std::min<uint64_t>(context_.parked_max, UINT32_MAX);
-  welcome.set_max_parked(static_cast<uint32_t>(parked_max));
-  welcome.set_max_payload_bytes(static_cast<uint32_t>(context_.signals.bytes_max));
-  return welcome;
-}
-
 bool Session::Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_sequence,
                      std::optional<Error>* error) {
+  {
+    const core::MutexLock lock(mutex_);
+    if (!alive()) return false;
+  }
   // Whatever came by the former link is done with, or will be passed over.
   const core::MutexLock work(work_);
   v1::SessionResponse message;
@@ -109,49 +98,62 @@ std::optional<Error> Session::CheckOrder(const v1::SessionRequest& message, bool
   if (message.operations_size() > kOperationsMax) {
     return BadSession(absl::StrCat("a message has at most ", kOperationsMax, " operations"));
   }
+  uint64_t last = last_id_;
   for (const v1::Operation& operation : message.operations()) {
-    if (operation.id() <= last_id_) {
+    if (operation.id() <= last) {
       return BadSession(
-          absl::StrCat("operation ", operation.id(), " comes after ", last_id_, "; ids increase"));
+          absl::StrCat("operation ", operation.id(), " comes after ", last, "; ids increase"));
     }
-    last_id_ = operation.id();
+    last = operation.id();
   }
   return std::nullopt;
 }
 
 std::optional<Error> Session::Receive(const Link& link, const v1::SessionRequest& message,
-                                      google::protobuf::Arena& arena, bool first) {
-  const core::MutexLock work(work_);
-  const core::Instant now = context_.clock.Read().mono;
-  std::vector<Outbox::Response> gone;
+                                      google::protobuf::Arena& arena, core::Instant received,
+                                      bool first, int* next) {
+  const bool begins = *next == 0;
+  const int rest = std::exchange(*next, message.operations_size());
   {
+    // Whoever ends the session may hold `work_` for long.
     const core::MutexLock lock(mutex_);
-    if (link_.get() != &link || phase_ != Phase::kUp) return std::nullopt;
-    heard_ = now;
-    if (!outbox_.Acknowledge(message.acked_sequence(), &gone)) return BadSession(kNotWritten);
+    if (!Carries(link)) return std::nullopt;
   }
-  return CarryOut(message, arena, first, now);
-}
-
-std::optional<Error> Session::CarryOut(const v1::SessionRequest& message,
-                                       google::protobuf::Arena& arena, bool first,
-                                       core::Instant now) {
-  if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
-  if (auto fault = CheckOrder(message, first)) return fault;
-  ForgetEphemeral();
-  Portion portion{arena, now};
+  const core::MutexLock work(work_);
+  std::vector<Outbox::Response> gone;
+  Portion portion{arena, received};
   {
     const core::MutexLock lock(mutex_);
+    if (!Carries(link)) return std::nullopt;
+    if (begins) {
+      heard_ = received;
+      if (!outbox_.Acknowledge(message.acked_sequence(), &gone)) return BadSession(kNotWritten);
+    }
     Measure(portion);
   }
-  for (const v1::Operation& operation : message.operations()) {
+  if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
+  if (begins) {
+    if (auto fault = CheckOrder(message, first)) return fault;
+    ForgetEphemeral();
+  }
+  *next = rest;
+  return CarryOut(message, portion, next);
+}
+
+// A slice. What is behind it counts as not received, should the session be resumed before it comes.
+std::optional<Error> Session::CarryOut(const v1::SessionRequest& message, Portion& portion,
+                                       int* next) {
+  for (int work = 0; *next < message.operations_size() && work < kSlice; ++*next) {
+    const v1::Operation& operation = message.operations(*next);
     if (portion.unacked_over) {
       return Error{.reason = "LIMIT_UNACKED",
                    .message = absl::StrCat("twice as many results as the ", context_.unacked_max,
-                                           " that may be are not acknowledged; send "
-                                           "acked_sequence"),
+                                           " that may be are not acknowledged, or they take more "
+                                           "memory than there is; send acked_sequence"),
                    .field = {}};
     }
+    work += std::max(1, operation.poll().targets_size());
+    last_id_ = operation.id();
     Prepare(operation, portion);
     if (portion.cancels == 0 && ++portion.work < Outbox::kBatch) continue;
     CarryOut(portion);
@@ -524,7 +526,7 @@ void Session::Tick(core::Instant now) {
     }
   }
   if (lingered) {
-    Finish();
+    context_.finish(shared_from_this());
   } else if (silent != nullptr) {
     silent->Break();
   } else {
@@ -539,10 +541,9 @@ void Session::End(const std::optional<Error>& error) {
     phase_ = Phase::kEnding;
     error_ = error;
   }
-  Finish();
+  context_.finish(shared_from_this());
 }
 
-// From kEnding to kEnded, once, by who ended it.
 void Session::Finish() {
   const std::shared_ptr<Session> self = shared_from_this();
   const core::MutexLock work(work_);  // what is being carried out is in the core by then

@@ -21,6 +21,7 @@
 #include "server/rpc/rpc_metrics.h"
 #include "server/session/link.h"
 #include "server/session/outbox.h"
+#include "server/session/phase.h"
 #include "server/session/session_call.h"
 #include "waitd/v1/waitd.pb.h"
 
@@ -43,30 +44,9 @@ struct SessionContext {
   uint64_t unacked_max = 0;  ///< results of one session, or KiB of them
   core::Nanos keepalive = kSessionKeepalive;
   core::Nanos retention = std::chrono::minutes(10);
-  std::function<void(Session&)> ended;  ///< called once for each session that ends
-};
-
-/// Where a session is in its life.
-///
-///   | event \ phase        | kUp         | kDraining   | kBroken     | kEnding      | kEnded     |
-///   |----------------------|-------------|-------------|-------------|--------------|------------|
-///   | Attach               | kUp         | kUp         | kUp         | refused      | refused    |
-///   | Receive              | carried out | passed over | passed over | passed over  | passed over|
-///   | HalfClosed           | kDraining   |             |             |              |            |
-///   | everything written   |             | kEnding     |             |              |            |
-///   | its link is lost     | kBroken     | kBroken     |             | has no link  | is over    |
-///   | linger has passed    |             |             | kEnding     |              |            |
-///   | End                  | kEnding     | kEnding     | kEnding     |              |            |
-///   | nothing of it is in the core     |             |             | kEnded       |            |
-///
-/// What comes by another link than the present one is passed over in every phase. In kEnded and
-/// without a link it is over, and its table lets go of it.
-enum class Phase : uint8_t {
-  kUp,        ///< a link carries it
-  kDraining,  ///< the same, and the client sends nothing more: it ends when all is answered
-  kBroken,    ///< it waits for a link, for as long as it lingers
-  kEnding,    ///< its waits are ended, its ephemeral names closed, and signals given back
-  kEnded,     ///< all that may be left is its link, with the last write
+  std::function<void(Session&)> ended;  ///< called once for each session that is over
+  /// Sees to it that Finish is called, on a thread where it may take long.
+  std::function<void(std::shared_ptr<Session>)> finish;
 };
 
 /// A session: many operations in flight, their results in one outbox, which outlives the link that
@@ -109,10 +89,13 @@ class Session final : public OperationOwner,
   [[nodiscard]] bool Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_sequence,
                             std::optional<Error>* error);
 
-  /// A message has arrived by `link`. An error ends stream and session; a message that comes by a
-  /// former link is passed over.
+  /// Carries out a message that arrived by `link`, from its operation number `*next` on, as much as
+  /// one slice has: `*next` is behind that then, and it is called again for the rest, so that a
+  /// resume need not wait for all. An error ends stream and session; what comes by a former link is
+  /// passed over.
   [[nodiscard]] std::optional<Error> Receive(const Link& link, const v1::SessionRequest& message,
-                                             google::protobuf::Arena& arena, bool first);
+                                             google::protobuf::Arena& arena, core::Instant received,
+                                             bool first, int* next);
 
   /// The client has said that no more operations come.
   void HalfClosed(const Link& link);
@@ -132,8 +115,11 @@ class Session final : public OperationOwner,
   void Tick(core::Instant now);
 
   /// Ends the session: its waits end, what was never written goes back, its ephemeral descriptors
-  /// close. Its stream ends with the error, or as the client wished. Once.
+  /// close. Its stream ends with the error, or as the client wished. Once. All that is Finish's.
   void End(const std::optional<Error>& error);
+
+  /// From kEnding to kEnded, once: takes long where it had many waits.
+  void Finish();
 
   /// Takes what has been completed, and what is ready leaves.
   void Run() override;
@@ -167,8 +153,8 @@ class Session final : public OperationOwner,
   };
 
   v1::SessionWelcome Welcome(bool resumed) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
-  std::optional<Error> CarryOut(const v1::SessionRequest& message, google::protobuf::Arena& arena,
-                                bool first, core::Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
+  std::optional<Error> CarryOut(const v1::SessionRequest& message, Portion& portion, int* next)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   std::optional<Error> CheckOrder(const v1::SessionRequest& message, bool first)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void Prepare(const v1::Operation& operation, Portion& portion)
@@ -184,6 +170,9 @@ class Session final : public OperationOwner,
   void Cancel(uint64_t id, core::EffectBatch& batch);
   void Fail(uint64_t id, Portion& portion, Error error);
 
+  bool Carries(const Link& link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return link_.get() == &link && phase_ == Phase::kUp;
+  }
   bool alive() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return phase_ < Phase::kEnding; }
   bool over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return phase_ == Phase::kEnded && link_ == nullptr;
@@ -194,7 +183,6 @@ class Session final : public OperationOwner,
   void ChargeResults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Do(const Todo& todo);
   void Flush();
-  void Finish();
   void CloseEphemeral() ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
   void GiveBack(const Outbox::Operations& operations);
 

@@ -15,6 +15,9 @@ namespace {
 
 constexpr int kHelloSeconds = 10;  // for a client to say hello
 
+// A larger message may have so many operations that others would wait for it.
+constexpr size_t kAtOnceBytesMax = size_t{48} << 10U;
+
 // Where a message is taken apart: one block a thread, for one message at a time.
 google::protobuf::ArenaOptions MessageBlock() {
   constexpr size_t kBytes = size_t{256} << 10;
@@ -117,27 +120,61 @@ void SessionStream::HasRead(bool ok) {
     }
     return;
   }
-  if (const std::optional<Error> error = Take()) {
-    if (session_ != nullptr) {
-      session_->End(error);
-    } else {
-      End(error);
-    }
-    return;
+  const core::Instant received = context_.clock.Read().mono;
+  if (session_ != nullptr && read_.Length() > kAtOnceBytesMax) return CarryOutLater(received);
+  google::protobuf::Arena arena(MessageBlock());
+  if (const auto error = CarryOut(arena, received)) return EndWith(error);
+  ReadOn();
+}
+
+void SessionStream::EndWith(const std::optional<Error>& error) {
+  if (session_ != nullptr) {
+    session_->End(error);
+  } else {
+    End(error);
   }
+}
+
+void SessionStream::ReadOn() {
   paused_ = session_->congested();
   if (!paused_) Read();
 }
 
-// One message. An error ends the stream, and its session if it has one.
-std::optional<Error> SessionStream::Take() {
-  if (read_.Length() > kMessageOverhead + context_.signals.bytes_max) {
+// A large message, on a thread where it makes nobody wait; one at a time is parsed.
+void SessionStream::CarryOutLater(core::Instant received) {
+  Depart();
+  sessions_.worker().Do([this, received, self = shared_from_this()] {
+    {
+      google::protobuf::Arena arena;
+      error_ = CarryOut(arena, received);
+    }
+    {
+      const core::MutexLock lock(mutex_);
+      if (!finished_) {
+        carried_out_alarm_.Set(&queue_, gpr_inf_past(GPR_CLOCK_MONOTONIC), &is_carried_out_);
+        return;
+      }
+    }
+    Landed();
+  });
+}
+
+void SessionStream::IsCarriedOut(bool /*ok*/) {
+  if (error_.has_value()) return EndWith(error_);
+  ReadOn();
+}
+
+// The message that was read. An error ends the stream, and its session if it has one.
+std::optional<Error> SessionStream::CarryOut(google::protobuf::Arena& arena,
+                                             core::Instant received) {
+  const bool first = session_ == nullptr;
+  const size_t bytes_max = first ? kAtOnceBytesMax : kMessageOverhead + context_.signals.bytes_max;
+  if (read_.Length() > bytes_max) {
     return Error{.reason = "BAD_SESSION",
-                 .message = absl::StrCat("a message of a session has at most ", kMessageOverhead,
-                                         " bytes more than the largest signal"),
+                 .message = absl::StrCat(first ? "the first message" : "a message",
+                                         " of a session has at most ", bytes_max, " bytes"),
                  .field = {}};
   }
-  google::protobuf::Arena arena(MessageBlock());
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionRequest>(&arena);
   {
     grpc::ProtoBufferReader reader(&read_);
@@ -146,21 +183,28 @@ std::optional<Error> SessionStream::Take() {
     }
   }
   read_.Clear();
-  const bool first = session_ == nullptr;
   if (first) {
-    // Whoever waits is shown by some name to those who find its place taken.
-    if (message.has_hello() && message.hello().client().empty()) {
-      message.mutable_hello()->set_client(server_context_.peer());
-    }
-    if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
-    std::shared_ptr<Session> session;
-    guest_ = false;
-    if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor_), message, &session)) {
-      return error;
-    }
-    session_ = std::move(session);
+    if (auto error = Begin(message)) return error;
   }
-  return session_->Receive(*this, message, arena, first);
+  for (int next = 0;;) {
+    if (auto error = session_->Receive(*this, message, arena, received, first, &next)) return error;
+    if (next == message.operations_size()) return std::nullopt;
+  }
+}
+
+std::optional<Error> SessionStream::Begin(v1::SessionRequest& message) {
+  // Whoever waits is shown by some name to those who find its place taken.
+  if (message.has_hello() && message.hello().client().empty()) {
+    message.mutable_hello()->set_client(server_context_.peer());
+  }
+  if (Fault fault = context_.gate.Refresh(&visitor_)) return fault;
+  std::shared_ptr<Session> session;
+  guest_ = false;
+  if (auto error = sessions_.Begin(shared_from_this(), std::move(visitor_), message, &session)) {
+    return error;
+  }
+  session_ = std::move(session);
+  return std::nullopt;
 }
 
 // The session may have picked this link just before it heard that it is broken, and may come when

@@ -57,7 +57,12 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
 
   void Read();
   Fault Enter();
-  std::optional<Error> Take();
+  void CarryOutLater(core::Instant received);
+  void IsCarriedOut(bool ok);
+  void ReadOn();
+  void EndWith(const std::optional<Error>& error);
+  std::optional<Error> CarryOut(google::protobuf::Arena& arena, core::Instant received);
+  std::optional<Error> Begin(v1::SessionRequest& message);
   void AwaitHello();
   void Finish(const grpc::Status& status);
   void Depart() { events_.fetch_add(1, std::memory_order_relaxed); }
@@ -75,6 +80,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   Visitor visitor_;                   // who it is; of the session, when there is one
   bool guest_ = false;                // it is let in, and has said no hello; of the events
   std::shared_ptr<Session> session_;  // from the first message on; of the events
+  std::optional<Error> error_;        // of a message that the worker carried out
   bool paused_ = false;  // of the events: nothing is read, for too much is to be written
 
   // What other threads begin they begin under it, and nothing after finished_, which is set before
@@ -82,6 +88,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   core::Mutex mutex_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::Alarm hello_alarm_ ABSL_GUARDED_BY(mutex_);
+  grpc::Alarm carried_out_alarm_ ABSL_GUARDED_BY(mutex_);
 
   // Relaxed: each event's count is taken before it is given to gRPC, whose queue orders the rest.
   std::atomic<int> events_{0};
@@ -89,6 +96,7 @@ class SessionStream final : public Link, public std::enable_shared_from_this<Ses
   To<&SessionStream::Arrived> arrived_{*this};
   To<&SessionStream::HelloDue> hello_due_{*this};
   To<&SessionStream::HasRead> has_read_{*this};
+  To<&SessionStream::IsCarriedOut> is_carried_out_{*this};
   To<&SessionStream::HasWritten> has_written_{*this};
   To<&SessionStream::Left> left_{*this};
   To<&SessionStream::Finished> finished_event_{*this};

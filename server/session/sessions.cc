@@ -39,6 +39,9 @@ Error Full(const core::Budget::Verdict& verdict) {
 Sessions::Sessions(SessionContext context, core::Nanos linger_max)
     : context_(std::move(context)), linger_max_(linger_max) {
   context_.ended = [this](Session& session) { Ended(session); };
+  context_.finish = [this](std::shared_ptr<Session> session) {
+    worker_.Do([session = std::move(session)] { session->Finish(); });
+  };
 }
 
 std::optional<Error> Sessions::Begin(const std::shared_ptr<Link>& link, Visitor visitor,
@@ -113,11 +116,7 @@ bool Sessions::Flushed() const {
 
 void Sessions::EndAll(const Error& error) {
   for (const auto& session : All()) session->End(error);
-}
-
-size_t Sessions::size() const {
-  const core::MutexLock lock(mutex_);
-  return by_token_.size();
+  worker_.Drain();
 }
 
 std::vector<std::shared_ptr<Session>> Sessions::All() const {

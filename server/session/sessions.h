@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "core/mutex.h"
 #include "server/session/session.h"
+#include "server/session/worker.h"
 
 namespace waitd::server {
 
@@ -38,10 +39,13 @@ class Sessions {
   /// Every session's results are written, as far as their streams are there.
   bool Flushed() const;
 
-  /// Ends every session with this error.
+  /// Ends every session with this error, and returns when all have ended.
   void EndAll(const Error& error);
 
   size_t size() const;
+
+  /// For what may take long.
+  Worker& worker() { return worker_; }
 
  private:
   std::vector<std::shared_ptr<Session>> All() const;
@@ -52,6 +56,8 @@ class Sessions {
   mutable core::Mutex mutex_;
   absl::flat_hash_map<std::string, std::shared_ptr<Session>> by_token_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  Worker worker_;  // it goes first
 };
 
 }  // namespace waitd::server

@@ -17,6 +17,7 @@ INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_
 PAYLOAD_BYTES_MAX = 1000
 MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + (4 << 20)
 MESSAGE_OPERATIONS_MAX = 65_536
+FIRST_BYTES_MAX = 48 << 10
 
 
 def wait(name, timeout=None, **fields):
@@ -468,35 +469,6 @@ def test_a_stream_without_a_hello_ends(c):
         assert one.ended() is None
 
 
-def test_streams_that_say_nothing_count_as_sessions(start, name):
-    """Until they say hello, or go. What is there already stays, and can be resumed."""
-    server = start("--max-sessions=2")
-    with server.client() as c, contextlib.ExitStack() as streams:
-        silent = [streams.enter_context(Stream(c.channel)) for _ in range(3)]
-        refused = eventually(lambda: [one for one in silent if not one.is_up()], "one is refused")
-        assert len(refused) == 1
-        check_refusal(refused[0].ended(), EXHAUSTED, "LIMIT_SESSIONS")
-        left = [one for one in silent if one is not refused[0]]
-        left[0].send(hello=hello())
-        token = left[0].welcome().resume_token
-        with Stream(c.channel, hello()) as more:
-            check_refusal(more.ended(), EXHAUSTED, "LIMIT_SESSIONS")
-        with Stream(c.channel, hello(resume_token=token)) as again:
-            assert again.welcome().resumed, "a resume needs no place"
-            left[1].break_off()
-
-            def begins():
-                with Stream(c.channel, hello(linger=0.001)) as one:
-                    try:
-                        return one.welcome()
-                    except grpc.RpcError as error:
-                        check_refusal(error, EXHAUSTED, "LIMIT_SESSIONS")
-                        return None
-            eventually(begins, "there is a place for another")
-            again.send((1, open_(name)))
-            assert again.results(1)[1].open.created
-
-
 # What is left
 
 
@@ -618,6 +590,8 @@ def padded(request, size):
     message = request.SerializeToString() + padding
     assert len(message) == size
     return message
+
+
 def test_one_operation_more_ends_the_session_and_none_is_carried_out(c, stream, name):
     c.open(name)
     stream.send(*((i, ready(name)) for i in range(1, MESSAGE_OPERATIONS_MAX + 2)))
@@ -628,11 +602,10 @@ def test_one_operation_more_ends_the_session_and_none_is_carried_out(c, stream, 
 def test_a_message_at_the_size_limit(start, name):
     """It is carried out, and one that is larger by a byte ends the session."""
     server = start(f"--max-payload-bytes={PAYLOAD_BYTES_MAX}")
-    with server.client() as c, Stream(c.channel) as one:
-        operation = pb.Operation(id=1, open=open_(name))
-        one.send_raw(padded(pb.SessionRequest(hello=hello(), operations=[operation]),
-                            MESSAGE_BYTES_MAX))
+    with server.client() as c, Stream(c.channel, hello()) as one:
         token = one.welcome().resume_token
+        operation = pb.Operation(id=1, open=open_(name))
+        one.send_raw(padded(pb.SessionRequest(operations=[operation]), MESSAGE_BYTES_MAX))
         assert one.results(1)[1].open.created
         operation = pb.Operation(id=2, ready=ready(name))
         one.send_raw(padded(pb.SessionRequest(operations=[operation]), MESSAGE_BYTES_MAX + 1))
@@ -642,6 +615,20 @@ def test_a_message_at_the_size_limit(start, name):
         two.half_close()
         assert two.ended() is None
         assert not c.takes(name)
+
+
+def test_the_first_message_at_its_size_limit(start, name):
+    """It says hello, and what more it may hold is little, for a stranger to a session sends it."""
+    with start().client() as c:
+        operation = pb.Operation(id=1, open=open_(name))
+        first = pb.SessionRequest(hello=hello(), operations=[operation])
+        with Stream(c.channel) as one:
+            one.send_raw(padded(first, FIRST_BYTES_MAX))
+            one.welcome()
+            assert one.results(1)[1].open.created
+        with Stream(c.channel) as one:
+            one.send_raw(padded(first, FIRST_BYTES_MAX + 1))
+            check_refusal(one.ended(), INVALID, "BAD_SESSION")
 
 
 def test_a_unary_message_at_the_size_limit(start, name):
@@ -655,7 +642,7 @@ def test_a_unary_message_at_the_size_limit(start, name):
         assert c.takes(name)
         with pytest.raises(grpc.RpcError) as caught:
             call(padded(ready(name), MESSAGE_BYTES_MAX + 1))
-        assert caught.value.code() == EXHAUSTED
+        check_refusal(caught.value, INVALID, "PAYLOAD_TOO_LARGE")
         assert not c.takes(name)
 
 

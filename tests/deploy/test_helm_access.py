@@ -242,7 +242,7 @@ def test_waitd_answers_the_probes_and_the_test_pod_waits_and_signals(pod, secret
         assert "httpGet" in running.container[which]
         assert running.probe(which)
     if name == "tls-secret-values.yaml":
-        assert 'waitd_held_bytes_limit{what="payloads"} 536870912' in get(f"{running.metrics}/metrics")
+        assert 'waitd_held_bytes_limit{what="payloads"} 134217728' in get(f"{running.metrics}/metrics")
     assert [code for code, _ in outcomes_of_test_pod(running, wait_first)] == [0, 0]
     assert "waitd_descriptors" in get(f"{running.metrics}/metrics")
     running.terminate()

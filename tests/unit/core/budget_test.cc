@@ -3,13 +3,17 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "tests/unit/core/fixture.h"
+#include "tests/unit/core/world.h"
 
 namespace waitd::core {
 namespace {
@@ -165,6 +169,121 @@ TEST_F(SharesOfOutcomes, WhereNobodyHasMuchTheOldestOfAllGoes) {
   EXPECT_EQ(accounts.back().get()->held(Held::kOutcomes).things, 1U);
 }
 
+TEST(SharesOverARestart, WhatOneHasForgottenIsCarriedOutForNobody) {
+  World w({.max_outcomes = 64});
+  SavedOpen(w, "a");
+  {
+    const AccountRef alice = w.poller().budget().Open(1);
+    for (int i = 0; i < 100; ++i) {
+      const std::string id = "x" + std::to_string(i);
+      Of<Answered<ReadyCall>> call(alice.get());
+      w.poller().Ready(kWhenCarriedOut, As(id, "a", 1), call);
+      w.Save();
+      ASSERT_TRUE(call.done());
+    }
+  }
+  w.t().Advance(seconds(1));
+  w.Crash();
+  const AccountRef alice = w.poller().budget().Open(1);
+  EXPECT_EQ(alice.get()->held(Held::kOutcomes).things, 62U) << "whose ids they are is stored";
+  for (const uint64_t caller : {1, 2}) {
+    EXPECT_EQ(ReasonOf(w.t().Ready(As("x0", "a", caller, seconds(1)))), Reason::kOutcomeUnknown)
+        << "of whom it was is not told any more: it is refused to all";
+  }
+}
+
+class SharesOfBytes : public Shares {
+ protected:
+  SharesOfBytes() : Shares({.max_outcomes = {Limit::kMost, 64 * 1024}}) {}
+
+  // A wait of that id and caller gets `bytes` bytes, which are remembered.
+  void Remember(Account* of, uint64_t caller, std::string_view name, std::string_view id,
+                size_t bytes) {
+    Ok(t.Ready(name, Mode::kRead, std::string(bytes, 'x')));
+    Of<TestWait> call(of);
+    t.poller().Wait(kWhenCarriedOut, {.name = name, .retry = {.id = id, .caller = caller}}, call);
+    ASSERT_EQ(OutcomeOf(&call), Outcome::kReady);
+  }
+};
+
+// Of those that are forgotten for one large answer, each may be small, and in another shard than
+// the next.
+TEST_F(SharesOfBytes, AsManyGoAsMakeRoom) {
+  const AccountRef alice = Open(1);
+  const AccountRef bob = Open(2);
+  const auto [a, b] = Apart();
+  Ok(t.Open(a));
+  Ok(t.Open(b));
+  Remember(bob.get(), 2, a, "his", 100);
+  for (int i = 0; i < 100; ++i) {
+    t.Advance(seconds(2));
+    Remember(alice.get(), 1, i % 2 == 0 ? a : b, "x" + std::to_string(i), 300);
+  }
+  Remember(alice.get(), 1, a, "large", 50'000);
+  EXPECT_LE(alice.get()->held(Held::kOutcomes).bytes, 62U * 1024);
+  EXPECT_LE(t.poller().budget().held(Held::kOutcomes).bytes, 62U * 1024);
+  EXPECT_EQ(bob.get()->held(Held::kOutcomes).things, 1U) << "hers go, though his is the oldest";
+  EXPECT_EQ(t.poller().budget().Over(Held::kOutcomes, alice.get()).over, false);
+}
+
+TEST_F(SharesOfBytes, WhoeverEndsInTheSameHoldIsNotAtFault) {
+  const AccountRef alice = Open(1);
+  const AccountRef bob = Open(2);
+  const AccountRef carol = Open(3);
+  Ok(t.Open("a"));
+  Ok(t.Open("l", Kind::kLatch));
+  Remember(carol.get(), 3, "a", "hers", 100);
+  t.Advance(seconds(2));
+  Of<TestWait> first(alice.get());
+  Of<TestWait> last(bob.get());
+  t.poller().Wait(kWhenCarriedOut, {.name = "l", .retry = {.id = "i", .caller = 1}}, first);
+  Of<TestWait> second(alice.get());
+  t.poller().Wait(kWhenCarriedOut, {.name = "l", .retry = {.id = "j", .caller = 1}}, second);
+  t.poller().Wait(kWhenCarriedOut, {.name = "l", .retry = {.id = "k", .caller = 2}}, last);
+  // The last is not over his share, and there is too much of hers.
+  for (int i = 0; i < 30; ++i) Remember(alice.get(), 1, "a", "x" + std::to_string(i), 1900);
+  Ok(t.Ready("l", Mode::kRead, std::string(700, 'x')));
+  EXPECT_GT(carol.get()->held(Held::kOutcomes).things, 0U);
+  EXPECT_GT(bob.get()->held(Held::kOutcomes).things, 0U);
+}
+
+// Where the oldest were found once says nothing of what has come to other shards since then.
+TEST_F(SharesOfOutcomes, WhereOneShardHadAllOfThemOthersAreLookedAtLater) {
+  const AccountRef alice = Open(1);
+  const auto [a, b] = Apart();
+  Ok(t.Open(a));
+  Ok(t.Open(b));
+  for (int i = 0; i < 70; ++i) Ok(Ready(alice.get(), As("x" + std::to_string(i), a, 1)));
+  t.Advance(seconds(10));
+  for (int i = 0; i < 50; ++i) Ok(Ready(alice.get(), As("y" + std::to_string(i), b, 1)));
+  t.Advance(seconds(10));
+  for (int i = 0; i < 20; ++i) Ok(Ready(alice.get(), As("z" + std::to_string(i), a, 1)));
+  t.Advance(seconds(1));
+  Ok(Ready(alice.get(), As("z0", a, 1, seconds(1))));  // refused, if it was forgotten
+  EXPECT_EQ(ReasonOf(Ready(alice.get(), As("y0", b, 1, seconds(11)))), Reason::kOutcomeUnknown);
+}
+
+// Until its retry is too old for itself: that is judged by when that came, not by when it is
+// carried out.
+TEST_F(SharesOfOutcomes, AHorizonHoldsForRetriesThatWaitedForTheirTurn) {
+  const AccountRef alice = Open(1);
+  const AccountRef bob = Open(2);
+  const Nanos retention = Poller::Options().retention;
+  Ok(t.Open("a"));
+  const Instant begin = t.now().mono;
+  for (int i = 0; i < 70; ++i) {
+    Ok(Ready(alice.get(), As("x" + std::to_string(i), "a", 1)));
+  }
+  t.Pass(retention + seconds(5));
+  t.RunTimers();
+  t.Pass(milliseconds(1500));
+  for (int i = 0; i < 70; ++i) Ok(Ready(bob.get(), As("y" + std::to_string(i), "a", 2)));
+  // Four seconds and a half under way, and two in a queue.
+  Of<Answered<ReadyCall>> again(alice.get());
+  t.poller().Ready(begin + retention + milliseconds(4500), As("x0", "a", 1, retention), again);
+  EXPECT_EQ(ReasonOf(again.result()), Reason::kOutcomeUnknown);
+}
+
 class SharesOfWaits : public Shares {
  protected:
   SharesOfWaits() : Shares({.max_descriptors = 64, .max_waiters = 64}) {}
@@ -224,6 +343,91 @@ TEST_F(SharesOfWaits, OneReleaseOfManyEndsTheChargesOfEachCaller) {
   EXPECT_EQ(alice.get()->held(Held::kWaits).things, 0U);
   EXPECT_EQ(bob.get()->held(Held::kWaits).things, 0U);
   EXPECT_EQ(t.poller().budget().held(Held::kWaits).things, 0U);
+}
+
+TEST_F(SharesOfWaits, NamesThatAPollOpensTogetherAreGivenBackOneByOne) {
+  const AccountRef alice = Open(1);
+  const OpenOptions options{.labels = {{"k", "v"}}};
+  Of<TestPoll> poll(alice.get());
+  PollArgs args{.open_if_missing = &options};
+  const std::vector<std::string> names = {"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg"};
+  for (const auto& name : names) args.targets.push_back({.name = name});
+  t.poller().Poll(kWhenCarriedOut, args, poll);
+  ASSERT_FALSE(poll.done());
+  for (const auto& name : names) Ok(t.Close(name));
+  for (const Held what : {Held::kDescriptors, Held::kWaits}) {
+    EXPECT_EQ(t.poller().budget().held(what).things, 0U);
+    EXPECT_EQ(t.poller().budget().held(what).bytes, 0U);
+    EXPECT_EQ(alice.get()->held(what).things, 0U);
+    EXPECT_EQ(alice.get()->held(what).bytes, 0U);
+  }
+}
+
+class SharesInPieces : public Shares {
+ protected:
+  SharesInPieces() : Shares({.units_max = 2}) {}
+
+  WaitResult Take(Account* of, std::string_view id, std::optional<Nanos> ack_timeout) {
+    Of<TestWait> call(of);
+    t.poller().Wait(kWhenCarriedOut,
+                    {.name = "a", .ack_timeout = ack_timeout, .retry = {.id = id, .caller = 1}},
+                    call);
+    return Ok(call.result());
+  }
+};
+
+TEST_F(SharesInPieces, ADeliveryThatIsForgottenOnItsWayOutWasNotHeld) {
+  constexpr std::array<std::string_view, 9> kIds = {"1", "2", "3", "4", "5", "6", "7", "8", "9"};
+  const AccountRef alice = Open(1);
+  Ok(t.Open("a"));
+  std::vector<AckArgs> acks;
+  for (size_t i = 0; i < kIds.size(); ++i) {
+    Ok(t.Ready("a"));
+    acks.push_back(AckOf(Take(alice.get(), kIds[i], hours(1)), kIds[i]));
+  }
+  t.Advance(minutes(1));
+  // The last is forgotten first, and the first is freed first.
+  for (auto ack = acks.rbegin(); ack != acks.rend(); ++ack) {
+    ack->caller = 1;
+    Ok(t.Ack(*ack));
+  }
+  EXPECT_EQ(alice.get()->held(Held::kDeliveries).things, 0U) << "they are acknowledged";
+  t.Advance(Poller::Options().retention - seconds(30));
+  t.Pass(minutes(1));
+  Answered<CloseCall> call;
+  t.poller().Close(t.now().mono, {.name = "a"}, call);
+  t.RunTimers();
+  EXPECT_EQ(alice.get()->held(Held::kDeliveries).things, 0U);
+  EXPECT_EQ(alice.get()->held(Held::kDeliveries).bytes, 0U);
+  EXPECT_EQ(alice.get()->held(Held::kOutcomes).things, 0U);
+}
+
+TEST(SharesAfterARestart, ASignalThatCameBackIsNotThatOfWhoHadItsPlace) {
+  World w;
+  SavedOpen(w, "a");
+  SavedReady(w, {.name = "a"});
+  WaitArgs args = WaitAs("w");
+  args.ack_timeout = hours(1);
+  args.retry.caller = 7;
+  const auto first = w.t().Wait(args);
+  w.Save();
+  AckArgs ack = AckOf(ResultOf(first), "w");
+  ack.caller = 7;
+  Answered<AckCall> acked;
+  w.poller().Ack(ack, acked);
+  w.Save();
+  Ok(acked.result());
+  w.t().Advance(Poller::Options().retention + minutes(1));  // its place is free
+  w.Save();
+  SavedReady(w, {.name = "a"});
+  const auto lost = w.t().Wait("a");
+  w.Save();
+  ASSERT_EQ(OutcomeOf(lost), Outcome::kReady);
+  w.poller().Unwritten(*lost, Nanos(0));
+  w.Save();
+  w.Crash();
+  EXPECT_EQ(Count(w.t()).deliveries, 1U);
+  EXPECT_EQ(w.poller().budget().Open(7).get()->held(Held::kDeliveries).things, 0U);
 }
 
 }  // namespace

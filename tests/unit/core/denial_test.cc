@@ -185,7 +185,7 @@ TEST(CancelWithAReason, IsARefusal) {
   Table t;
   Ok(t.Open("a"));
   const auto wait = t.Wait("a");
-  t.poller().Cancel(*wait, Reason::kForbidden);
+  t.poller().Cancel(*wait, nullptr, Reason::kForbidden);
   EXPECT_EQ(RefusedAs(wait), Reason::kForbidden);
   EXPECT_EQ(t.poller().waiters(), 0U);
 }

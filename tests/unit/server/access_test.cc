@@ -156,8 +156,8 @@ constexpr core::Instant kNow{std::chrono::seconds(1000)};
 TEST(Gate, LetsEachOneAskForSoMuchASecond) {
   core::Budget budget;
   Gate gate(AuthMode::kNone, 10, budget);
-  const Visitor one{"one", 1, nullptr};
-  const Visitor two{"two", 2, nullptr};
+  const Visitor one{.identity = "one", .payer = 1};
+  const Visitor two{.identity = "two", .payer = 2};
   core::Instant now = kNow;
   for (int i = 0; i < 10; ++i) EXPECT_EQ(gate.Charge(one, now, 1), std::nullopt) << i;
   ASSERT_TRUE(gate.Charge(one, now, 1).has_value());
@@ -176,7 +176,7 @@ TEST(Gate, LetsEachOneAskForSoMuchASecond) {
 TEST(Gate, WhatIsMoreThanABurstPassesAloneAndIsOwed) {
   core::Budget budget;
   Gate gate(AuthMode::kNone, 10, budget);
-  const Visitor one{"one", 1, nullptr};
+  const Visitor one{.identity = "one", .payer = 1};
   core::Instant now = kNow;
   EXPECT_EQ(gate.Charge(one, now, 1), std::nullopt);
   EXPECT_TRUE(gate.Charge(one, now, 1000).has_value()) << "something is owed";
@@ -192,7 +192,7 @@ TEST(Gate, WhatIsMoreThanABurstPassesAloneAndIsOwed) {
 TEST(Gate, WhatIsNeverRefusedIsOwedForAMinuteAtMost) {
   core::Budget budget;
   Gate gate(AuthMode::kNone, 10, budget);
-  const Visitor one{"one", 1, nullptr};
+  const Visitor one{.identity = "one", .payer = 1};
   core::Instant now = kNow;
   for (int i = 0; i < 10; ++i) gate.Note(one, now);
   EXPECT_TRUE(gate.Charge(one, now, 1).has_value()) << "it was charged";

@@ -44,7 +44,7 @@ TEST(Memory, ThreeQuartersOfWhatThereIs) {
 
 TEST(Memory, ALimitThatIsSetHoldsBesideIt) {
   const MemoryPlan plan = PlanMemory(
-      {.max_memory = kGiB, .max_waiters = 7, .max_held_bytes = 1000, .store = "memory"}, kGiB);
+      {.max_memory = kGiB, .max_waiters = 7, .store = "memory", .max_held_bytes = 1000}, kGiB);
   EXPECT_EQ(plan.limit(Held::kWaits).things, 7U);
   EXPECT_EQ(plan.limit(Held::kPayloads).bytes, 1000U);
   EXPECT_EQ(plan.limit(Held::kDescriptors).things, core::Limit::kMost);

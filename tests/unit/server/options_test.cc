@@ -150,8 +150,11 @@ TEST_F(OptionsTest, WhatIsNoOptionOrHasNoValueIsRefused) {
 TEST_F(OptionsTest, NumbersAreRefusedOutsideTheirRange) {
   ExpectFailure({"--max-waiters=-1"}, {"--max-waiters", "'-1'", "whole number"});
   ExpectFailure({"--max-waiters=many"}, {"'many'"});
-  ExpectFailure({"--max-waiters=0"}, {"max-waiters is 0", "1 to 1000000000"});
-  ExpectFailure({"--max-waiters=1000000001"}, {"1 to 1000000000"});
+  EXPECT_EQ(Read({"--max-waiters=0"}).action, Action::kRun) << "memory alone limits them";
+  ExpectFailure({"--max-waiters=1000000001"}, {"0 to 1000000000"});
+  ExpectFailure({"--max-parked=0"}, {"max-parked is 0", "1 to 1000000000"});
+  ExpectFailure({"--max-memory=1000"}, {"max-memory is 1000 bytes", "134217728 or more"});
+  EXPECT_EQ(Read({"--max-memory=134217728"}).action, Action::kRun);
   EXPECT_EQ(Read({"--max-waiters=1000000000"}).action, Action::kRun);
   ExpectFailure({"--max-payload-bytes=67108865"}, {"1 to 67108864"});
   EXPECT_EQ(Read({"--max-payload-bytes=67108864"}).action, Action::kRun);

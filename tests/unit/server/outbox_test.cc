@@ -27,6 +27,8 @@ class Nobody final : public OperationOwner {
   void Completed(SessionOperation& /*operation*/, core::EffectBatch& /*batch*/) override {}
   std::string_view client() const override { return "nobody"; }
   bool connected() const override { return true; }
+  uint64_t owner() const override { return 0; }
+  core::Account* account() const override { return nullptr; }
 };
 
 // A wait with its signal: one that may go back.

@@ -21,6 +21,18 @@
 namespace waitd::server {
 namespace {
 
+void FinishNow(const std::shared_ptr<Session>& session) { session->Finish(); }
+
+// As a stream does it, which was let in before.
+std::optional<Error> Receive(const core::Clock& clock, Session& session, const Link& link,
+                             const v1::SessionRequest& message, google::protobuf::Arena& arena) {
+  const core::Instant received = clock.Read().mono;
+  for (int next = 0;;) {
+    auto error = session.Receive(link, message, arena, received, false, &next);
+    if (error.has_value() || next == message.operations_size()) return error;
+  }
+}
+
 using std::chrono::seconds;
 
 class ManualClock final : public core::Clock {
@@ -82,7 +94,7 @@ class SessionTest : public testing::Test {
 
   std::optional<Error> Send(const v1::SessionRequest& message) {
     google::protobuf::Arena arena;
-    return session_->Receive(*link_, message, arena, false);
+    return Receive(clock_, *session_, *link_, message, arena);
   }
 
   static v1::SessionRequest WaitFor(uint64_t id, const std::string& name) {
@@ -139,7 +151,8 @@ class SessionTest : public testing::Test {
                           .signals = {10'000, poller_.budget()},
                           .parked_max = 10,
                           .unacked_max = 4,
-                          .ended = [this](Session&) { ++ended_; }};
+                          .ended = [this](Session&) { ++ended_; },
+                          .finish = FinishNow};
   std::shared_ptr<FakeLink> link_ = std::make_shared<FakeLink>();
   std::optional<Error> none_;
   std::shared_ptr<Session> session_;
@@ -191,7 +204,7 @@ TEST_F(TwoSessionsTest, WhatAMessageEndsInAnotherSessionLeavesTogether) {
     poll.mutable_poll()->mutable_timeout();
   }
   google::protobuf::Arena arena;
-  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  EXPECT_FALSE(Receive(clock_, *other_, *other_link_, waits, arena).has_value());
   EXPECT_EQ(other_link_->written.size(), 1U) << "the welcome";
   EXPECT_FALSE(Send(readies).has_value());
   ASSERT_EQ(other_link_->written.size(), 2U);
@@ -208,7 +221,7 @@ TEST_F(TwoSessionsTest, WhatOneRunOfTheTimersEndsLeavesTogether) {
     wait.mutable_wait()->mutable_timeout()->set_seconds(1);
   }
   google::protobuf::Arena arena;
-  EXPECT_FALSE(other_->Receive(*other_link_, waits, arena, false).has_value());
+  EXPECT_FALSE(Receive(clock_, *other_, *other_link_, waits, arena).has_value());
   Pass(seconds(1));
   {
     core::EffectBatch batch;
@@ -429,7 +442,7 @@ TEST_F(SessionTest, AReadyThatWasWrittenIsSpent) {
   EXPECT_FALSE(Send(ReadyFor(2, "a")).has_value());
   Drain();
   session_->Broken(*link_);
-  Pass(seconds(30), core::Charge());
+  Pass(seconds(30));
   EXPECT_FALSE(HasReady("a"));
 }
 
@@ -449,7 +462,7 @@ TEST_F(SessionTest, AResumeSaysEverythingAgainThatWasNotAcknowledged) {
   EXPECT_EQ(link_->written[0].welcome().received_through(), 2U);
   EXPECT_EQ(link_->written[1].SerializeAsString(), before.back().SerializeAsString());
   google::protobuf::Arena arena;
-  EXPECT_FALSE(session_->Receive(*former, ReadyFor(3, "c"), arena, false).has_value());
+  EXPECT_FALSE(Receive(clock_, *session_, *former, ReadyFor(3, "c"), arena).has_value());
   Drain();
   EXPECT_EQ(link_->written.size(), 2U) << "what comes by the former stream is passed over";
 }
@@ -516,7 +529,7 @@ class HeldSessionTest : public SessionTest {
   }
   void SendHeld(const v1::SessionRequest& message) {
     google::protobuf::Arena arena;
-    EXPECT_FALSE(held_->Receive(*held_link_, message, arena, false).has_value());
+    EXPECT_FALSE(Receive(clock_, *held_, *held_link_, message, arena).has_value());
   }
 
   HeldJournal journal_;
@@ -525,10 +538,11 @@ class HeldSessionTest : public SessionTest {
                                .clock = clock_,
                                .metrics = metrics_,
                                .gate = gate_,
-                               .signals = {1000, uint64_t{1} << 30},
+                               .signals = {1000, held_poller_.budget()},
                                .parked_max = 10,
                                .unacked_max = 1 << 20,
-                               .ended = [](Session&) {}};
+                               .ended = [](Session&) {},
+                               .finish = FinishNow};
   std::shared_ptr<FakeLink> held_link_ = std::make_shared<FakeLink>();
   std::shared_ptr<Session> held_;
 };
@@ -594,7 +608,7 @@ TEST_F(SessionTest, AReadyIsSpentWhoseWriteEndsWellAfterItsStreamBroke) {
   ASSERT_TRUE(link_->writing);
   session_->Broken(*link_);
   session_->Written(*link_, true);
-  Pass(seconds(30), core::Charge());
+  Pass(seconds(30));
   EXPECT_EQ(ended_, 1);
   EXPECT_FALSE(HasReady("a"));
 }
