@@ -12,6 +12,7 @@ constexpr uint64_t kInFlightMax = 1 << 16;  // besides the waits: above this not
 
 // Operations of one message, polls by their targets, before others have their turn.
 constexpr int kSlice = 4096;
+constexpr int kOpenWork = 8;  // an open is answered with its labels
 
 constexpr const char* kNotWritten = "acked_sequence is above every response that was written";
 
@@ -152,7 +153,7 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message, Portio
                                            "memory than there is; send acked_sequence"),
                    .field = {}};
     }
-    work += std::max(1, operation.poll().targets_size());
+    work += std::max(operation.has_open() ? kOpenWork : 1, operation.poll().targets_size());
     last_id_ = operation.id();
     Prepare(operation, portion);
     if (portion.cancels == 0 && ++portion.work < Outbox::kBatch) continue;
@@ -278,8 +279,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Portion
       for (const auto& target : parsed->args.targets) NoteEphemeral(target.name);
     }
   }
-  constexpr uint64_t kLarge = 8;  // an open is answered with its labels
-  portion.work += (std::is_same_v<T, OpenMethod> ? kLarge : T::Work(request)) - 1;
+  portion.work += (std::is_same_v<T, OpenMethod> ? kOpenWork : T::Work(request)) - 1;
   auto* const call = new Call(*this, id);
   portion.started.push_back(call);
   portion.operations.emplace_back(
