@@ -61,6 +61,7 @@ class Sum {
  public:
   Amount Add(Amount more) { return Of(word_.fetch_add(Word(more), kRelaxed) + Word(more)); }
   void Subtract(Amount less) { word_.fetch_sub(Word(less), kRelaxed); }
+  void Replace(Amount was, Amount is) { word_.fetch_add(Word(is) - Word(was), kRelaxed); }
   Amount get() const { return Of(word_.load(kRelaxed)); }
 
  private:
@@ -161,6 +162,12 @@ class Budget {
     if (account != nullptr) account->held_[static_cast<size_t>(what)].Subtract(less);
   }
 
+  /// A charge is another one from now on, whether or not there is room.
+  void Replace(Held what, Account* account, Amount was, Amount is) {
+    held_[static_cast<size_t>(what)].Replace(was, is);
+    if (account != nullptr) account->held_[static_cast<size_t>(what)].Replace(was, is);
+  }
+
   Amount held(Held what) const { return held_[static_cast<size_t>(what)].get(); }
 
  private:
@@ -201,6 +208,21 @@ class Charge {
     return *this;
   }
   ~Charge() { Release(); }
+
+  /// It is so much from now on, whether or not there is room.
+  void Set(Amount amount) {
+    if (amount.things == amount_.things && amount.bytes == amount_.bytes) return;
+    budget_->Replace(what_, account_.get(), std::exchange(amount_, amount), amount);
+  }
+
+  /// It is so much more until it is set, unless a limit forbids it.
+  [[nodiscard]] bool Take(Amount more) {
+    const Amount sum = {amount_.things + more.things, amount_.bytes + more.bytes};
+    Set(sum);
+    if (!budget_->Over(what_, account_.get()).over) return true;
+    Set({sum.things - more.things, sum.bytes - more.bytes});
+    return false;
+  }
 
  private:
   void Release() {

@@ -31,6 +31,7 @@ uint64_t WeightOf(uint64_t results, size_t bytes) {
 void Outbox::Add(std::unique_ptr<SessionOperation> operation) {
   WAITD_CHECK(!over_, "a result comes after the session's end");
   bytes_.waiting += operation->size();
+  (operation->parkable() != nullptr ? held_waits_ : held_calls_) += operation->held();
   waiting_.push_back(std::move(operation));
 }
 
@@ -46,31 +47,37 @@ void Outbox::Say(const v1::SessionResponse& message) {
   message_ = Encode(message, &size);
 }
 
-std::optional<grpc::ByteBuffer> Outbox::Next() {
+std::optional<grpc::ByteBuffer> Outbox::Next(Room room) {
   if (over_) return std::nullopt;
   // What they stand on is soon needed again; but for a slow reader, to whom a signal is shared
   // memory only as long as it is not copied for each.
-  while (waiting_.size() >= kBatch && bytes_.unwritten < kUnwrittenBytesMax) Compose();
+  while (waiting_.size() >= kBatch && bytes_.unwritten < kUnwrittenBytesMax && Compose(room)) {
+  }
   if (link_ == nullptr || writing()) return std::nullopt;
   if (message_.has_value()) {
     writes_.push_back({link_, 0});
     return std::exchange(message_, std::nullopt);
   }
-  if (next_ > sequence_ && !waiting_.empty()) Compose();
-  if (next_ > sequence_) return std::nullopt;
+  if (next_ > sequence_ && (waiting_.empty() || !Compose(room))) return std::nullopt;
   writes_.push_back({link_, next_});
   written_through_ = std::max(written_through_, next_);
   return Find(next_)->bytes;
 }
 
-// What waits becomes a response, as much as fits into one.
-void Outbox::Compose() {
+// What waits becomes a response, as much as fits into one, or one result alone. False: there is no
+// room even for that.
+bool Outbox::Compose(Room room) {
+  size_t most = kResponseBytesMax;
+  if (!room(std::min(bytes_.waiting, most + waiting_.front()->size()))) {
+    if (!room(waiting_.front()->size())) return false;
+    most = 1;
+  }
   google::protobuf::Arena arena;
   auto& message = *google::protobuf::Arena::CreateMessage<v1::SessionResponse>(&arena);
   Response& response = responses_.emplace_back();
   const core::Now now = clock_.Read();
   size_t bytes = 0;
-  while (!waiting_.empty() && bytes < kResponseBytesMax) {
+  while (!waiting_.empty() && bytes < most) {
     std::unique_ptr<SessionOperation> operation = std::move(waiting_.front());
     waiting_.pop_front();
     const size_t size = operation->size();
@@ -78,7 +85,12 @@ void Outbox::Compose() {
     v1::OperationResult& result = *message.add_results();
     result.set_id(operation->id());
     operation->Write(now, metrics_, result);
-    if (operation->parkable() != nullptr) {
+    const size_t held = operation->held();
+    if (operation->parkable() == nullptr) {
+      held_calls_ -= held;
+    } else {
+      held_waits_ -= held;
+      response.held += held;
       response.kept += size;
       ++returns_;
       response.returns.push_back(std::move(operation));
@@ -92,6 +104,8 @@ void Outbox::Compose() {
   bytes_.waiting -= bytes;
   bytes_.unwritten += response.size;
   bytes_.kept += response.kept;
+  held_returns_ += response.held;
+  return true;
 }
 
 Outbox::Decided Outbox::Written(const void* link, bool ok) {
@@ -120,6 +134,7 @@ bool Outbox::Acknowledge(uint64_t sequence, std::vector<Response>* gone) {
     Response& first = responses_.front();
     weight_ -= first.weight;
     bytes_.kept -= first.kept;
+    held_returns_ -= first.held;
     returns_ -= first.returns.size();
     if (first.sequence >= next_) {  // written on a former link, or its Written is on its way
       bytes_.unwritten -= first.size;
@@ -142,7 +157,7 @@ Outbox::Operations Outbox::TakeBack() {
   }
   for (auto& each : waiting_) back.push_back(std::move(each));
   waiting_.clear();
-  bytes_.waiting = 0;
+  bytes_.waiting = held_waits_ = held_calls_ = 0;
   return back;
 }
 
@@ -153,12 +168,12 @@ bool Outbox::writing() const {
 
 uint64_t Outbox::unacked() const { return weight_ + WeightOf(waiting_.size(), bytes_.waiting); }
 
-core::Amount Outbox::amount() const {
-  constexpr size_t kOperation = 256;  // with its result
-  const size_t operations = waiting_.size() + returns_;
-  return {operations + responses_.size(), operations * kOperation +
-                                              responses_.size() * sizeof(Response) +
-                                              bytes_.unwritten + bytes_.written};
+OutboxAmounts Outbox::amounts() const {
+  return {.waits = {0, held_waits_},
+          .calls = {0, held_calls_},
+          .results = {waiting_.size() + returns_ + responses_.size(),
+                      held_returns_ + responses_.size() * sizeof(Response) + bytes_.unwritten +
+                          bytes_.written}};
 }
 
 // Null: it is acknowledged, or there is no such.
@@ -170,6 +185,7 @@ Outbox::Response* Outbox::Find(uint64_t sequence) {
 Outbox::Operations Outbox::Release(Response& response) {
   returns_ -= response.returns.size();
   bytes_.kept -= std::exchange(response.kept, 0);
+  held_returns_ -= std::exchange(response.held, 0);
   return std::exchange(response.returns, {});
 }
 

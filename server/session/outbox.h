@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "core/budget.h"
 #include "core/clock.h"
 #include "server/rpc/rpc_metrics.h"
@@ -24,6 +25,13 @@ struct OutboxBytes {
   size_t unwritten = 0;  ///< responses that are not written on the present link: as encoded
   size_t written = 0;    ///< responses that are written and not acknowledged: as encoded
   size_t kept = 0;       ///< the signals of responses that may have to go back
+};
+
+/// What is charged for an outbox, but for signals, which are charged by themselves.
+struct OutboxAmounts {
+  core::Amount waits;    ///< Held::kWaits: of waits that have ended, until they are composed
+  core::Amount calls;    ///< Held::kCalls: the same of other operations
+  core::Amount results;  ///< Held::kResults: of responses, with a copy of each signal
 };
 
 /// The results of a session on their way to its client: they wait, are composed into numbered
@@ -42,7 +50,8 @@ struct OutboxBytes {
 ///   | Acknowledge |           | gone, if ever begun | gone                  | gone     |
 ///   | TakeBack    | goes back | goes back           | goes back if it fails | stays    |
 ///
-///   *  If nothing is being written, or there are many.
+///   *  If nothing is being written, or there are many, and if there is room: what waits shares its
+///      signal with all who have it, and a response has a copy of it.
 ///   ** The write goes on by itself: when it ends well the signals are spent all the same.
 ///
 /// Threads:    none of its own.
@@ -68,6 +77,7 @@ class Outbox {
     grpc::ByteBuffer bytes;
     size_t size = 0;
     size_t kept = 0;      // the size of `returns`
+    size_t held = 0;      // the same as SessionOperation::held
     uint64_t weight = 0;  // its results, or how many of usual size would be as large
     Operations returns;   // what goes back if no write of it ends well
   };
@@ -95,9 +105,12 @@ class Outbox {
   /// This message, which has no number, is written before everything else.
   void Say(const v1::SessionResponse& message);
 
-  /// The write that begins now on the link; nothing: one is under way, or nothing is to be written.
-  /// Whatever else waits leaves with the one after it.
-  std::optional<grpc::ByteBuffer> Next();
+  /// Whether there is room for so many bytes more in responses. True: they are taken.
+  using Room = absl::FunctionRef<bool(size_t bytes)>;
+
+  /// The write that begins now on the link; nothing: one is under way, or nothing is to be written,
+  /// or there is no room for it. Whatever else waits leaves with the one after it.
+  std::optional<grpc::ByteBuffer> Next(Room room = [](size_t) { return true; });
 
   /// The write that was under way on this link has ended. If it failed, the link is lost next.
   Decided Written(const void* link, bool ok);
@@ -115,13 +128,17 @@ class Outbox {
   /// Nothing waits, and everything is written on the present link.
   bool written() const { return waiting_.empty() && !writing() && next_ > sequence_; }
 
+  /// Something waits for room alone, such as acknowledgements make.
+  bool held_back() const {
+    return link_ != nullptr && !writing() && next_ > sequence_ && !waiting_.empty();
+  }
+
   /// Results that are not acknowledged, those that wait included; large ones count as several.
   uint64_t unacked() const;
 
   const OutboxBytes& bytes() const { return bytes_; }
 
-  /// What its results are charged, but for their signals, which are charged by themselves.
-  core::Amount amount() const;
+  OutboxAmounts amounts() const;
 
  private:
   struct Write {
@@ -129,7 +146,7 @@ class Outbox {
     uint64_t sequence;  // 0: a message without a number
   };
 
-  void Compose();
+  bool Compose(Room room);
   Response* Find(uint64_t sequence);
   Operations Release(Response& response);
   bool BeingWritten(uint64_t sequence) const;
@@ -147,6 +164,9 @@ class Outbox {
   std::vector<Write> writes_;                // under way; seldom more than one
   bool over_ = false;                        // TakeBack was called
   size_t returns_ = 0;                       // operations in responses_ that may have to go back
+  size_t held_waits_ = 0;                    // SessionOperation::held of those that wait: of waits
+  size_t held_calls_ = 0;                    // the same of the others
+  size_t held_returns_ = 0;                  // the same of those in responses_
   OutboxBytes bytes_;
 };
 

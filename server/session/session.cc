@@ -12,6 +12,7 @@ constexpr uint64_t kInFlightMax = 1 << 16;  // besides the waits: above this not
 
 // Operations of one message, polls by their targets, before others have their turn.
 constexpr int kSlice = 4096;
+constexpr int kOpenWork = 8;  // an open is answered with its labels
 
 constexpr const char* kNotWritten = "acked_sequence is above every response that was written";
 
@@ -36,6 +37,7 @@ struct Session::Portion {
   bool unacked_full = false;  // of the limits, at its beginning
   bool unacked_over = false;
   uint64_t waits_left = 0;
+  uint64_t work = 0;  // of all that is prepared, by its results
   std::vector<core::Operation> operations = {};
   std::vector<SessionOperation*> started = {};  // these as the session has them
   Outbox::Operations done = {};                 // with their results already
@@ -55,26 +57,11 @@ Session::Session(const SessionContext& context, uint64_t number, Visitor visitor
       charge_(std::move(charge)),
       visitor_(std::move(visitor)),
       outbox_(context.clock, context.metrics),
+      waits_(context.poller.budget(), core::Held::kWaits, account_, {}),
+      calls_(context.poller.budget(), core::Held::kCalls, account_, {}),
+      results_(context.poller.budget(), core::Held::kResults, account_, {}),
       broken_at_(core::kNever) {
   heard_ = said_ = context.clock.Read().mono;
-}
-
-v1::SessionWelcome Session::Welcome(bool resumed) const {
-  const auto to_proto = [](core::Nanos from, google::protobuf::Duration* to) {
-    to->set_seconds(std::chrono::duration_cast<std::chrono::seconds>(from).count());
-    to->set_nanos(static_cast<int32_t>((from % std::chrono::seconds(1)).count()));
-  };
-  v1::SessionWelcome welcome;
-  welcome.set_resume_token(token_);
-  welcome.set_resumed(resumed);
-  welcome.set_server("waitd " WAITD_VERSION);
-  welcome.set_received_through(last_id_);
-  to_proto(context_.keepalive, welcome.mutable_keepalive());
-  to_proto(context_.retention, welcome.mutable_retention());
-  const auto parked_max = std::min<uint64_t>(context_.parked_max, UINT32_MAX);
-  welcome.set_max_parked(static_cast<uint32_t>(parked_max));
-  welcome.set_max_payload_bytes(static_cast<uint32_t>(context_.signals.bytes_max));
-  return welcome;
 }
 
 bool Session::Attach(std::shared_ptr<Link> link, bool resumed, uint64_t acked_sequence,
@@ -166,12 +153,10 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message, Portio
                                            "memory than there is; send acked_sequence"),
                    .field = {}};
     }
-    work += std::max(1, operation.poll().targets_size());
+    work += std::max(operation.has_open() ? kOpenWork : 1, operation.poll().targets_size());
     last_id_ = operation.id();
     Prepare(operation, portion);
-    if (portion.cancels == 0 && portion.operations.size() + portion.done.size() < Outbox::kBatch) {
-      continue;
-    }
+    if (portion.cancels == 0 && ++portion.work < Outbox::kBatch) continue;
     CarryOut(portion);
   }
   CarryOut(portion);
@@ -181,8 +166,15 @@ std::optional<Error> Session::CarryOut(const v1::SessionRequest& message, Portio
 // What the limits leave room for.
 void Session::Measure(Portion& portion) {
   const uint64_t unacked = outbox_.unacked();
-  // What all sessions have is the fault of those with much of it.
-  const auto memory = context_.poller.budget().Over(core::Held::kResults, account_.get());
+  // What all sessions have is the fault of those with much of it. There is to be room for one more
+  // result with its signal: else it would be carried out, and held back.
+  const core::Budget& budget = context_.poller.budget();
+  const size_t one =
+      std::min<size_t>(context_.signals.bytes_max, budget.limit(core::Held::kResults).bytes / 128);
+  auto memory = budget.Over(core::Held::kResults, account_.get(), {1, one});
+  for (const core::Held what : {core::Held::kWaits, core::Held::kCalls}) {
+    if (!memory.over) memory = budget.Over(what, account_.get());
+  }
   portion.unacked_full = unacked >= context_.unacked_max || memory.over;
   // Refusals are results, too: who goes on all the same must end somewhere.
   if (!portion.unacked_full) refused_ = 0;
@@ -217,6 +209,7 @@ void Session::CarryOut(Portion& portion) {
     todo = Next();
     Measure(portion);
   }
+  portion.work = 0;
   portion.operations.clear();
   portion.started.clear();
   portion.done.clear();
@@ -287,6 +280,7 @@ void Session::PrepareAs(uint64_t id, const typename T::Request& request, Portion
       for (const auto& target : parsed->args.targets) NoteEphemeral(target.name);
     }
   }
+  portion.work += (std::is_same_v<T, OpenMethod> ? kOpenWork : T::Work(request)) - 1;
   auto* const call = new Call(*this, id);
   portion.started.push_back(call);
   portion.operations.emplace_back(
@@ -375,7 +369,12 @@ void Session::Run() {
 // What is ready leaves, if nothing is being written.
 Session::Todo Session::Next() {
   Todo todo;
-  if (!pinned_ && alive()) todo.bytes = outbox_.Next();
+  if (!pinned_ && alive()) {
+    todo.bytes = outbox_.Next([this](size_t bytes) {
+      mutex_.AssertHeld();
+      return results_.Take({1, bytes + bytes / 4});  // with what is told beside the signals
+    });
+  }
   ChargeResults();
   if (pinned_ || !alive()) return todo;
   if (todo.bytes.has_value()) {
@@ -383,6 +382,8 @@ Session::Todo Session::Next() {
     todo.link = link_;
   } else {
     todo.end = phase_ == Phase::kDraining && in_flight_ == 0 && outbox_.written();
+    // Who sends nothing more acknowledges nothing either.
+    todo.full = phase_ == Phase::kDraining && outbox_.held_back();
   }
   return todo;
 }
@@ -390,15 +391,20 @@ Session::Todo Session::Next() {
 // After each change of the outbox, whether or not there is room: for want of it what comes next is
 // refused (Measure).
 void Session::ChargeResults() {
-  core::Budget& budget = context_.poller.budget();
-  const core::Amount amount = outbox_.amount();
-  budget.Add(core::Held::kResults, account_.get(), amount);
-  results_ = core::Charge(budget, core::Held::kResults, account_, amount);
+  const OutboxAmounts amounts = outbox_.amounts();
+  waits_.Set(amounts.waits);
+  calls_.Set(amounts.calls);
+  results_.Set(amounts.results);
 }
 
 void Session::Do(const Todo& todo) {
   if (todo.end) {
     End(std::nullopt);
+  } else if (todo.full) {
+    End(Error{.reason = "LIMIT_UNACKED",
+              .message = "there is no memory for the results that are left, and who sends nothing "
+                         "more acknowledges none",
+              .field = {}});
   } else if (todo.link != nullptr && !todo.link->Write(*todo.bytes)) {
     Written(*todo.link, false);
   }
@@ -479,6 +485,7 @@ bool Session::congested() const {
 // a Written.
 bool Session::Stuffed() const {
   const OutboxBytes& bytes = outbox_.bytes();
+  if (outbox_.held_back()) return false;  // the acknowledgement that it needs is to be read
   return bytes.waiting + bytes.unwritten > Outbox::kUnwrittenBytesMax ||
          in_flight_ > context_.parked_max + kInFlightMax;
 }

@@ -13,7 +13,6 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
 #include "core/mutex.h"
 #include "core/poller.h"
 #include "server/access/gate.h"
@@ -27,20 +26,6 @@
 #include "waitd/v1/waitd.pb.h"
 
 namespace waitd::server {
-
-/// Finds operations by their ids.
-struct OperationId {
-  static uint64_t Of(uint64_t id) { return id; }
-  static uint64_t Of(const SessionOperation* operation) { return operation->id(); }
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(const auto& each) const { return absl::HashOf(Of(each)); }
-  };
-  struct Same {
-    using is_transparent = void;
-    bool operator()(const auto& a, const auto& b) const { return Of(a) == Of(b); }
-  };
-};
 
 class Session;
 
@@ -87,7 +72,7 @@ struct SessionContext {
 ///             2. A READY whose result was never written when the session ends goes back.
 ///             3. Memory is bounded: by the waits that are open, the results not acknowledged, and
 ///                the bytes not written and the operations that the store does not have yet, for
-///                which reading stops (`congested`).
+///                which reading stops (`congested`). Results for which there is no room wait.
 class Session final : public OperationOwner,
                       public core::Sequel,
                       public std::enable_shared_from_this<Session> {
@@ -144,7 +129,6 @@ class Session final : public OperationOwner,
   bool connected() const override { return connected_.load(std::memory_order_relaxed); }
 
   const std::string& token() const { return token_; }
-
   uint64_t owner() const override { return owner_; }
   core::Account* account() const override { return account_.get(); }
 
@@ -164,7 +148,8 @@ class Session final : public OperationOwner,
   struct Todo {
     std::shared_ptr<Link> link;  // writes this, or ends if there is nothing
     std::optional<grpc::ByteBuffer> bytes;
-    bool end = false;  // the session, well: all is answered
+    bool end = false;   // the session, well: all is answered
+    bool full = false;  // or for want of memory
   };
 
   v1::SessionWelcome Welcome(bool resumed) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(work_);
@@ -231,7 +216,8 @@ class Session final : public OperationOwner,
   uint64_t in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // operations that Run has not taken yet
   bool pinned_ ABSL_GUARDED_BY(mutex_) = false;     // operations that complete stay, in the outbox
   Outbox outbox_ ABSL_GUARDED_BY(mutex_);
-  core::Charge results_ ABSL_GUARDED_BY(mutex_);  // of what is in it
+  core::Charge waits_ ABSL_GUARDED_BY(mutex_), calls_ ABSL_GUARDED_BY(mutex_),
+      results_ ABSL_GUARDED_BY(mutex_);  // as OutboxAmounts
   bool stopped_reading_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<Error> error_ ABSL_GUARDED_BY(mutex_);  // with which it ended
   core::Instant heard_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 #ifndef WAITD_SERVER_SESSION_SESSION_CALL_H_
 #define WAITD_SERVER_SESSION_SESSION_CALL_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +11,9 @@
 #include <utility>
 #include <variant>
 
+#include "absl/hash/hash.h"
 #include "core/poller.h"
+#include "core/waiter.h"
 #include "server/api/status.h"
 #include "server/rpc/methods.h"
 #include "server/rpc/rpc_metrics.h"
@@ -54,6 +57,9 @@ class SessionOperation {
   /// About how many bytes Write writes.
   virtual size_t size() const { return kSmall; }
 
+  /// Memory that it takes with its result, but for signals, which are charged by themselves.
+  virtual size_t held() const { return kHeld; }
+
   /// Its result was never written, and nobody will ask for it. Once.
   virtual void GiveBack(core::Poller& /*poller*/) {}
 
@@ -65,6 +71,7 @@ class SessionOperation {
 
  protected:
   static constexpr size_t kSmall = 64;
+  static constexpr size_t kHeld = core::WaitsOf(1).bytes;  // as when it was parked
 
   /// Last of all: the owner may delete it.
   void Complete(core::EffectBatch& batch) { owner_.Completed(*this, batch); }
@@ -75,6 +82,20 @@ class SessionOperation {
   OperationOwner& owner_;
   const uint64_t id_;
   SessionOperation* next_ = nullptr;  // of those that were completed
+};
+
+/// Finds operations by their ids.
+struct OperationId {
+  static uint64_t Of(uint64_t id) { return id; }
+  static uint64_t Of(const SessionOperation* operation) { return operation->id(); }
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const auto& each) const { return absl::HashOf(Of(each)); }
+  };
+  struct Same {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const { return Of(a) == Of(b); }
+  };
 };
 
 /// Operations that have their results, until their owner takes them. To add one needs no lock.
@@ -119,6 +140,11 @@ class RefusedOperation final : public SessionOperation {
   void Write(const core::Now& /*now*/, RpcMetrics& metrics, v1::OperationResult& to) override {
     metrics.Refused(error_.reason);
     server::Write(error_, *to.mutable_error());
+  }
+  size_t size() const override { return kSmall + error_.message.size() + error_.field.size(); }
+  size_t held() const override {
+    constexpr size_t kEntry = sizeof(decltype(error_.metadata)::value_type);
+    return kHeld + size() + error_.metadata.size() * kEntry;
   }
 
  private:
@@ -187,20 +213,34 @@ class SessionCall final : public ShownCall<typename T::CoreCall> {
   }
 
   size_t size() const override {
+    const auto* const refusal = std::get_if<core::Refusal>(&this->result());
+    if (refusal != nullptr) return this->kSmall + refusal->name.size() + refusal->waiter.size();
+    [[maybe_unused]] const auto& answer = std::get<typename T::CoreCall::Answer>(this->result());
+    size_t sum = this->kSmall;
     if constexpr (std::is_same_v<T, WaitMethod>) {
-      const auto* const answer = std::get_if<core::WaitResult>(&this->result());
-      if (answer != nullptr && answer->signal != nullptr)
-        return this->kSmall + answer->signal->size();
+      if (answer.signal != nullptr) sum += answer.signal->size();
     } else if constexpr (std::is_same_v<T, PollMethod>) {
-      size_t sum = this->kSmall;
-      const auto* const answer = std::get_if<core::PollResult>(&this->result());
-      if (answer == nullptr) return sum;
-      for (const auto& target : answer->targets) {
+      for (const auto& target : answer.targets) {
         sum += this->kSmall + (target.signal() == nullptr ? 0 : target.signal()->size());
       }
-      return sum;
+    } else if constexpr (std::is_same_v<T, OpenMethod>) {
+      sum += answer.descriptor.name.size() + answer.descriptor.owner.size();
+      for (const auto& [key, value] : answer.descriptor.labels) sum += key.size() + value.size();
     }
-    return this->kSmall;
+    return sum;
+  }
+
+  size_t held() const override {
+    const auto* const refusal = std::get_if<core::Refusal>(&this->result());
+    if (refusal != nullptr) return this->kHeld + refusal->name.size() + refusal->waiter.size();
+    [[maybe_unused]] const auto& answer = std::get<typename T::CoreCall::Answer>(this->result());
+    size_t sum = std::max(this->kHeld, sizeof(*this));
+    if constexpr (std::is_same_v<T, PollMethod>) {
+      sum += answer.targets.size() * sizeof(answer.targets.front());
+    } else if constexpr (std::is_same_v<T, OpenMethod>) {
+      sum += size() + answer.descriptor.labels.size() * sizeof(core::Labels::value_type);
+    }
+    return sum;
   }
 };
 static_assert(sizeof(SessionCall<WaitMethod>) <= 96, "a parked wait is promised to be small");

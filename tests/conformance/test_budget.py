@@ -3,6 +3,8 @@ its share is refused, and others go on. Each of these once took more memory than
 
 import contextlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -211,3 +213,53 @@ def test_a_limit_that_cannot_fit_is_told_of(start):
     server = start("--max-memory=268435456", "--max-waiters=100000000")
     server.await_log("--max-waiters=100000000 may take 19836 MiB and more, and of "
                      "--max-memory=256 MiB there are [0-9]+ for waits")
+
+
+def parked_on(client, stream, name, count):
+    """So many waits of a session on one name, all parked."""
+    for first in range(1, count + 1, 1000):
+        stream.send(*((first + number, pb.WaitRequest(name=name)) for number in range(1000)))
+    client.await_parked(name, count)
+
+
+def test_waits_that_end_and_are_not_acknowledged(server, name):
+    """They share their signal until there is room for a copy in a response: what is read and not
+    acknowledged takes no more than that. Each acknowledgement brings more, until all have ended."""
+    count = 2000
+    with server.client(**who("a")) as a, Stream(a.channel, hello(), limit_s=90) as one:
+        one.welcome()
+        a.open(name, kind=LATCH)
+        parked_on(a, one, name, count)
+        a.ready(name, bytes(60_000))
+        results, acknowledges = set(), threading.Event()
+
+        def read():
+            while len(results) < count:
+                message = one.receive()
+                assert not results & {result.id for result in message.results}
+                assert all(result.wait.outcome == READY for result in message.results)
+                results.update(result.id for result in message.results)
+                if acknowledges.is_set():
+                    one.send(acked=message.sequence)
+        with ThreadPoolExecutor() as pool:
+            reading = pool.submit(read)
+            eventually(lambda: held(server, "results") > 0.9 * limit(server, "results"), "it is full")
+            a.elapse(1)
+            check_bounded(server, "results", name)
+            assert len(results) < count / 4
+            acknowledges.set()
+            one.send(acked=1)
+            reading.result()
+        eventually(lambda: held(server, "results") == held(server, "waits") == 0, "all is given back")
+
+
+def test_who_sends_nothing_more_acknowledges_nothing(server, name):
+    """Its session ends when there is no more room: nothing waits for ever."""
+    with server.client(**who("a")) as a, Stream(a.channel, hello(), limit_s=60) as one:
+        one.welcome()
+        a.open(name, kind=LATCH)
+        parked_on(a, one, name, 1000)
+        one.half_close()
+        a.ready(name, bytes(60_000))
+        check_refusal(one.ended(), EXHAUSTED, "LIMIT_UNACKED")
+        eventually(lambda: held(server, "results") == held(server, "waits") == 0, "all is given back")

@@ -98,6 +98,70 @@ class OutboxTest : public testing::Test {
   const void* const three_ = &links_[2];
 };
 
+TEST_F(OutboxTest, ComposesAsFarAsThereIsRoom) {
+  const auto charged = [this] {
+    const OutboxAmounts amounts = outbox_.amounts();
+    return amounts.waits.bytes + amounts.calls.bytes + amounts.results.bytes;
+  };
+  Begin(one_);
+  Add(1, 1000);
+  Add(2, 1000);
+  AddPlain(3);
+  const OutboxAmounts waiting = outbox_.amounts();
+  EXPECT_EQ(waiting.waits.bytes, 2 * core::WaitsOf(1).bytes) << "they share their signals";
+  EXPECT_EQ(waiting.calls.bytes, core::WaitsOf(1).bytes);
+  EXPECT_EQ(waiting.results.bytes, 0U);
+  EXPECT_FALSE(outbox_.Next([](size_t) { return false; }).has_value());
+  EXPECT_TRUE(outbox_.held_back());
+  EXPECT_EQ(charged(), 3 * core::WaitsOf(1).bytes);
+  EXPECT_TRUE(outbox_.Next([](size_t bytes) { return bytes < 2000; }).has_value());
+  EXPECT_FALSE(outbox_.held_back()) << "it is being written";
+  EXPECT_EQ(outbox_.amounts().waits.bytes, core::WaitsOf(1).bytes) << "the first one alone";
+  EXPECT_GT(outbox_.amounts().results.bytes, 1000U + core::WaitsOf(1).bytes);
+  outbox_.Written(one_, true);
+  EXPECT_TRUE(outbox_.held_back()) << "there may be no room";
+  EXPECT_EQ(Next(), 2U);
+  EXPECT_EQ(Ids(), (These{2, 3}));
+  outbox_.Written(one_, true);
+  EXPECT_FALSE(outbox_.held_back());
+  EXPECT_TRUE(Acknowledge(2));
+  EXPECT_EQ(charged(), 0U);
+}
+
+TEST_F(OutboxTest, ChargesResultsWhatTheyTake) {
+  constexpr size_t kMany = 1000;
+  auto open = std::make_unique<SessionCall<OpenMethod>>(owner_, 1);
+  core::OpenResult opened;
+  opened.descriptor.labels = {{std::string(63, 'k'), std::string(256, 'v')}};
+  open->result() = opened;
+  EXPECT_GT(open->size(), 63U + 256U);
+  outbox_.Add(std::move(open));
+  EXPECT_GT(outbox_.amounts().calls.bytes, sizeof(core::OpenResult) + 63 + 256);
+  auto poll = std::make_unique<SessionCall<PollMethod>>(owner_, 2);
+  core::PollResult polled;
+  for (uint32_t i = 0; i < kMany; ++i) polled.targets.emplace_back(i, core::WaitResult());
+  poll->set_result(std::move(polled));
+  outbox_.Add(std::move(poll));
+  EXPECT_GT(outbox_.amounts().waits.bytes, kMany * sizeof(core::PollResult::Target));
+  outbox_.Add(std::make_unique<RefusedOperation>(
+      owner_, 3, Error{.reason = "BAD_NAME", .message = std::string(kMany, 'm'), .field = {}}));
+  EXPECT_GT(outbox_.amounts().calls.bytes, sizeof(core::OpenResult) + 63 + 256 + kMany);
+  (void)outbox_.TakeBack();
+}
+
+TEST_F(OutboxTest, ChargesNothingForWhatWentBack) {
+  Begin(one_);
+  Add(1);
+  EXPECT_EQ(Next(), 1U);
+  Add(2);
+  AddPlain(3);
+  EXPECT_EQ(Ids(outbox_.TakeBack()), (These{2, 3}));
+  EXPECT_EQ(outbox_.amounts().waits.bytes + outbox_.amounts().calls.bytes, 0U);
+  EXPECT_EQ(Ids(outbox_.Written(one_, false).back), (These{1}));
+  EXPECT_TRUE(Acknowledge(1));
+  EXPECT_EQ(outbox_.amounts().results.bytes, 0U);
+}
+
 TEST_F(OutboxTest, ComposesWhatWaitsWhenNothingIsBeingWritten) {
   Begin(one_);
   EXPECT_EQ(Next(), std::nullopt) << "nothing waits";
