@@ -3,7 +3,9 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,9 @@ namespace waitd::server {
 namespace {
 
 constexpr int kHelloSeconds = 10;  // for a client to say hello
+
+// Between two slices, for others: a slice takes some milliseconds.
+constexpr std::chrono::microseconds kPause{100};
 
 // A larger message may have so many operations that others would wait for it.
 constexpr size_t kAtOnceBytesMax = size_t{48} << 10U;
@@ -189,6 +194,8 @@ std::optional<Error> SessionStream::CarryOut(google::protobuf::Arena& arena,
   for (int next = 0;;) {
     if (auto error = session_->Receive(*this, message, arena, received, first, &next)) return error;
     if (next == message.operations_size()) return std::nullopt;
+    // A lock goes to whoever asks first, and who waits for one asks later than this thread.
+    std::this_thread::sleep_for(kPause);
   }
 }
 
