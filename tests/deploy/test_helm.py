@@ -196,7 +196,7 @@ def test_broken_objects_are_refused_by_what_validates(helm):
     ({"replicaCount": 0}, "replicaCount"),
     ({"config": {"maxWaits": 5}}, "maxWaits"),
     ({"config": {"maxWaiters": "many"}}, "maxWaiters"),
-    ({"config": {"maxWaiters": 0}}, "maxWaiters"),
+    ({"config": {"maxWaiters": -1}}, "maxWaiters"),
     ({"config": {"maxWaiters": 1000000001}}, "maxWaiters"),
     ({"config": {"maxPayloadBytes": (64 << 20) + 1}}, "maxPayloadBytes"),
     ({"config": {"store": "sqlite"}}, "store"),
