@@ -10,7 +10,7 @@ import grpc
 import pytest
 from access import replace, token_of, tokens
 from harness import (
-    FIFO, LATCH, READY, REMEMBERED, check_refusal, eventually, options, refused)
+    FIFO, LATCH, READY, REMEMBERED, check_refusal, eventually, measured_memory, options, refused)
 from session import Stream, hello
 from waitd.v1 import waitd_pb2 as pb
 
@@ -28,7 +28,7 @@ def server(start, tmp_path):
     replace(tmp_path / "tokens", tokens("a", "b"))
     replace(tmp_path / "acl", "".join(f"{one} * wait,ready,deadline,open,list\n" for one in "ab"))
     return start("--auth=token", f"--token-file={tmp_path}/tokens", f"--acl-file={tmp_path}/acl",
-                 f"--max-memory={MEMORY}")
+                 f"--max-memory={MEMORY}", env=measured_memory())
 
 
 def who(identity):
