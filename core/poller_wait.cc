@@ -112,15 +112,15 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   if (has_id && RecallParking<SingleWaiter>(step, home, key, content, args.retry, args.name, call))
     return;
   if (Refuses(true, call)) return step.Answer(home, call, 0);
+  Account* const account = call.account();
   SingleWaiter& waiter = home.waits.Get();
   Bound(step, args.timeout, args.retry.sent_ago, waiter);
   const bool park = waiter.until() > step.now().mono;
-  const auto full =
-      park ? budget_.Take(Held::kWaits, call.account(), WaitsOf(1)) : Budget::Verdict();
+  const auto full = park ? budget_.Take(Held::kWaits, account, WaitsOf(1)) : Budget::Verdict();
   const bool slot = park && !full.over;
   Refusal refusal;
   PollDesc* const found = home.Find(args.name);
-  PollDesc* const desc = ResolveWait(step, home, found, args, full, call.account(), refusal);
+  PollDesc* const desc = ResolveWait(step, home, found, args, full, account, refusal);
   auto blocked = PollDesc::Blocked::kEnded;
   if (desc == nullptr) {
     call.result() = std::move(refusal);
@@ -144,7 +144,7 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
   const bool parked = blocked == PollDesc::Blocked::kParked;
   if (has_id && (parked || std::holds_alternative<WaitResult>(call.result()))) {
     waiter.record = &home.ids.Insert(key, content);
-    waiter.record->account = AccountRef(call.account());
+    waiter.record->account = AccountRef(account);
     waiter.record->ack_timeout = args.ack_timeout.value_or(Nanos(0));
     waiter.record->waiter = &waiter;
   }
@@ -156,7 +156,7 @@ void Poller::Once(Step& step, Shard& home, const WaitArgs& args, WaitCall& call)
     ++home.env.counters.waiters[static_cast<size_t>(WaitModeOf(args.side))];
     return;
   }
-  if (slot) budget_.Give(Held::kWaits, call.account(), WaitsOf(1));
+  if (slot) budget_.Give(Held::kWaits, account, WaitsOf(1));
   home.CountEnd(WaitModeOf(args.side), call.result());
   uint64_t number = Step::NumberFor(home, desc != nullptr ? desc : found);
   if (waiter.record != nullptr) {

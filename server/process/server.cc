@@ -60,15 +60,12 @@ core::Nanos OrForever(absl::Duration duration) {
   return NanosOf(duration);
 }
 
-core::Poller::Options PollerOptions(const Options& options, const MemoryPlan& plan) {
-  return {.max_descriptors = plan.limit(core::Held::kDescriptors),
-          .max_waiters = plan.limit(core::Held::kWaits),
-          .max_wait = OrForever(options.max_wait),
+// But for the limits of what is held, which the plan of memory sets.
+core::Poller::Options PollerOptions(const Options& options) {
+  return {.max_wait = OrForever(options.max_wait),
           .default_idle_ttl = OrForever(options.default_idle_ttl),
           .linger = NanosOf(options.linger),
           .retention = NanosOf(options.retention),
-          .max_outcomes = plan.limit(core::Held::kOutcomes),
-          .max_deliveries = plan.limit(core::Held::kDeliveries),
           .max_deliveries_of_side = options.max_deliveries_per_side,
           // The last to notice is a session whose stream breaks: that shows when two keepalives are
           // missing, and it waits for its client for linger.
@@ -219,7 +216,7 @@ struct Server::Parts {
                           [store_failed = std::move(store_failed)] {
                             if (store_failed) store_failed();
                           }}),
-        poller(PollerOptions(given, memory), clock, given.store == "memory" ? nullptr : &committer,
+        poller(PollerOptions(given), clock, given.store == "memory" ? nullptr : &committer,
                [this](core::Instant at) { timers.Alarm(at); }),
         gate(given.auth, given.max_rate, poller.budget()),
         sessions(MakeSessionContext(poller, clock, rpc_metrics, gate, given),

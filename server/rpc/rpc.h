@@ -25,22 +25,24 @@
 
 namespace waitd::server {
 
-/// What a unary call is for the core: one that parks is shown by its identity and its address.
+/// A call of the core's that knows who is charged.
 template <class Base>
-class UnaryCall : public Base {
+class PaidCall : public Base {
  public:
   core::Account* account() const override { return payer.get(); }
 
   core::AccountRef payer;
 };
+
+/// What a unary call is for the core: one that parks is shown by its identity and its address.
+template <class Base>
+class UnaryCall : public PaidCall<Base> {};
 template <class R>
-class UnaryCall<core::ParkingCall<R>> : public core::ParkingCall<R> {
+class UnaryCall<core::ParkingCall<R>> : public PaidCall<core::ParkingCall<R>> {
  public:
-  core::Account* account() const override { return payer.get(); }
   std::string_view client() const override { return shown; }
   uint64_t caller() const override { return owner; }
 
-  core::AccountRef payer;
   std::string shown;
   uint64_t owner = 0;
 };
